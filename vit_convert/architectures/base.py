@@ -1,0 +1,259 @@
+"""What an architecture is, and what a converted model carries with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal
+
+from vit_convert.architectures.parameters import Parameter, Shape
+
+Gelu = Literal["erf", "tanh", "quick"]
+Known = Literal["read", "recognised", "assumed", "given"]
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a picture becomes a model's input, as the checkpoint's authors did it.
+
+    Attributes:
+        mean, std: of the channels R, G, B, for pixels scaled to 0..1.
+        interpolation: "bicubic" or "bilinear", with antialiasing (Pillow's).
+        crop_pct: the side of the centre crop over the side that the picture is resized to.
+    """
+
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    crop_pct: float = 0.9
+
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """What ViT and CaiT have in common.
+
+    Attributes:
+        image_size, patch_size: (height, width) in pixels.
+        in_channels: channels of the input images.
+        num_classes: width of the head; 0 for none (the model then gives pooled features).
+        embed_dim: width of the residual stream.
+        depth: number of self-attention blocks.
+        num_heads: attention heads; must divide embed_dim.
+        mlp_dim: hidden width of the MLPs.
+        qkv_bias: whether the q, k, v projections have a bias.
+        gelu: "erf" (exact), "tanh" (approximation) or "quick" (x * sigmoid(1.702 x), CLIP's).
+        norm_eps: epsilon of every LayerNorm.
+        pool: "token" (the class token) or "avg" (the mean over the patches).
+        drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
+            dropout on attention weights; stochastic depth, growing linearly over the blocks.
+            For training only.
+        folded: see vit_convert.folding: norms without parameters or mean, no LayerScale, the
+            attention scale in q, the patch bias in the position embedding.
+    """
+
+    image_size: tuple[int, int]
+    patch_size: tuple[int, int]
+    in_channels: int = 3
+    num_classes: int = 1000
+    embed_dim: int = 768
+    depth: int = 12
+    num_heads: int = 12
+    mlp_dim: int = 3072
+    qkv_bias: bool = True
+    gelu: Gelu = "erf"
+    norm_eps: float = 1e-6
+    pool: Literal["token", "avg"] = "token"
+    drop_rate: float = 0.0
+    attn_drop_rate: float = 0.0
+    drop_path_rate: float = 0.0
+    folded: bool = False
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Patches per column and per row."""
+        return (
+            self.image_size[0] // self.patch_size[0],
+            self.image_size[1] // self.patch_size[1],
+        )
+
+    @property
+    def num_patches(self) -> int:
+        """Patches in all."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.embed_dim // self.num_heads
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A published model: its name in timm, what tells it apart, and where the numbers come from."""
+
+    name: str
+    config: TransformerConfig
+    preprocessing: Preprocessing
+    source: str
+
+
+@dataclass(frozen=True)
+class Fact:
+    """How one value of a configuration is known.
+
+    Attributes:
+        value: the value.
+        known: "read" (from shapes or the file), "recognised" (from the published variant),
+            "assumed" (a default that the file cannot confirm) or "given" (the user's option).
+        why: one line for people.
+    """
+
+    value: Any
+    known: Known
+    why: str
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """What a checkpoint's names and shapes say.
+
+    Attributes:
+        config: the model's configuration.
+        preprocessing: as published, given, or assumed.
+        variant: name of the published variant that it matches, or "".
+        facts: field name -> how it is known; covers every field of config and preprocessing that
+            is not a training option.
+    """
+
+    config: TransformerConfig
+    preprocessing: Preprocessing
+    variant: str
+    facts: dict[str, Fact] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the user states about a checkpoint that its tensors cannot say; None where nothing."""
+
+    variant: str | None = None
+    num_heads: int | None = None
+    gelu: Gelu | None = None
+    norm_eps: float | None = None
+    image_size: tuple[int, int] | None = None
+    num_classes: int | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    interpolation: Literal["bicubic", "bilinear"] | None = None
+    crop_pct: float | None = None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One family of models.
+
+    Attributes:
+        name: "vit" or "cait": the key of the registry.
+        title: for people.
+        config_class: its configuration.
+        variants: the published ones.
+        matches: whether canonical names are those of this architecture.
+        recognise: canonical names and shapes, the user's options, the file name -> Recognition.
+        parameters: every array of a model, in the order of the Keras model's layers and weights.
+    """
+
+    name: str
+    title: str
+    config_class: type[TransformerConfig]
+    variants: tuple[Variant, ...]
+    matches: Callable[[Mapping[str, Shape]], bool]
+    recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
+    parameters: Callable[[Any], tuple[Parameter, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a converted model came from, so that `keras2torch` can go back.
+
+    Attributes:
+        file: the checkpoint's file name.
+        dialect: the naming scheme it used.
+        prefix: what stood before each name (`module.`), "" for none.
+        variant: the published variant recognised, "" for none.
+        dtypes: canonical name -> stored dtype, where it was not float32.
+        changed: canonical names that do not hold the source's values (resampled, fresh head).
+    """
+
+    file: str = ""
+    dialect: str = "timm"
+    prefix: str = ""
+    variant: str = ""
+    dtypes: dict[str, str] = field(default_factory=dict)
+    changed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """All that a converted model is, but for its weights. It survives JSON unchanged.
+
+    Attributes:
+        architecture: name in the registry.
+        config: an instance of the architecture's configuration.
+        preprocessing: how pictures become its input.
+        labels: class names, or () if they are not known.
+        pos_embed: how position embeddings are resampled ("antialias" or "bicubic").
+        source: where it came from.
+    """
+
+    architecture: str
+    config: Any
+    preprocessing: Preprocessing = Preprocessing()
+    labels: tuple[str, ...] = ()
+    pos_embed: Literal["antialias", "bicubic"] = "antialias"
+    source: Source = Source()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values only, for JSON and Keras."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> ModelSpec:
+        """The inverse of `to_dict`, also after a trip through JSON.
+
+        Raises:
+            RecognitionError: the architecture is not known here.
+        """
+        from vit_convert.architectures import architecture
+
+        return ModelSpec(
+            architecture=data["architecture"],
+            config=_build(architecture(data["architecture"]).config_class, data["config"]),
+            preprocessing=_build(Preprocessing, data["preprocessing"]),
+            labels=tuple(data["labels"]),
+            pos_embed=data["pos_embed"],
+            source=_build(Source, data["source"]),
+        )
+
+    def with_config(self, **changes: Any) -> ModelSpec:
+        """The same with some values of the configuration changed."""
+        return replace(self, config=replace(self.config, **changes))
+
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Every array of the model, in the order of the Keras model's layers and weights."""
+        from vit_convert.architectures import architecture
+
+        return architecture(self.architecture).parameters(self.config)
+
+
+def _build(cls: type, data: Mapping[str, Any]) -> Any:
+    known = {f.name for f in fields(cls)}
+    return cls(
+        **{
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in data.items()
+            if key in known
+        }
+    )

@@ -1,0 +1,62 @@
+"""The exceptions that the command line turns into messages and exit code 2.
+
+Each says what is wrong, where, what was expected and what to try, in that order; the parts are kept
+apart so that a caller can show them as it likes.
+"""
+
+from __future__ import annotations
+
+
+class VitConvertError(Exception):
+    """Something the user can act on.
+
+    Args:
+        what: one sentence, without the parts below.
+        where: the file, tensor or option concerned.
+        expected: what would have been right.
+        hint: what to try.
+    """
+
+    def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.expected = expected
+        self.hint = hint
+        super().__init__(self.message())
+
+    def message(self) -> str:
+        """All parts, one per line."""
+        lines = [f"{self.where}: {self.what}" if self.where else self.what]
+        if self.expected:
+            lines.append(f"expected: {self.expected}")
+        if self.hint:
+            lines.append(f"try: {self.hint}")
+        return "\n".join(lines)
+
+
+class CheckpointError(VitConvertError):
+    """A checkpoint cannot be read: not one, truncated, hostile, or without the chosen key."""
+
+
+class RecognitionError(VitConvertError):
+    """The names and shapes are those of no model that is known here, or options contradict them."""
+
+
+class MappingError(VitConvertError):
+    """Tensors are missing, unexpected, misshapen or not finite; the message holds the whole table."""
+
+
+class ArtifactError(VitConvertError):
+    """A model file or folder cannot be opened, or lacks what was asked of it."""
+
+
+class OutputError(VitConvertError):
+    """An output exists already, or cannot be written."""
+
+
+class UsageError(VitConvertError):
+    """Options that do not fit together or do not fit the model."""
+
+
+class MissingDependencyError(VitConvertError):
+    """An optional package is needed for what was asked."""

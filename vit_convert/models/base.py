@@ -1,0 +1,136 @@
+"""What the Keras models have in common: construction from a ModelSpec, named endpoints, weights."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+
+from vit_convert.architectures import ModelSpec, TransformerConfig
+from vit_convert.models.layers.attention import AttentionOptions
+
+# "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
+# "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
+Endpoints = dict[str, tf.Tensor]
+
+
+def attention_options(config: TransformerConfig) -> AttentionOptions:
+    """The part of a configuration that concerns attention."""
+    return AttentionOptions(
+        dim=config.embed_dim,
+        num_heads=config.num_heads,
+        qkv_bias=config.qkv_bias,
+        attn_drop=config.attn_drop_rate,
+        proj_drop=config.drop_rate,
+        scaled=config.folded,
+    )
+
+
+class ConvertedModel(tf_keras.Model):
+    """A functional Keras model, images -> logits, that carries its ModelSpec.
+
+    The layers bear timm's names, so that a variable's path is its PyTorch name
+    (`blocks.3/attn/qkv/kernel` is `blocks.3.attn.qkv.weight`).
+
+    Args:
+        spec: what to build. Weights are fresh; see `assign`.
+        dtype: Keras dtype policy of all layers but the head, e.g. "mixed_float16"; the global one
+            by default.
+    """
+
+    architecture: ClassVar[str]
+    attention_name: ClassVar[str]
+    class_attention_name: ClassVar[str] = ""
+    connect: ClassVar[Callable[..., Endpoints]]
+
+    def __init__(
+        self, spec: ModelSpec, dtype: Any = None, name: str | None = None, **kwargs: Any
+    ) -> None:
+        policy = tf_keras.mixed_precision.Policy(
+            dtype or tf_keras.mixed_precision.global_policy().name
+        )
+        config = spec.config
+        images = tf_keras.Input((*config.image_size, config.in_channels), name="images")
+        endpoints = type(self).connect(config, images, policy)
+        logits = endpoints["logits"]
+        super().__init__(images, logits, name=name or self.architecture, **kwargs)
+        self.spec_json = json.dumps(spec.to_dict())
+        self.policy_name = policy.name
+        # Past Keras's attribute tracking, which would take the dict for a part of the checkpoint.
+        self.__dict__["_endpoints"] = endpoints
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What the model is."""
+        return ModelSpec.from_dict(json.loads(self.spec_json))
+
+    @property
+    def endpoint_names(self) -> tuple[str, ...]:
+        """What `view` can give."""
+        return tuple(self._endpoints)
+
+    def view(self, names: Mapping[str, str]) -> tf_keras.Model:
+        """A model that shares this one's layers and gives several endpoints.
+
+        Args:
+            names: output name -> endpoint, e.g. {"logits": "logits", "map": "attention.3"}.
+        """
+        return tf_keras.Model(
+            self.inputs, {output: self._endpoints[point] for output, point in names.items()}
+        )
+
+    def attention_outputs(self) -> dict[str, str]:
+        """Names that published CaiT and DeiT SavedModels use -> endpoints, for `view`."""
+        names = {"output_1": "logits"}
+        for point in self.endpoint_names:
+            kind, _, index = point.rpartition(".")
+            template = {
+                "attention": self.attention_name,
+                "class_attention": self.class_attention_name,
+            }.get(kind)
+            if template:
+                names[template.format(i=index)] = point
+        return names
+
+    def assign(self, weights: Mapping[str, np.ndarray]) -> None:
+        """Set every variable, from arrays under canonical names in PyTorch's layout.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array has another shape than its variable.
+        """
+        variables = self.named_variables()
+        for parameter in self.spec.parameters():
+            variables[parameter.keras_path].assign(parameter.to_keras(weights[parameter.name]))
+
+    def named_variables(self) -> dict[str, tf.Variable]:
+        """Keras path (`blocks.3/attn/qkv/kernel`) -> variable, in the order of `spec.parameters`."""
+        paths = [p.keras_path for p in self.spec.parameters()]
+        return dict(zip(paths, self.weights, strict=True))
+
+    def freeze_backbone(self) -> None:
+        """Train the head (or DeiT's two heads) alone. Compile again afterwards."""
+        self._set_backbone_trainable(False)
+
+    def unfreeze_backbone(self) -> None:
+        """Train everything. Compile again afterwards."""
+        self._set_backbone_trainable(True)
+
+    def _set_backbone_trainable(self, trainable: bool) -> None:
+        for layer in self.layers:
+            layer.trainable = trainable or layer.name in ("head", "head_dist")
+
+    def get_config(self) -> dict[str, Any]:
+        """All that `from_config` needs; survives JSON."""
+        return {"spec": json.loads(self.spec_json), "dtype": self.policy_name, "name": self.name}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ConvertedModel:
+        """The inverse of `get_config`, with fresh weights."""
+        return cls(
+            ModelSpec.from_dict(config["spec"]), dtype=config.get("dtype"), name=config.get("name")
+        )

@@ -1,0 +1,1 @@
+"""The parts of the Keras models, one idea per file."""

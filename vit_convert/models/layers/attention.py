@@ -1,0 +1,133 @@
+"""Self-attention, with talking heads or without, and class attention.
+
+Every tensor has rank <= 4 with the batch first, and k is transposed as it is split, so that the same
+operations serve for training, a SavedModel, and mobile GPU delegates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from vit_convert.models.layers.linear import Linear
+
+
+@dataclass(frozen=True)
+class AttentionOptions:
+    """What the attention layers have in common.
+
+    Attributes:
+        dim: width of the tokens.
+        num_heads: heads, each of dim / num_heads channels.
+        qkv_bias: whether q, k and v have a bias.
+        attn_drop, proj_drop: dropout on the attention weights and on the output.
+        scaled: the scale head_dim ** -0.5 is in the weights of q already.
+    """
+
+    dim: int
+    num_heads: int
+    qkv_bias: bool = True
+    attn_drop: float = 0.0
+    proj_drop: float = 0.0
+    scaled: bool = False
+
+
+def split_heads(x: tf.Tensor, num_heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> tf.Tensor:
+    """(batch, n, dim) -> (batch, heads, n, dim / heads), or another order of (b, n, h, d)."""
+    _, n, dim = x.shape
+    return tf.transpose(tf.reshape(x, (-1, n, num_heads, dim // num_heads)), axes)
+
+
+def merge_heads(x: tf.Tensor) -> tf.Tensor:
+    """(batch, heads, n, d) -> (batch, n, heads * d)."""
+    _, heads, n, d = x.shape
+    return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n, heads * d))
+
+
+def softmax(scores: tf.Tensor) -> tf.Tensor:
+    """Over the last axis, in float32 whatever the policy."""
+    return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
+
+
+class _AttentionBase(tf_keras.layers.Layer):
+    def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.options = options
+
+    def _linear(self, units: int, name: str, use_bias: bool = True) -> Linear:
+        return Linear(units, use_bias, dtype=self.dtype_policy, name=name)
+
+    def _scores(self, q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+        """(b, n, dim), (b, m, dim) -> (b, heads, n, m), scaled."""
+        heads = self.options.num_heads
+        if not self.options.scaled:
+            q = q * (self.options.dim // heads) ** -0.5
+        return tf.matmul(split_heads(q, heads), split_heads(k, heads, (0, 2, 3, 1)))
+
+    def _attend(self, weights: tf.Tensor, v: tf.Tensor, training: bool | None) -> tf.Tensor:
+        """(b, heads, n, m), (b, m, dim) -> (b, n, dim), projected."""
+        weights = self.attn_drop(weights, training=training)
+        mixed = merge_heads(tf.matmul(weights, split_heads(v, self.options.num_heads)))
+        return self.proj_drop(self.proj(mixed), training=training)
+
+    def _add_output(self) -> None:
+        self.proj = self._linear(self.options.dim, "proj")
+        self.attn_drop = tf_keras.layers.Dropout(self.options.attn_drop, dtype=self.dtype_policy)
+        self.proj_drop = tf_keras.layers.Dropout(self.options.proj_drop, dtype=self.dtype_policy)
+
+
+class Attention(_AttentionBase):
+    """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) with a fused qkv."""
+
+    def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
+        super().__init__(options, **kwargs)
+        self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
+        self._add_output()
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        q, k, v = tf.split(self.qkv(x), 3, axis=-1)
+        weights = softmax(self._scores(q, k))
+        return self._attend(weights, v, training), weights
+
+
+class TalkingHeadsAttention(_AttentionBase):
+    """Self-attention whose heads are mixed before and after the softmax (Shazeer et al. 2020,
+    arXiv:2003.02436), as CaiT's blocks have it."""
+
+    def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
+        super().__init__(options, **kwargs)
+        self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
+        self._add_output()
+        self.proj_l = self._linear(options.num_heads, "proj_l")
+        self.proj_w = self._linear(options.num_heads, "proj_w")
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        q, k, v = tf.split(self.qkv(x), 3, axis=-1)
+        weights = _mix(softmax(_mix(self._scores(q, k), self.proj_l)), self.proj_w)
+        return self._attend(weights, v, training), weights
+
+
+def _mix(x: tf.Tensor, linear: Linear) -> tf.Tensor:
+    """Apply a linear layer over the heads of (batch, heads, n, m)."""
+    return tf.transpose(linear(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+
+
+class ClassAttention(_AttentionBase):
+    """Attention in which the first token alone asks (Touvron et al. 2021, arXiv:2103.17239)."""
+
+    def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
+        super().__init__(options, **kwargs)
+        self.q = self._linear(options.dim, "q", options.qkv_bias)
+        self.k = self._linear(options.dim, "k", options.qkv_bias)
+        self.v = self._linear(options.dim, "v", options.qkv_bias)
+        self._add_output()
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim) -> (batch, 1, dim), attention weights (batch, heads, 1, n)."""
+        weights = softmax(self._scores(self.q(x[:, 0:1]), self.k(x)))
+        return self._attend(weights, self.v(x), training), weights

@@ -1,0 +1,38 @@
+"""The MLP of a transformer block, and its activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from vit_convert.architectures.base import Gelu
+from vit_convert.models.layers.linear import Linear
+
+
+def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
+    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+
+    "erf" is exact, x * Phi(x); "tanh" is the paper's approximation of it; "quick" is
+    x * sigmoid(1.702 x), the paper's other approximation, which CLIP uses.
+    """
+    if kind == "quick":
+        return x * tf.sigmoid(1.702 * x)
+    return tf.nn.gelu(x, approximate=kind == "tanh")
+
+
+class Mlp(tf_keras.layers.Layer):
+    """(batch, n, dim) -> GELU of a linear layer -> linear layer (batch, n, dim)."""
+
+    def __init__(self, hidden: int, dim: int, activation: Gelu, drop: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.activation = activation
+        self.fc1 = Linear(hidden, dtype=self.dtype_policy, name="fc1")
+        self.fc2 = Linear(dim, dtype=self.dtype_policy, name="fc2")
+        self.drop = tf_keras.layers.Dropout(drop, dtype=self.dtype_policy)
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """(batch, n, dim) -> the same shape."""
+        hidden = self.drop(gelu(self.fc1(x), self.activation), training=training)
+        return self.drop(self.fc2(hidden), training=training)

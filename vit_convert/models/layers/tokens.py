@@ -1,0 +1,111 @@
+"""From picture to tokens: patches, class tokens, positions; and back from tokens to one vector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+
+class PatchEmbed(tf_keras.layers.Layer):
+    """Images (batch, height, width, channels) -> tokens (batch, patches, dim), row by row."""
+
+    def __init__(
+        self, patch_size: tuple[int, int], dim: int, use_bias: bool = True, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.proj = tf_keras.layers.Conv2D(
+            dim,
+            patch_size,
+            strides=patch_size,
+            use_bias=use_bias,
+            kernel_initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
+            dtype=self.dtype_policy,
+            name="proj",
+        )
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """(batch, height, width, channels) -> (batch, patches, dim)."""
+        grid = self.proj(images)
+        _, rows, columns, dim = grid.shape
+        return tf.reshape(grid, (-1, rows * columns, dim))
+
+
+class PrependToken(tf_keras.layers.Layer):
+    """Puts a learned token (1, 1, dim) before the others: (batch, n, dim) -> (batch, n + 1, dim)."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the token."""
+        self.value = self.add_weight(
+            "value",
+            (1, 1, input_shape[-1]),
+            initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
+        )
+        super().build(input_shape)
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, n + 1, dim)."""
+        return tf.concat([batched(self.value, tokens), tokens], axis=1)
+
+
+class ClassToken(PrependToken):
+    """The learned token alone, once per picture: (batch, n, dim) -> (batch, 1, dim)."""
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, 1, dim)."""
+        return batched(self.value, tokens)
+
+
+def batched(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
+    """Repeat (1, n, dim) to the batch of `like`; nothing is added to the graph for a batch of one,
+    because GPU delegates refuse SHAPE and BROADCAST_TO."""
+    value = tf.cast(value, like.dtype)
+    if like.shape[0] == 1:
+        return value
+    return tf.tile(value, (tf.shape(like)[0], 1, 1))
+
+
+class PositionEmbedding(tf_keras.layers.Layer):
+    """Adds a learned embedding (1, n, dim) to the tokens (batch, n, dim)."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the embedding."""
+        self.value = self.add_weight(
+            "value",
+            (1, *input_shape[1:]),
+            initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
+        )
+        super().build(input_shape)
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> the same shape."""
+        return tokens + self.value
+
+
+class TakeToken(tf_keras.layers.Layer):
+    """One token: (batch, n, dim) -> (batch, dim).
+
+    The slice keeps its axis and a reshape drops it, because GPU delegates refuse shrinking slices.
+    """
+
+    def __init__(self, index: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.index = index
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, dim)."""
+        return tf.reshape(tokens[:, self.index : self.index + 1], (-1, tokens.shape[-1]))
+
+
+class MeanOfPatches(tf_keras.layers.Layer):
+    """The mean over all but the first `skip` tokens: (batch, n, dim) -> (batch, dim)."""
+
+    def __init__(self, skip: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.skip = skip
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, dim)."""
+        mean = tf.reduce_mean(tokens[:, self.skip :], axis=1, keepdims=True)
+        return tf.reshape(mean, (-1, tokens.shape[-1]))
