@@ -26,6 +26,8 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+from vit_convert.parity.recorded import record_reference  # noqa: E402
+from vit_convert.parity.reference import block_outputs  # noqa: E402
 from vit_convert.parity.torch_compat import import_vision  # noqa: E402
 
 timm = import_vision("timm")
@@ -157,16 +159,20 @@ def save(name: str, model: torch.nn.Module, path: Path, **details: object) -> No
 def record(
     name: str, model: torch.nn.Module, images: np.ndarray, names: list[str], out: Path
 ) -> None:
-    """Copy 64 test images' logits into `out`_reference.npz: images (64, h, w, 3), logits, names."""
+    """Write what `model` gives for 64 test images to `out`_reference.npz, with the blocks of the
+    first image, so that `vit-convert verify --reference` needs no PyTorch."""
     chosen: list[int] = []
     for label, count in enumerate(IMAGES_PER_CLASS_RECORDED):
         chosen += range(label * 1000, label * 1000 + count)
     inputs = normalise(images[chosen], name)
-    np.savez_compressed(
+    channels_last = inputs.permute(0, 2, 3, 1).numpy()
+    record_reference(
         f"{out}_reference.npz",
-        images=inputs.permute(0, 2, 3, 1).numpy(),
-        logits=logits_of(model, inputs).numpy(),
-        names=np.array([names[i].removeprefix("test/") for i in chosen]),
+        channels_last,
+        logits_of(model, inputs).numpy(),
+        blocks=block_outputs(model, channels_last[:1]),
+        names=[names[i].removeprefix("test/") for i in chosen],
+        made_with=f"timm {timm.__version__} on PyTorch {torch.__version__}",
     )
 
 

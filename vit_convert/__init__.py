@@ -1,0 +1,44 @@
+"""PyTorch ViT and CaiT checkpoints become TensorFlow artifacts that are proven equal to them.
+
+Everything below is imported when it is first used, so that `import vit_convert` costs nothing.
+Once tf_keras is imported too, `tf_keras.models.load_model` knows the models of this package.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from wrapt import register_post_import_hook
+
+_HOMES = {
+    "open_checkpoint": "vit_convert.checkpoint",
+    "recognise": "vit_convert.conversion",
+    "convert": "vit_convert.conversion",
+    "torch2keras": "vit_convert.transfer",
+    "keras2torch": "vit_convert.transfer",
+    "load_model": "vit_convert.exporters.keras_h5",
+    "export": "vit_convert.exporters",
+    "open_artifact": "vit_convert.exporters",
+    "ExportOptions": "vit_convert.exporters",
+    "verify": "vit_convert.parity.verify",
+    "predict": "vit_convert.prediction",
+    "evaluate": "vit_convert.evaluation",
+    "Overrides": "vit_convert.architectures",
+    "VitConvertError": "vit_convert.errors",
+}
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'vit_convert' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+# Registers the model classes with Keras: now if tf_keras is imported already, else once it is.
+register_post_import_hook(lambda module: import_module("vit_convert.models"), "tf_keras")

@@ -51,8 +51,8 @@ class TransformerConfig:
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
-        folded: see vit_convert.folding: norms without parameters or mean, no LayerScale, the
-            attention scale in q, the patch bias in the position embedding.
+        folded: see vit_convert.folding: norms without mean and, where a linear layer follows,
+            without parameters; no LayerScale; the attention scale in q; no patch bias.
     """
 
     image_size: tuple[int, int]
@@ -84,6 +84,11 @@ class TransformerConfig:
     def num_patches(self) -> int:
         """Patches in all."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def folds_final_norm(self) -> bool:
+        """Whether the last norm's parameters are in the head; without one they stay."""
+        return self.folded and self.num_classes > 0
 
     @property
     def head_dim(self) -> int:

@@ -82,7 +82,7 @@ def _parameters(config: CaiTConfig) -> Iterator[Parameter]:
             yield from linear(f"{block}.attn.{part}", dim, dim, config.qkv_bias)
         yield from linear(f"{block}.attn.proj", dim, dim)
         yield from mlp(block, config.mlp_dim_token_only)
-    yield from norm("norm", dim, affine)
+    yield from norm("norm", dim, not config.folds_final_norm)
     if config.num_classes:
         yield from linear("head", dim, config.num_classes)
 

@@ -57,6 +57,16 @@ class ViTConfig(TransformerConfig):
         """Tokens before the patches: class and distillation token."""
         return int(self.class_token) + int(self.distilled)
 
+    @property
+    def folds_final_norm(self) -> bool:
+        """Whether the last norm's parameters are in the head, which must follow it at once."""
+        return super().folds_final_norm and self.final_norm and not self.fc_norm
+
+    @property
+    def folds_fc_norm(self) -> bool:
+        """Whether fc_norm's parameters are in the head."""
+        return super().folds_final_norm and self.fc_norm
+
 
 def _parameters(config: ViTConfig) -> Iterator[Parameter]:
     dim, affine = config.embed_dim, not config.folded
@@ -81,9 +91,9 @@ def _parameters(config: ViTConfig) -> Iterator[Parameter]:
         if config.layer_scale:
             yield from plain(f"{block}.ls2.gamma", dim)
     if config.final_norm:
-        yield from norm("norm", dim, affine)
+        yield from norm("norm", dim, not config.folds_final_norm)
     if config.fc_norm:
-        yield from norm("fc_norm", dim, affine)
+        yield from norm("fc_norm", dim, not config.folds_fc_norm)
     if config.num_classes:
         yield from linear("head", dim, config.num_classes)
         if config.distilled:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import tf_keras
-
 from vit_convert.architectures import ModelSpec
-from vit_convert.models.base import ConvertedModel
-from vit_convert.models.cait import CaiT
-from vit_convert.models.vit import VisionTransformer
+from vit_convert.tensorflow_quiet import quiet
+
+with quiet():
+    import tf_keras
+
+    from vit_convert.models.base import ConvertedModel
+    from vit_convert.models.cait import CaiT
+    from vit_convert.models.vit import VisionTransformer
 
 __all__ = ["CaiT", "ConvertedModel", "VisionTransformer", "build"]
 

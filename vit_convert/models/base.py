@@ -12,6 +12,7 @@ import tf_keras
 
 from vit_convert.architectures import ModelSpec, TransformerConfig
 from vit_convert.models.layers.attention import AttentionOptions
+from vit_convert.models.layers.norm import LayerNorm
 
 # "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
@@ -28,6 +29,11 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
         proj_drop=config.drop_rate,
         scaled=config.folded,
     )
+
+
+def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
+    """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
+    return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
 
 
 class ConvertedModel(tf_keras.Model):

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import CaiTConfig
-from vit_convert.models.base import ConvertedModel, Endpoints, attention_options
+from vit_convert.models.base import ConvertedModel, Endpoints, attention_options, block_norm
 from vit_convert.models.layers.attention import ClassAttention, TalkingHeadsAttention
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
@@ -34,9 +34,9 @@ class _ScaledBlock(tf_keras.layers.Layer):
         policy = self.dtype_policy
         self.scaled = not config.folded
         self.dim = config.embed_dim
-        self.norm1 = LayerNorm(config.norm_eps, config.folded, dtype=policy, name="norm1")
+        self.norm1 = block_norm(config, policy, "norm1")
         self.attn = self.attention_class(attention_options(config), dtype=policy, name="attn")
-        self.norm2 = LayerNorm(config.norm_eps, config.folded, dtype=policy, name="norm2")
+        self.norm2 = block_norm(config, policy, "norm2")
         self.mlp = Mlp(
             mlp_dim, config.embed_dim, config.gelu, config.drop_rate, dtype=policy, name="mlp"
         )
@@ -126,7 +126,8 @@ class CaiT(ConvertedModel):
             points[f"blocks_token_only.{i}"] = cls
             points[f"class_attention.{i}"] = weights
         # The last norm acts on each token alone, so the class token is all that needs it.
-        cls = LayerNorm(config.norm_eps, config.folded, dtype=dtype, name="norm")(cls)
+        affine = not config.folds_final_norm
+        cls = LayerNorm(config.norm_eps, config.folded, affine, dtype=dtype, name="norm")(cls)
         points["features"] = TakeToken(0, dtype=dtype, name="pool_0")(cls)
         if config.num_classes:
             drop = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="head_drop")

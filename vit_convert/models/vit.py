@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
-from vit_convert.models.base import ConvertedModel, Endpoints, attention_options
+from vit_convert.models.base import ConvertedModel, Endpoints, attention_options, block_norm
 from vit_convert.models.layers.attention import Attention
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
@@ -30,10 +30,10 @@ class Block(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         scaled = config.layer_scale
-        self.norm1 = LayerNorm(config.norm_eps, config.folded, dtype=policy, name="norm1")
+        self.norm1 = block_norm(config, policy, "norm1")
         self.attn = Attention(attention_options(config), dtype=policy, name="attn")
         self.ls1 = LayerScale(dtype=policy, name="ls1") if scaled else None
-        self.norm2 = LayerNorm(config.norm_eps, config.folded, dtype=policy, name="norm2")
+        self.norm2 = block_norm(config, policy, "norm2")
         self.mlp = Mlp(
             config.mlp_dim, config.embed_dim, config.gelu, config.drop_rate, dtype=policy, name="mlp"
         )
@@ -79,14 +79,17 @@ class VisionTransformer(ConvertedModel):
             points[f"blocks.{i}"] = x
             points[f"attention.{i}"] = weights
         if config.final_norm:
-            x = LayerNorm(config.norm_eps, config.folded, dtype=dtype, name="norm")(x)
+            affine = not config.folds_final_norm
+            x = LayerNorm(config.norm_eps, config.folded, affine, dtype=dtype, name="norm")(x)
         if config.pool == "avg":
             pooled = [MeanOfPatches(config.num_prefix_tokens, dtype=dtype, name="pool")(x)]
         else:
             count = 1 + config.distilled
             pooled = [TakeToken(i, dtype=dtype, name=f"pool_{i}")(x) for i in range(count)]
         if config.fc_norm:
-            layer = LayerNorm(config.norm_eps, config.folded, dtype=dtype, name="fc_norm")
+            centred = config.folded and not config.final_norm
+            affine = not config.folds_fc_norm
+            layer = LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name="fc_norm")
             pooled = [layer(p) for p in pooled]
         points["features"] = mean_of(pooled, "features")
         if config.num_classes:

@@ -1,0 +1,166 @@
+"""Small models of each family in timm, with parameters that hide nothing.
+
+No two dimensions of a model are equal where they could be confused: 24x50 images in patches of 8x10
+(3 x 5 of them), width 36 in 4 heads of 9, MLP 63, 7 classes. Only attn.proj (and q, k, v of CaiT's
+class attention, and proj_l, proj_w) are square, as they must be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from vit_convert.architectures import CaiTConfig, ModelSpec, Preprocessing, ViTConfig
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.parity.torch_compat import import_vision
+
+timm = import_vision("timm")
+from timm.layers import LayerNorm, QuickGELU  # noqa: E402  # timm must be imported as above first
+from timm.models.cait import Cait  # noqa: E402  # as above
+from timm.models.deit import VisionTransformerDistilled  # noqa: E402  # as above
+from timm.models.vision_transformer import VisionTransformer  # noqa: E402  # as above
+
+ACTIVATIONS: dict[str, Callable[..., torch.nn.Module]] = {
+    "erf": torch.nn.GELU,
+    "tanh": partial(torch.nn.GELU, approximate="tanh"),
+    "quick": QuickGELU,
+}
+
+SHAPE: dict[str, Any] = {
+    "image_size": (24, 50),
+    "patch_size": (8, 10),
+    "num_classes": 7,
+    "embed_dim": 36,
+    "depth": 3,
+    "num_heads": 4,
+    "mlp_dim": 63,
+}
+# three different means and deviations, so that a swap shows
+PREPROCESSING = Preprocessing((0.48, 0.45, 0.41), (0.23, 0.22, 0.27), "bicubic", 0.9)
+
+
+@dataclass(frozen=True)
+class Family:
+    """A small model in timm, in evaluation mode, and what vit-convert says of it."""
+
+    model: torch.nn.Module
+    spec: ModelSpec
+
+    def tensors(self) -> dict[str, LazyTensor]:
+        """Its state dict, as a checkpoint would give it."""
+        return tensors_of(self.model)
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Its state dict in NumPy, copied."""
+        return {k: v.detach().numpy().copy() for k, v in self.model.state_dict().items()}
+
+    def images(self, count: int = 4, seed: int = 0) -> np.ndarray:
+        """Normalised images, (count, height, width, channels) float32."""
+        config = self.spec.config
+        shape = (count, *config.image_size, config.in_channels)
+        return np.random.default_rng(seed).standard_normal(shape, np.float32)
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """What timm gives for normalised images (n, height, width, channels)."""
+        with torch.inference_mode():
+            channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
+            return self.model(torch.from_numpy(channels_first)).numpy()
+
+
+def tensors_of(model: torch.nn.Module) -> dict[str, LazyTensor]:
+    """A model's state dict as lazy tensors."""
+    return {k: LazyTensor.of(k, v.detach().numpy()) for k, v in model.state_dict().items()}
+
+
+def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Give every parameter and buffer a sizeable random value, and set evaluation mode.
+
+    Fresh parameters hide errors: LayerScale of 1e-5 hides its whole branch, biases of 0 and norm
+    weights of 1 can be forgotten, weights of 0.02 make all attention weights equal.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def normal(like: torch.Tensor, mean: float, deviation: float) -> torch.Tensor:
+        return mean + deviation * torch.randn(like.shape, generator=generator)
+
+    norms = {
+        f"{name}.weight"
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.LayerNorm)
+    }
+    with torch.no_grad():
+        for name, value in (*model.named_parameters(), *model.named_buffers()):
+            leaf = name.rpartition(".")[2]
+            if name in norms:
+                value.copy_(normal(value, 1.0, 0.3))
+            elif "gamma" in leaf:  # LayerScale
+                value.copy_(normal(value, 0.5, 0.2))
+            elif leaf == "bias":
+                value.copy_(normal(value, 0.0, 0.3))
+            elif name in ("cls_token", "dist_token", "pos_embed"):
+                value.copy_(normal(value, 0.0, 0.7))
+            elif value.is_floating_point():
+                fan_in = value[0].numel() if value.ndim > 1 else 1
+                value.copy_(normal(value, 0.0, 1.3 * fan_in**-0.5))
+    return model.eval()
+
+
+def _options(config: Any) -> dict[str, Any]:
+    ratio = (config.mlp_dim + 0.25) / config.embed_dim  # timm rounds down
+    return {
+        "img_size": config.image_size,
+        "patch_size": config.patch_size,
+        "in_chans": config.in_channels,
+        "num_classes": config.num_classes,
+        "embed_dim": config.embed_dim,
+        "depth": config.depth,
+        "num_heads": config.num_heads,
+        "mlp_ratio": ratio,
+        "qkv_bias": config.qkv_bias,
+        "act_layer": ACTIVATIONS[config.gelu],
+        "norm_layer": partial(LayerNorm, eps=config.norm_eps),
+    }
+
+
+def small_vit(seed: int = 0, **changes: Any) -> Family:
+    """A ViT; `changes` are those of ViTConfig."""
+    config = ViTConfig(**SHAPE | changes)
+    model = VisionTransformer(
+        **_options(config),
+        class_token=config.class_token,
+        global_pool=config.pool,
+        init_values=0.1 if config.layer_scale else None,
+        final_norm=config.final_norm or config.fc_norm,
+        fc_norm=config.fc_norm,
+    )
+    return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
+
+
+def small_deit(seed: int = 0, **changes: Any) -> Family:
+    """A distilled DeiT; `changes` are those of ViTConfig."""
+    config = ViTConfig(**SHAPE | {"distilled": True} | changes)
+    model = VisionTransformerDistilled(**_options(config))
+    return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
+
+
+def small_cait(seed: int = 0, **changes: Any) -> Family:
+    """A CaiT; `changes` are those of CaiTConfig."""
+    config = CaiTConfig(**SHAPE | {"mlp_dim_token_only": 54} | changes)
+    model = Cait(
+        **_options(config),
+        depth_token_only=config.depth_token_only,
+        mlp_ratio_token_only=(config.mlp_dim_token_only + 0.25) / config.embed_dim,
+    )
+    return Family(randomise(model, seed), ModelSpec("cait", config, PREPROCESSING))
+
+
+FAMILIES: dict[str, Callable[..., Family]] = {
+    "vit": small_vit,
+    "deit": small_deit,
+    "cait": small_cait,
+}

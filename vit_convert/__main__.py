@@ -1,0 +1,5 @@
+"""python -m vit_convert."""
+
+from vit_convert.cli import main
+
+main()

@@ -1,0 +1,66 @@
+"""What stands for the classes, functions and objects that a pickle names: records, never code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def printable(text: str) -> str:
+    """Text of a file as it can be shown: no control characters, no lone surrogates, not endless."""
+    shown = text if len(text) <= 120 else text[:117] + "..."
+    return shown if shown.isprintable() else ascii(shown)[1:-1]
+
+
+@dataclass(frozen=True)
+class Global:
+    """A name that a pickle asks for. It is never looked up, imported or called."""
+
+    module: str
+    name: str
+
+    @property
+    def qualified(self) -> str:
+        """`module.name`, fit to be shown."""
+        return printable(f"{self.module}.{self.name}")
+
+    def __repr__(self) -> str:
+        return f"<{self.qualified}>"
+
+
+@dataclass(eq=False, repr=False)
+class Inert:
+    """What a pickle wanted made by calling something that is not known here; nothing was called.
+
+    Attributes:
+        of: what was to be called or instantiated.
+        args, kwargs: the arguments.
+        state: what BUILD gave: usually the object's attributes.
+        elements: what was to be appended or added.
+        entries: what was to be set by key.
+    """
+
+    of: Any
+    args: tuple[Any, ...] = ()
+    kwargs: dict[Any, Any] = field(default_factory=dict)
+    state: Any = None
+    elements: list[Any] = field(default_factory=list)
+    entries: dict[Any, Any] = field(default_factory=dict)
+
+    @property
+    def type_name(self) -> str:
+        """The qualified name of the class or function."""
+        return self.of.qualified if isinstance(self.of, Global) else "an unknown object"
+
+    @property
+    def attributes(self) -> dict[Any, Any]:
+        """The object's attributes, as far as its state is an ordinary one (with slots or not)."""
+        match self.state:
+            case dict():
+                return self.state
+            case (None | dict() as plain, dict() as slots):
+                return {**(plain or {}), **slots}
+        return {}
+
+    def __repr__(self) -> str:
+        return f"<inert {self.type_name}>"

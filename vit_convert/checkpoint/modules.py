@@ -1,0 +1,51 @@
+"""The state dict of a whole pickled `torch.nn.Module`, from its inert remains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vit_convert.checkpoint.inert import Inert
+from vit_convert.errors import CheckpointError
+
+_MAX_DEPTH = 64
+_MAX_MODULES = 100_000
+
+
+def is_module(value: Any) -> bool:
+    """Whether an inert object has the attributes of a module."""
+    return (
+        isinstance(value, Inert)
+        and isinstance(value.attributes.get("_parameters"), dict)
+        and isinstance(value.attributes.get("_modules"), dict)
+    )
+
+
+def module_state(module: Inert) -> dict[str, Any]:
+    """What `module.state_dict()` would hold, in its order.
+
+    Raises:
+        CheckpointError: the modules contain one another without end.
+    """
+    state: dict[str, Any] = {}
+    visits = 0
+
+    def visit(module: Inert, prefix: str, depth: int) -> None:
+        nonlocal visits
+        visits += 1
+        if depth > _MAX_DEPTH or visits > _MAX_MODULES:
+            raise CheckpointError("the pickled model's modules contain one another without end")
+        attributes = module.attributes
+        hidden = attributes.get("_non_persistent_buffers_set")
+        buffers = attributes.get("_buffers")
+        for name, value in attributes["_parameters"].items():
+            if value is not None:
+                state[f"{prefix}{name}"] = value
+        for name, value in buffers.items() if isinstance(buffers, dict) else ():
+            if value is not None and not (isinstance(hidden, set) and name in hidden):
+                state[f"{prefix}{name}"] = value
+        for name, child in attributes["_modules"].items():
+            if is_module(child):
+                visit(child, f"{prefix}{name}.", depth + 1)
+
+    visit(module, "", 0)
+    return state

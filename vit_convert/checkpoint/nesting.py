@@ -1,0 +1,162 @@
+"""Where in a checkpoint the weights are: at its top, or under `model`, `state_dict`, ...
+
+A state dict is a mapping from names to values most of which are tensors. Without a choice by the
+user, the order is: the top level; then the names of `PREFERRED`, first to last, each directly
+before inside another mapping; then any other name, most tensors first. So an average of weights
+(`model_ema`) is taken only when it is chosen, or when there is nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from vit_convert.checkpoint.dtypes import readable
+from vit_convert.checkpoint.inert import Inert
+from vit_convert.checkpoint.modules import is_module, module_state
+from vit_convert.checkpoint.numpy_pickles import NumpyArray
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.errors import CheckpointError
+
+PREFERRED = (
+    "model",
+    "state_dict",
+    "model_state_dict",
+    "module",
+    "net",
+    "teacher",
+    "student",
+    "ema",
+    "model_ema",
+)
+_MAX_FOUND = 1000
+
+
+@dataclass(frozen=True)
+class StateDict:
+    """One nesting that holds weights.
+
+    Attributes:
+        key: the names that lead to it, joined by dots; "" for the top level.
+        tensors: its tensors, under the names in the file.
+        others: what else is in it.
+    """
+
+    key: str
+    tensors: dict[str, LazyTensor]
+    others: dict[str, Any]
+
+
+def as_tensor(value: Any) -> LazyTensor | None:
+    """A tensor of PyTorch's or NumPy's, if this is one; numbers alone are none."""
+    if isinstance(value, LazyTensor):
+        return value
+    array = value.array if isinstance(value, NumpyArray) else None
+    if array is not None and readable(array.dtype.name):
+        return LazyTensor.of("", array)
+    return None
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """The named parts of a value, {} if it has none; of a list, by position."""
+    if is_module(value):
+        return module_state(value)
+    match value:
+        case dict():
+            table = value
+        case Inert(entries=entries) if entries:
+            table = entries  # a subclass of dict
+        case list() | tuple():
+            table = {str(position): part for position, part in enumerate(value[:100])}
+        case _:
+            table = {}
+    return {name: part for name, part in table.items() if isinstance(name, str)}
+
+
+def state_dicts(root: Any) -> list[StateDict]:
+    """Every nesting that holds weights, the preferred one first; at most two names deep.
+
+    Raises:
+        CheckpointError: there are more than any checkpoint has.
+    """
+    search = _Search()
+    found = list(search.below(root))
+    for name, value in mapping(root).items():
+        if search.weights(value) is None:
+            for below in search.below(value):
+                found.append(replace(below, key=f"{name}.{below.key}"))
+        if len(found) > _MAX_FOUND:
+            raise CheckpointError("it names more state dicts than any checkpoint has")
+    whole = search.weights(root)
+    # {"state_dict": {...}, "mean": tensor, "std": tensor} is not itself a state dict
+    if whole is not None and not any(state.key in PREFERRED for state in found):
+        found.append(whole)
+    return sorted(found, key=_rank)
+
+
+class _Search:
+    """Looks into every value once, however many names it has."""
+
+    def __init__(self) -> None:
+        self._weights: dict[int, StateDict | None] = {}
+        self._below: dict[int, list[StateDict]] = {}
+
+    def weights(self, value: Any) -> StateDict | None:
+        """The value as a state dict, if it is one."""
+        if id(value) not in self._weights:
+            tensors: dict[str, LazyTensor] = {}
+            others: dict[str, Any] = {}
+            for name, part in mapping(value).items():
+                tensor = as_tensor(part)
+                if tensor is None:
+                    others[name] = part
+                else:
+                    tensors[name] = tensor
+            is_one = len(tensors) > len(others)
+            self._weights[id(value)] = StateDict("", tensors, others) if is_one else None
+        return self._weights[id(value)]
+
+    def below(self, value: Any) -> list[StateDict]:
+        """The state dicts among its parts."""
+        if id(value) not in self._below:
+            parts = ((name, self.weights(part)) for name, part in mapping(value).items())
+            self._below[id(value)] = [replace(state, key=name) for name, state in parts if state]
+        return self._below[id(value)]
+
+
+def _rank(state: StateDict) -> tuple[Any, ...]:
+    if state.key == "":
+        return (0,)
+    names = state.key.split(".")
+    if names[0] in PREFERRED:
+        inner = PREFERRED.index(names[1]) if names[1:] and names[1] in PREFERRED else len(PREFERRED)
+        return (1, PREFERRED.index(names[0]), len(names), inner)
+    return (2, -len(state.tensors))
+
+
+def choose(found: list[StateDict], key: str | None, where: str) -> StateDict:
+    """The state dict that the user chose, or the preferred one.
+
+    Raises:
+        CheckpointError: there is none, or none of that name.
+    """
+    if not found:
+        raise CheckpointError(
+            "there are no weights in it",
+            where=where,
+            expected="a state dict: names with tensors, at the top or under model, state_dict, ...",
+        )
+    if key is None:
+        return found[0]
+    matches = [state for state in found if state.key == key]
+    if not matches and key:
+        matches = [state for state in found if state.key.startswith(key + ".")]
+    if len(matches) != 1:
+        names = ", ".join(state.key or "the top level ('')" for state in found)
+        raise CheckpointError(
+            f"there is no state dict under the key {key!r}",
+            where=where,
+            expected=f"one of: {names}",
+            hint="leave --key out to take the first of them",
+        )
+    return matches[0]

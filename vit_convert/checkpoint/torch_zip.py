@@ -1,0 +1,95 @@
+"""What `torch.save` has written since PyTorch 1.6: a zip archive.
+
+PREFIX/data.pkl     the pickled object; a storage is ("storage", class, key, device, elements)
+PREFIX/data/KEY     the bytes of each storage
+PREFIX/byteorder    "little" or "big" (absent before 2.1: little)
+PREFIX/version      of the format
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from vit_convert.checkpoint import dtypes
+from vit_convert.checkpoint.strided import Storage, whole
+from vit_convert.checkpoint.torch_pickles import storage_dtype
+from vit_convert.checkpoint.unpickler import load_pickle
+from vit_convert.checkpoint.zip_archive import ZipArchive
+from vit_convert.errors import CheckpointError
+
+MAX_PICKLE = 1 << 30
+_PICKLE = "data.pkl"
+
+
+def pickles_in(archive: ZipArchive) -> list[str]:
+    """The names of the archive's main pickles, at its top or one folder down."""
+    return [
+        name
+        for name in archive.members
+        if name.rpartition("/")[2] == _PICKLE and name.count("/") < 2
+    ]
+
+
+def read_torch_zip(archive: ZipArchive) -> Any:
+    """The saved object, its tensors lazy.
+
+    Raises:
+        CheckpointError: the archive is TorchScript, damaged, or contradicts itself.
+    """
+    where = str(archive.file.path)
+    names = pickles_in(archive)
+    if len(names) != 1:
+        raise CheckpointError(f"it holds {len(names)} saved objects", where=where, expected="one")
+    prefix = names[0].removesuffix(_PICKLE)
+    if prefix + "constants.pkl" in archive.members:
+        raise CheckpointError(
+            "this is a TorchScript archive: a program, not only weights",
+            where=where,
+            expected="a state dict",
+            hint="in PyTorch: torch.save(torch.jit.load(path).state_dict(), 'weights.pth')",
+        )
+    big_endian = False
+    if prefix + "byteorder" in archive.members:
+        order = _small(archive, prefix + "byteorder", 16)
+        if order not in (b"little", b"big"):
+            raise CheckpointError("its byte order is neither little nor big", where=where)
+        big_endian = order == b"big"
+
+    def persistent(pid: Any) -> Storage:
+        match pid:
+            case ("storage", kind, str() | int() as key, str() as location, count) if whole(count):
+                return _storage(archive, f"{prefix}data/{key}", kind, location, count, big_endian)
+        raise CheckpointError("it names a storage in a way that is not known here")
+
+    return load_pickle(_small(archive, names[0], MAX_PICKLE), where, persistent)
+
+
+def _small(archive: ZipArchive, name: str, limit: int) -> bytes:
+    if archive.size(name) > limit:
+        raise CheckpointError(f"{name} in it is too large", where=str(archive.file.path))
+    return archive.read(name, check=True).tobytes()
+
+
+def _storage(
+    archive: ZipArchive, name: str, kind: Any, location: str, count: int, big_endian: bool
+) -> Storage:
+    dtype = storage_dtype(kind)
+    if dtype is None:
+        raise CheckpointError(f"it has a storage of an unknown kind, {kind!r}")
+    nbytes = count * (dtypes.bits(dtype) // 8 if dtype else 1)
+    if location == "meta":
+        return Storage(dtype, nbytes, _no_values, big_endian)
+    if archive.size(name) != nbytes:
+        raise CheckpointError(
+            f"{name} has {archive.size(name)} bytes where the tensors need {nbytes}",
+            where=str(archive.file.path),
+            hint="the file is damaged: download or copy it again",
+        )
+    return Storage(dtype, nbytes, partial(archive.read, name), big_endian)
+
+
+def _no_values() -> np.ndarray:
+    raise CheckpointError("it is a tensor on the meta device, without any values")

@@ -1,0 +1,74 @@
+"""The command line: options in, library call, result out.
+
+Commands import what they need when they run: `--help` imports neither TensorFlow nor NumPy.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import metadata
+
+import click
+
+from vit_convert.cli import console
+from vit_convert.cli.evaluate import evaluate
+from vit_convert.cli.export import export
+from vit_convert.cli.inspect import inspect
+from vit_convert.cli.keras2torch import keras2torch
+from vit_convert.cli.predict import predict
+from vit_convert.cli.torch2keras import torch2keras
+from vit_convert.cli.verify import verify
+from vit_convert.errors import VitConvertError
+
+
+def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    console.out(f"vit-convert {metadata.version('vit-convert')}")
+    for package in ("tensorflow", "tf-keras", "ai-edge-litert", "numpy", "torch", "timm"):
+        try:
+            console.out(f"  {package} {metadata.version(package)}")
+        except metadata.PackageNotFoundError:
+            console.out(f"  {package}: not installed")
+    ctx.exit()
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Show the versions of vit-convert and of what it runs on.",
+)
+def cli(debug: bool) -> None:
+    """Turn PyTorch ViT and CaiT checkpoints into TensorFlow artifacts that are proven equal."""
+
+
+for _command in (inspect, torch2keras, keras2torch, export, verify, predict, evaluate):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; exit codes are 0 (done), 1 (a check fell short), 2 (bad input)."""
+    debug = "--debug" in sys.argv[1:2]
+    try:
+        cli(prog_name="vit-convert")
+    except VitConvertError as error:
+        if debug:
+            raise
+        console.error(error)
+        sys.exit(2)
+    except Exception as error:
+        if debug:
+            raise
+        console.error(
+            VitConvertError(
+                f"{type(error).__name__}: {error}",
+                where="a bug in vit-convert",
+                hint=f"vit-convert --debug {' '.join(sys.argv[1:])}, and report what it prints",
+            )
+        )
+        sys.exit(2)

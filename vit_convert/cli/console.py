@@ -1,0 +1,92 @@
+"""All printing: results to stdout; progress, warnings and errors to stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from vit_convert.errors import VitConvertError
+
+
+def out(text: str = "") -> None:
+    """A line of the result."""
+    click.echo(text)
+
+
+def out_json(data: Any) -> None:
+    """The result as one JSON object, and nothing else."""
+    click.echo(json.dumps(data, indent=2))
+
+
+def note(text: str) -> None:
+    """A line about what is happening."""
+    click.echo(text, err=True)
+
+
+def warn(text: str) -> None:
+    """Something the user should look at."""
+    click.echo(f"{click.style('warning', fg='yellow')}: {text}", err=True)
+
+
+def error(problem: VitConvertError) -> None:
+    """What was wrong, where, what was expected and what to try."""
+    label = click.style("error", fg="red", bold=True)
+    where = f"{problem.where}: " if problem.where else ""
+    click.echo(f"{label}: {where}{problem.what}", err=True)
+    if problem.expected:
+        click.echo(f"  expected: {problem.expected}", err=True)
+    if problem.hint:
+        click.echo(f"  try: {problem.hint}", err=True)
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """A table on stdout; numbers read better right-aligned, so all but the first column are."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title or None, title_justify="left")
+    for i, column in enumerate(columns):
+        grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        grid.add_row(*row)
+    # A pipe has no width of its own, and 80 columns would break names apart.
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
+    console.print(grid)
+
+
+@contextmanager
+def steps(what: str) -> Iterator[Any]:
+    """Progress by steps: gives a function that takes the name of the step that begins."""
+    if not sys.stderr.isatty():
+        yield lambda step: note(f"{what}: {step}")
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what) as status:
+        yield lambda step: status.update(f"{what}: {step}")
+
+
+@contextmanager
+def bar(what: str, total: int) -> Iterator[Any]:
+    """Progress over `total` things: gives a function that takes how many more are done."""
+    if not sys.stderr.isatty():
+        note(f"{what}: {total}")
+        yield lambda count: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def megabytes(size: int) -> str:
+    """12345678 -> "12.3 MB"."""
+    return f"{size / 1e6:.1f} MB"

@@ -1,0 +1,80 @@
+"""vit-convert export."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vit_convert.cli import console, options
+
+
+@click.command()
+@click.argument("model", type=options.PATH, required=False)
+@click.option("--saved-model", is_flag=True, help="Write <name>_saved_model/.")
+@click.option("--hub", is_flag=True, help="Write <name>_hub/, a TF Hub module.")
+@click.option("--tflite", is_flag=True, help="Write <name>_<precision>.tflite.")
+@click.option("-o", "folder", type=options.PATH, default=Path("."), help="Where to write.")
+@click.option(
+    "--precision",
+    "precisions",
+    type=click.Choice(["float32", "float16"]),
+    multiple=True,
+    default=("float32",),
+    show_default=True,
+    help="Of the TFLite file; may be repeated.",
+)
+@click.option("--batch-size", type=options.BatchSize(), help="[default: dynamic; 1 for TFLite]")
+@click.option("--attention", is_flag=True, help="Give the attention maps too.")
+@click.option(
+    "--output",
+    type=click.Choice(["logits", "softmax", "features"]),
+    default="logits",
+    show_default=True,
+    help="What the model gives.",
+)
+@click.option("--embed-preprocessing", is_flag=True, help="Take RGB in 0..255.")
+@options.force
+def export(
+    model: Path | None,
+    saved_model: bool,
+    hub: bool,
+    tflite: bool,
+    folder: Path,
+    precisions: tuple[Any, ...],
+    force: bool,
+    **settings: Any,
+) -> None:
+    """Turn a Keras .h5 file into a SavedModel, a TF Hub module and TFLite files.
+
+    Without MODEL it takes the one converted .h5 of the current folder. Without a target option it
+    writes all three.
+    """
+    from vit_convert.exporters import ExportOptions, artifact_size, export_all
+
+    chosen = [n for n, on in (("saved_model", saved_model), ("hub", hub), ("tflite", tflite)) if on]
+    jobs: list[tuple[str, ExportOptions]] = []
+    for target in chosen or ["saved_model", "hub", "tflite"]:
+        for precision in dict.fromkeys(precisions) if target == "tflite" else ("float32",):
+            jobs.append((target, ExportOptions(precision=precision, **settings)))
+    source = model or _only_model()
+    with console.steps(f"exporting {source.name}") as progress:
+        paths = export_all(source, jobs, folder, force=force, progress=progress)
+    for path in paths:
+        console.out(f"{path}: {console.megabytes(artifact_size(path))}")
+
+
+def _only_model() -> Path:
+    from vit_convert.errors import UsageError
+    from vit_convert.exporters.keras_h5 import KERAS_H5
+
+    found = sorted(p for p in Path().glob("*.h5") if KERAS_H5.matches(p))
+    if len(found) == 1:
+        return found[0]
+    raise UsageError(
+        f"there are {len(found)}: {', '.join(map(str, found))}" if found else "there is none",
+        where="converted .h5 files in the current folder",
+        expected="exactly one, or MODEL given",
+        hint=f"vit-convert export {found[0]}" if found else "vit-convert torch2keras CHECKPOINT",
+    )

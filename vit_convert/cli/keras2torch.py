@@ -1,0 +1,28 @@
+"""vit-convert keras2torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from vit_convert.cli import console, options
+
+
+@click.command()
+@click.argument("model", type=options.PATH)
+@click.option(
+    "-o",
+    "output",
+    type=options.PATH,
+    help="The .safetensors or .pth to write.  [default: ./<name>.safetensors]",
+)
+@click.option("--dialect", metavar="NAME", help="Names to use.  [default: those of the source]")
+@options.force
+def keras2torch(model: Path, output: Path | None, dialect: str | None, force: bool) -> None:
+    """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit."""
+    from vit_convert.transfer import keras2torch as transfer
+
+    target = output or Path(f"{model.stem}.safetensors")
+    used = transfer(model, target, dialect_name=dialect, force=force)
+    console.out(f"{target}: names of {used}, {console.megabytes(target.stat().st_size)}")

@@ -1,0 +1,59 @@
+"""Option types that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class ImageSize(click.ParamType):
+    """N or HxW -> (height, width)."""
+
+    name = "N|HxW"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, int]:
+        """Parse one."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.lower().split("x")
+        if len(parts) in (1, 2) and all(part.isdigit() and int(part) > 0 for part in parts):
+            return int(parts[0]), int(parts[-1])
+        self.fail(f"{value!r} is no image size; expected 224 or 192x256 (height x width)")
+
+
+class Channels(click.ParamType):
+    """R,G,B -> three floats."""
+
+    name = "R,G,B"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, float, float]:
+        """Parse one."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            red, green, blue = (float(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"{value!r} is not three numbers; expected R,G,B such as 0.485,0.456,0.406")
+        return red, green, blue
+
+
+class BatchSize(click.ParamType):
+    """N or "dynamic"."""
+
+    name = "N|dynamic"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int | str:
+        """Parse one."""
+        if value == "dynamic" or (isinstance(value, int) and value > 0):
+            return value
+        if str(value).isdigit() and int(value) > 0:
+            return int(value)
+        self.fail(f"{value!r} is no batch size; expected a positive number or 'dynamic'")
+
+
+# Existence is checked by the library, whose messages say what to try.
+PATH = click.Path(path_type=Path)
+force = click.option("--force", is_flag=True, help="Replace an existing output.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -1,0 +1,83 @@
+"""vit-convert torch2keras."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from vit_convert.cli import console, options
+
+
+@click.command()
+@click.argument("checkpoint", type=options.PATH)
+@click.option("-o", "output", type=options.PATH, help="The .h5 to write.  [default: ./<name>.h5]")
+@click.option("--variant", metavar="NAME", help="The published model it is, as timm calls it.")
+@click.option("--image-size", type=options.ImageSize(), help="Resample the position embedding.")
+@click.option(
+    "--pos-embed",
+    type=click.Choice(["antialias", "bicubic"]),
+    default="antialias",
+    show_default=True,
+    help="How to resample it: as timm does, or as plain bicubic interpolation.",
+)
+@click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
+@click.option("--gelu", type=click.Choice(["erf", "tanh", "quick"]), help="The activation.")
+@click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
+@click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
+@click.option("--key", metavar="NAME", help="Which nested state dict to take.")
+@click.option("--mean", type=options.Channels(), help="Mean of the channels, for pixels in 0..1.")
+@click.option("--std", type=options.Channels(), help="Standard deviation of the channels.")
+@click.option(
+    "--interpolation", type=click.Choice(["bicubic", "bilinear"]), help="How pictures are resized."
+)
+@click.option(
+    "--crop-pct", type=click.FloatRange(0, 1, min_open=True), help="Centre crop over resized side."
+)
+@click.option("--labels", type=options.PATH, help="Class names: one per line, or JSON.")
+@options.force
+def torch2keras(
+    checkpoint: Path,
+    output: Path | None,
+    pos_embed: Any,
+    key: str | None,
+    labels: Path | None,
+    force: bool,
+    **overrides: Any,
+) -> None:
+    """Convert a PyTorch checkpoint into a Keras .h5 file.
+
+    Neither PyTorch nor TensorFlow is needed. What the file cannot say is recognised from published
+    models or assumed, and said.
+    """
+    from vit_convert.architectures import Overrides, architecture
+    from vit_convert.conversion import assumptions
+    from vit_convert.labels import read_labels
+    from vit_convert.transfer import torch2keras as transfer
+
+    target = output or Path(f"{checkpoint.stem}.h5")
+    with console.steps(f"converting {checkpoint.name}") as progress:
+        conversion = transfer(
+            checkpoint,
+            target,
+            key=key,
+            force=force,
+            progress=progress,
+            overrides=Overrides(**overrides),
+            labels=read_labels(labels) if labels else None,
+            pos_embed=pos_embed,
+        )
+    file = conversion.checkpoint
+    if file.key:
+        console.note(f"took the state dict under {file.key!r}")
+    for name, fact in assumptions(conversion.recognition).items():
+        console.warn(
+            f"{name} is assumed to be {fact.value} ({fact.why}); "
+            f"--{name.replace('_', '-')} or --variant changes it"
+        )
+    for name, reason in conversion.ledger.ignored.items():
+        console.note(f"ignored {name}: {reason}")
+    title = architecture(conversion.spec.architecture).title
+    variant = conversion.recognition.variant or "no published variant"
+    console.out(f"{target}: {title}, {variant}, {console.megabytes(target.stat().st_size)}")

@@ -1,0 +1,133 @@
+"""Accuracy of artifacts over a folder of labelled pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vit_convert.errors import UsageError, VitConvertError
+from vit_convert.exporters.registry import Artifact
+from vit_convert.images import ImageFolder
+from vit_convert.prediction import prepare, probabilities
+
+
+@dataclass
+class Evaluation:
+    """How one artifact did.
+
+    Attributes:
+        path, kind: the artifact.
+        images: how many pictures were seen.
+        top1, top5: accuracy in percent.
+        agreement: top-1 agreement with the first artifact, in percent.
+        images_per_second: of the model alone, without decoding.
+        unreadable: files that could not be read.
+    """
+
+    path: Path
+    kind: str
+    images: int
+    top1: float
+    top5: float
+    agreement: float
+    images_per_second: float
+    unreadable: list[str] = field(default_factory=list)
+
+
+def evaluate(
+    artifacts: Sequence[Artifact],
+    folder: Path,
+    *,
+    limit: int | None = None,
+    batch: int = 50,
+    progress: Callable[[int], None] = lambda count: None,
+) -> list[Evaluation]:
+    """Evaluate artifacts on the same pictures.
+
+    Args:
+        artifacts: open artifacts, of models with the same classes.
+        folder: one subfolder per class, named as the labels or in the order of the classes.
+        limit: at most so many pictures, spread evenly over the folder.
+        batch: pictures decoded at a time.
+        progress: called with the number of pictures that are done.
+
+    Raises:
+        UsageError: the folder's classes are not the model's, or there are no pictures.
+    """
+    pictures = ImageFolder(folder)
+    items = list(pictures)
+    if limit is not None and limit < len(items):
+        items = [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
+    if not items:
+        raise UsageError("there are no pictures", where=str(folder), expected="<class>/<picture>")
+    class_index = [_class_index(artifact, pictures.classes, folder) for artifact in artifacts]
+    guesses: list[list[np.ndarray]] = [[] for _ in artifacts]
+    truths: list[list[int]] = [[] for _ in artifacts]
+    seconds = [0.0] * len(artifacts)
+    unreadable: list[str] = []
+    for start in range(0, len(items), batch):
+        part = items[start : start + batch]
+        for a, artifact in enumerate(artifacts):
+            readable, images = _prepared(part, artifact, unreadable if a == 0 else [])
+            if not readable:
+                continue
+            began = time.perf_counter()
+            scores = probabilities(artifact, images)
+            seconds[a] += time.perf_counter() - began
+            guesses[a].append(np.argsort(-scores, axis=1, kind="stable")[:, :5])
+            truths[a] += [class_index[a][name] for _, name in readable]
+        progress(len(part))
+    if not truths[0]:
+        raise UsageError("no picture could be read", where=str(folder))
+    best = [np.concatenate(found) for found in guesses]
+    return [
+        Evaluation(
+            path=artifact.path,
+            kind=artifact.kind,
+            images=len(truths[a]),
+            top1=_percent(best[a][:, 0] == truths[a]),
+            top5=_percent((best[a] == np.array(truths[a])[:, None]).any(axis=1)),
+            agreement=_percent(best[a][:, 0] == best[0][:, 0]),
+            images_per_second=len(truths[a]) / seconds[a],
+            unreadable=unreadable,
+        )
+        for a, artifact in enumerate(artifacts)
+    ]
+
+
+def _percent(hits: np.ndarray) -> float:
+    return float(np.mean(hits)) * 100
+
+
+def _prepared(
+    items: Sequence[tuple[Path, str]], artifact: Artifact, unreadable: list[str]
+) -> tuple[list[tuple[Path, str]], np.ndarray]:
+    """The pictures that can be read, decoded and stacked; the others are listed."""
+    readable, images = [], []
+    for path, name in items:
+        try:
+            images.append(prepare([path], artifact)[0])
+        except VitConvertError as error:
+            unreadable.append(f"{path}: {error.what}")
+            continue
+        readable.append((path, name))
+    return readable, np.stack(images) if images else np.empty((0,))
+
+
+def _class_index(artifact: Artifact, classes: Sequence[str], folder: Path) -> dict[str, int]:
+    """Folder name -> class index: by label if the names are labels, else by sorted order."""
+    labels = artifact.spec.labels
+    if set(classes) <= set(labels):
+        return {name: labels.index(name) for name in classes}
+    expected = artifact.spec.config.num_classes
+    if len(classes) != expected:
+        raise UsageError(
+            f"has {len(classes)} classes ({', '.join(classes[:3])}, ...)",
+            where=str(folder),
+            expected=f"{expected} subfolders, or names from the labels of {artifact.path.name}",
+        )
+    return {name: i for i, name in enumerate(classes)}

@@ -1,0 +1,136 @@
+"""Export targets. To add one: a file like saved_model.py, and a line in the table below."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.exporters.keras_h5 import KERAS_H5, load_model
+from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Target, Write
+from vit_convert.exporters.saved_model import SAVED_MODEL
+from vit_convert.exporters.tf_hub import HUB
+from vit_convert.exporters.tflite import TFLITE
+from vit_convert.output import check_output, whole
+
+__all__ = [
+    "TARGETS",
+    "Artifact",
+    "ExportOptions",
+    "InputRange",
+    "Target",
+    "artifact_size",
+    "export",
+    "export_all",
+    "open_artifact",
+]
+
+
+def by_name(targets: Iterable[Target]) -> dict[str, Target]:
+    """A registry of targets.
+
+    Raises:
+        ValueError: two have the same name.
+    """
+    table: dict[str, Target] = {}
+    for target in targets:
+        if target.name in table:
+            raise ValueError(f"two export targets are called {target.name!r}")
+        table[target.name] = target
+    return table
+
+
+TARGETS = by_name((KERAS_H5, SAVED_MODEL, HUB, TFLITE))
+
+
+def export(
+    model: str | Path,
+    targets: Sequence[str],
+    folder: str | Path = ".",
+    options: ExportOptions = ExportOptions(),  # noqa: B008 - immutable
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[Path]:
+    """`export_all` with the same options for every target."""
+    return export_all(model, [(name, options) for name in targets], folder, force, progress)
+
+
+def export_all(
+    model: str | Path,
+    jobs: Sequence[tuple[str, ExportOptions]],
+    folder: str | Path = ".",
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> list[Path]:
+    """Write artifacts of a converted model: all of them, or nothing.
+
+    Args:
+        model: the .h5 that `torch2keras` wrote.
+        jobs: (name of the target, its options), one for each artifact.
+        folder: where to write; it must exist.
+        force: replace what is there.
+        progress: called with the name of each step as it begins.
+
+    Returns:
+        the paths of the artifacts, in the order of the jobs.
+
+    Raises:
+        UsageError: a target is not known or is no export target, two jobs write the same file, or
+            the options do not fit the model.
+        OutputError: an output exists already, or cannot be written.
+        ArtifactError: the model cannot be read.
+    """
+    source = Path(model)
+    plan = [(*_exporter(name), options) for name, options in jobs]
+    paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
+    for path in paths:
+        if paths.count(path) > 1:
+            raise UsageError("would be written twice", where=str(path), hint="ask for it once")
+        check_output(path, force)
+    progress(f"loading {source.name}")
+    keras_model = load_model(source, dtype="float32")
+    with ExitStack() as stack:
+        scratch = [stack.enter_context(whole(path, force)) for path in paths]
+        for (_, write, options), path in zip(plan, scratch, strict=True):
+            progress(f"writing {path.name}")
+            write(keras_model, path, options)
+    return paths
+
+
+def _exporter(name: str) -> tuple[Target, Write]:
+    target = TARGETS.get(name)
+    if target is None or target.write is None:
+        raise UsageError(
+            f"there is no export target {name!r}",
+            expected=", ".join(t.name for t in TARGETS.values() if t.write),
+        )
+    return target, target.write
+
+
+def open_artifact(path: str | Path) -> Artifact:
+    """Open any artifact; its kind is told from its content.
+
+    Raises:
+        ArtifactError: there is nothing, it is none of ours, or it is damaged.
+    """
+    artifact = Path(path)
+    expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
+    if not artifact.exists():
+        raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
+    for target in TARGETS.values():
+        if target.matches(artifact):
+            return target.open(artifact)
+    raise ArtifactError(
+        "is no artifact that is known here",
+        where=str(path),
+        expected=expected,
+        hint="vit-convert torch2keras CHECKPOINT, then vit-convert export",
+    )
+
+
+def artifact_size(path: Path) -> int:
+    """Bytes of a file, or of all files under a folder."""
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())

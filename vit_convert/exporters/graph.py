@@ -1,0 +1,97 @@
+"""The one graph that every TensorFlow target exports: images in, named outputs out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vit_convert.errors import UsageError
+from vit_convert.exporters.registry import ExportOptions, InputRange
+from vit_convert.tensorflow_quiet import import_tensorflow
+
+if TYPE_CHECKING:
+    from vit_convert.models import ConvertedModel
+
+_NAMES = {"logits": "logits", "softmax": "probabilities", "features": "features"}
+_ENDPOINTS = {"logits": "logits", "softmax": "logits", "features": "features"}
+_PUBLISHED_NAME = "output_1"  # what published CaiT and DeiT SavedModels call the logits
+
+
+def output_endpoints(model: ConvertedModel, options: ExportOptions) -> dict[str, str]:
+    """Output name -> endpoint of the model, with logits, softmax or features first.
+
+    Raises:
+        UsageError: softmax of a model without a head.
+    """
+    if options.output == "softmax" and not model.spec.config.num_classes:
+        raise UsageError(
+            "the model has no head, so that there are no probabilities",
+            where="--output softmax",
+            expected="a model with classes",
+            hint="--output features",
+        )
+    point = _ENDPOINTS[options.output]
+    if not options.attention:
+        return {_NAMES[options.output]: point}
+    return {**model.attention_outputs(), _PUBLISHED_NAME: point}
+
+
+def block_endpoints(model: ConvertedModel) -> dict[str, str]:
+    """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference begins."""
+    names = (n for n in model.endpoint_names if n.startswith(("embeddings", "blocks")))
+    return {name: name for name in names}
+
+
+def trace(
+    model: ConvertedModel,
+    endpoints: dict[str, str],
+    options: ExportOptions,
+    input_range: InputRange,
+) -> Any:
+    """A `tf.function` (images, training=False) -> {output name: tensor}.
+
+    Args:
+        model: its variables are captured, not copied.
+        endpoints: output name -> endpoint. The first output becomes probabilities where the options
+            ask for softmax and the endpoint is the logits.
+        options: what to export.
+        input_range: of images (batch, height, width, channels), float32 or uint8.
+    """
+    tf = import_tensorflow()
+    view = model.view(endpoints)
+    normalise = _normalisation(model, input_range)
+    main, point = next(iter(endpoints.items()))
+    softmax = options.output == "softmax" and point == "logits"
+
+    def graph(images: Any, training: bool = False) -> dict[str, Any]:
+        outputs = dict(view(normalise(images), training=training))
+        if softmax:
+            outputs[main] = tf.nn.softmax(outputs[main])
+        return outputs
+
+    return tf.function(graph, autograph=False)
+
+
+def image_spec(model: ConvertedModel, batch: int | None, dtype: str = "float32") -> Any:
+    """The `tf.TensorSpec` of the input `images`."""
+    config = model.spec.config
+    shape = (batch, *config.image_size, config.in_channels)
+    return import_tensorflow().TensorSpec(shape, dtype, name="images")
+
+
+def _normalisation(model: ConvertedModel, input_range: InputRange) -> Callable[[Any], Any]:
+    if input_range == "normalised":
+        return lambda images: images
+    tf = import_tensorflow()
+    preprocessing = model.spec.preprocessing
+    mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+
+    def normalise(images: Any) -> Any:
+        pixels = tf.cast(images, tf.float32)
+        if input_range == "0..255":
+            pixels = pixels / 255.0
+        return (pixels - mean) / std
+
+    return normalise

@@ -1,0 +1,185 @@
+"""The Keras model as an .h5 file: written and read with h5py alone, opened with tf-keras.
+
+The layout is that of tf_keras 2 ("legacy" HDF5): attribute `model_config` with class name and
+configuration, group `model_weights` with one group per layer in the model's order. The configuration
+is the ModelSpec, so the file carries all that there is to know.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from vit_convert.architectures import ModelSpec, Parameter
+from vit_convert.checkpoint.tensor import LazyTensor, Tensors
+from vit_convert.errors import ArtifactError
+from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
+
+if TYPE_CHECKING:
+    from vit_convert.models import ConvertedModel
+
+CLASS_NAMES = {"vit": "VisionTransformer", "cait": "CaiT"}
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+
+
+def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
+    """Write a model that `tf_keras.models.load_model` opens.
+
+    Args:
+        path: where; an existing file is overwritten.
+        spec: what the model is.
+        weights: canonical name -> tensor in PyTorch's layout, one for each of spec.parameters().
+            Each is read, written in its own precision, and let go.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    config = {"spec": spec.to_dict(), "dtype": "float32", "name": spec.architecture}
+    layers: dict[str, list[Parameter]] = {}
+    for parameter in spec.parameters():
+        layers.setdefault(parameter.layer, []).append(parameter)
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = "2.15.0"
+        file.attrs["backend"] = "tensorflow"
+        file.attrs["model_config"] = json.dumps(
+            {"class_name": CLASS_NAMES[spec.architecture], "config": config}
+        ).encode()
+        group = file.create_group("model_weights")
+        group.attrs["keras_version"] = "2.15.0"
+        group.attrs["backend"] = "tensorflow"
+        group.attrs["layer_names"] = np.array([name.encode() for name in layers])
+        for name, parameters in layers.items():
+            layer = group.create_group(name)
+            paths = [f"{p.keras_path}:0" for p in parameters]
+            layer.attrs["weight_names"] = np.array([path.encode() for path in paths])
+            for parameter, keras_path in zip(parameters, paths, strict=True):
+                array = parameter.to_keras(weights[parameter.name].read())
+                layer.create_dataset(keras_path, data=np.ascontiguousarray(array))
+
+
+@contextmanager
+def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
+    """The spec and the weights (canonical name -> lazy tensor in PyTorch's layout) of an .h5 file.
+
+    The tensors can be read inside the `with` block.
+
+    Raises:
+        ArtifactError: the file is no .h5, or none that vit-convert or its models wrote, or damaged.
+    """
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise ArtifactError(
+            "is no readable HDF5 file",
+            where=str(path),
+            expected="an .h5 that torch2keras wrote",
+            hint="vit-convert torch2keras CHECKPOINT",
+        ) from error
+    with file:
+        spec = _read_spec(file, path)
+        yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
+
+
+def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
+    try:
+        data = json.loads(file.attrs["model_config"])["config"]["spec"]
+        return ModelSpec.from_dict(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            "is an HDF5 file, but none that vit-convert wrote",
+            where=str(path),
+            expected="a model configuration with a `spec`",
+            hint="vit-convert torch2keras CHECKPOINT",
+        ) from error
+
+
+def _lazy(file: h5py.File, parameter: Parameter, spec: ModelSpec, path: Path) -> LazyTensor:
+    dataset = file.get(f"model_weights/{parameter.layer}/{parameter.keras_path}:0")
+    if not isinstance(dataset, h5py.Dataset) or dataset.shape != parameter.keras_shape:
+        found = dataset.shape if isinstance(dataset, h5py.Dataset) else "nothing"
+        raise ArtifactError(
+            f"{parameter.keras_path} is damaged or missing: {found}",
+            where=str(path),
+            expected=f"an array of shape {parameter.keras_shape}",
+            hint="convert the checkpoint again",
+        )
+    dtype = spec.source.dtypes.get(parameter.name, dataset.dtype.name)
+    return LazyTensor(
+        parameter.name, parameter.shape, dtype, lambda: parameter.from_keras(dataset[()])
+    )
+
+
+def load_model(path: str | Path, dtype: str | None = None) -> ConvertedModel:
+    """The tf-keras model of an .h5 file that `torch2keras` wrote.
+
+    Args:
+        path: the file.
+        dtype: Keras dtype policy, e.g. "mixed_float16"; the global policy by default.
+
+    Raises:
+        ArtifactError: see `open_h5`.
+    """
+    from vit_convert.models import build
+
+    with open_h5(Path(path)) as (spec, weights):
+        model = build(spec, dtype=dtype)
+        model.assign(_Reading(weights))
+    return model
+
+
+class _Reading(Mapping[str, np.ndarray]):
+    """Tensors that are read as they are asked for, so that one at a time is in memory."""
+
+    def __init__(self, tensors: Tensors) -> None:
+        self._tensors = tensors
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._tensors[name].read()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
+def _open(path: Path) -> Artifact:
+    model = load_model(path)
+    spec = model.spec
+    points = {name: name for name in model.endpoint_names if name.startswith(("blocks", "embed"))}
+
+    def run(images: np.ndarray) -> Outputs:
+        return {"logits": _batched(model, images)}
+
+    def blocks(images: np.ndarray) -> Outputs:
+        return {k: np.asarray(v) for k, v in model.view(points)(images, training=False).items()}
+
+    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
+
+
+def _batched(model: Any, images: np.ndarray, size: int = 32) -> np.ndarray:
+    starts = range(0, len(images), size)
+    return np.concatenate([model(images[i : i + size], training=False).numpy() for i in starts])
+
+
+def _matches(path: Path) -> bool:
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(len(_SIGNATURE)) == _SIGNATURE
+
+
+KERAS_H5 = Target(
+    name="keras",
+    title="Keras .h5",
+    filename=lambda stem, options: f"{stem}.h5",
+    write=None,
+    matches=_matches,
+    open=_open,
+)

@@ -1,0 +1,92 @@
+"""What an export target and an opened artifact are.
+
+Nothing here imports TensorFlow: a target imports it when it writes or opens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vit_convert.architectures import ModelSpec
+
+if TYPE_CHECKING:
+    from vit_convert.models import ConvertedModel
+
+Precision = Literal["float32", "float16"]
+# How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
+InputRange = Literal["normalised", "0..255", "0..1"]
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export` can be asked for.
+
+    Attributes:
+        precision: of a TFLite file's weights.
+        batch_size: of the input; None for what suits the target: 1 for TFLite, dynamic elsewhere.
+        attention: give the attention maps too, under the names that published models use.
+        output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
+        embed_preprocessing: take RGB in 0..255 and normalise in the graph.
+    """
+
+    precision: Precision = "float32"
+    batch_size: int | Literal["dynamic"] | None = None
+    attention: bool = False
+    output: Literal["logits", "softmax", "features"] = "logits"
+    embed_preprocessing: bool = False
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file or folder, opened.
+
+    Attributes:
+        path: where it is.
+        kind: the name of its target.
+        spec: what it is, from its metadata.
+        options: what it was exported with.
+        input_range: how pixels enter.
+        run: images (n, height, width, channels) float32 in `input_range`, any n -> output name ->
+            array (n, ...). The first output is the logits (or softmax, or features).
+        blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
+            telling where a difference begins; None where the artifact cannot tell.
+    """
+
+    path: Path
+    kind: str
+    spec: ModelSpec
+    options: ExportOptions
+    input_range: InputRange
+    run: Callable[[np.ndarray], Outputs]
+    blocks: Callable[[np.ndarray], Outputs] | None = None
+
+
+Write = Callable[["ConvertedModel", Path, ExportOptions], None]
+
+
+@dataclass(frozen=True)
+class Target:
+    """A kind of artifact.
+
+    Attributes:
+        name: "keras", "saved_model", "hub" or "tflite".
+        title: for people.
+        filename: (stem of the model's name, options) -> name of the artifact.
+        write: (model, new path, options); raises VitConvertError for options it cannot do. None
+            where `torch2keras` writes this kind.
+        matches: whether a path holds this kind, judged from its content.
+        open: path -> Artifact; raises ArtifactError if it is broken.
+    """
+
+    name: str
+    title: str
+    filename: Callable[[str, ExportOptions], str]
+    write: Write | None
+    matches: Callable[[Path], bool]
+    open: Callable[[Path], Artifact]

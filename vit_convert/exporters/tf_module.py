@@ -1,0 +1,160 @@
+"""What a SavedModel and a Hub module share: variables, signatures, saving and opening.
+
+The object saved is a plain trackable that holds the variables and functions, so that loading needs
+TensorFlow alone: no Keras of any version, and not vit-convert.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vit_convert.errors import ArtifactError
+from vit_convert.exporters.batches import in_batches
+from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
+from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
+from vit_convert.tensorflow_quiet import import_tensorflow, quiet
+
+if TYPE_CHECKING:
+    from vit_convert.models import ConvertedModel
+
+_METADATA = Path("assets.extra/vit_convert.json")  # a folder that SavedModel leaves to others
+_PROTOBUF = "saved_model.pb"
+
+
+class TensorFlowModule:
+    """A model on its way into a SavedModel.
+
+    Attributes:
+        root: what is saved; functions are added to it as attributes.
+        graph: `tf.function` (images, training=False) -> {output name: tensor}.
+        images: the `tf.TensorSpec` of its input.
+        signatures: name -> concrete function; "serving_default" and "blocks" are there already.
+    """
+
+    def __init__(
+        self, model: ConvertedModel, options: ExportOptions, input_range: InputRange
+    ) -> None:
+        endpoints = output_endpoints(model, options)
+        batch = None if options.batch_size == "dynamic" else options.batch_size
+        self._metadata = (model.spec, options, input_range, tuple(endpoints))
+        self.images = image_spec(model, batch)
+        self.root = trackable(model)
+        self.graph = trace(model, endpoints, options, input_range)
+        blocks = trace(model, block_endpoints(model), options, input_range)
+        self.signatures = {
+            "serving_default": self.graph.get_concrete_function(self.images),
+            "blocks": blocks.get_concrete_function(self.images),
+        }
+
+    def plain(self, images: Any, training: bool = False) -> Any:
+        """The outputs as a dict, or where there is one output, that tensor itself."""
+        outputs = self.graph(images, training)
+        return next(iter(outputs.values())) if len(outputs) == 1 else outputs
+
+    def save(self, path: Path, target: str) -> None:
+        """Write the folder `path`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        tf = import_tensorflow()
+        try:
+            with quiet():
+                tf.saved_model.save(self.root, str(path), signatures=self.signatures)
+        except tf.errors.OpError as error:
+            raise OSError(_errno(error.message), error.message) from error
+        (path / _METADATA).parent.mkdir(exist_ok=True)
+        (path / _METADATA).write_text(Metadata(target, *self._metadata).to_json())
+
+
+def trackable(model: ConvertedModel) -> Any:
+    """An object that holds the model's variables and nothing of Keras, under the names that
+    TF Hub's interface for reusable SavedModels has for them."""
+    root = import_tensorflow().train.Checkpoint()
+    root.variables = list(model.variables)
+    root.trainable_variables = list(model.trainable_variables)
+    root.regularization_losses = []
+    return root
+
+
+def _errno(message: str) -> int:
+    return errno.ENOSPC if "No space left" in message else errno.EIO
+
+
+def is_saved_model(path: Path) -> bool:
+    """Whether `path` is a SavedModel, of whatever origin."""
+    return (path / _PROTOBUF).is_file()
+
+
+def read_metadata(path: Path) -> Metadata:
+    """What the SavedModel at `path` says about itself.
+
+    Raises:
+        ArtifactError: vit-convert did not write it, or its metadata is damaged.
+    """
+    try:
+        text = (path / _METADATA).read_bytes()
+    except OSError as error:
+        raise foreign("a SavedModel", str(path), "--saved-model") from error
+    return Metadata.from_json(text, str(path))
+
+
+def is_ours(path: Path, target: str) -> bool:
+    """Whether the metadata of the SavedModel at `path` names this target."""
+    try:
+        return read_metadata(path).target == target
+    except ArtifactError:
+        return False
+
+
+def open_module(path: Path) -> Artifact:
+    """Open a SavedModel or Hub module that vit-convert wrote.
+
+    Raises:
+        ArtifactError: it was not, or it is damaged.
+    """
+    metadata = read_metadata(path)
+    tf = import_tensorflow()
+    try:
+        with quiet():
+            loaded = tf.saved_model.load(str(path))
+        signatures = {name: loaded.signatures[name] for name in ("serving_default", "blocks")}
+    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+        raise ArtifactError(
+            "is a SavedModel, but damaged",
+            where=str(path),
+            expected="an artifact that `vit-convert export` wrote",
+            hint="export the model again",
+        ) from error
+    size = metadata.options.batch_size
+    static = size if isinstance(size, int) else None
+
+    def function(name: str) -> Callable[[np.ndarray], Outputs]:
+        # The default argument keeps `loaded` alive, without which its variables would be gone.
+        def run(images: np.ndarray, _owner: Any = loaded) -> Outputs:
+            tensors = signatures[name](images=tf.constant(images, tf.float32))
+            return {key: tensor.numpy() for key, tensor in tensors.items()}
+
+        return lambda images: in_batches(run, images, static)
+
+    outputs = function("serving_default")
+
+    def run(images: np.ndarray) -> Outputs:
+        found = outputs(images)
+        return {name: found[name] for name in metadata.outputs}
+
+    return Artifact(
+        path,
+        metadata.target,
+        metadata.spec,
+        metadata.options,
+        metadata.input_range,
+        run,
+        function("blocks"),
+    )

@@ -1,0 +1,299 @@
+"""Pictures as a checkpoint's authors saw them: decoded, resized, cropped and normalised.
+
+Resizing and cropping equal timm's `create_transform(..., is_training=False)` with its crop mode
+"center", which is torchvision's `Resize` and `CenterCrop` for square inputs.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from vit_convert.architectures.base import Preprocessing
+from vit_convert.errors import UsageError, VitConvertError
+
+Size = tuple[int, int]
+
+# those of torchvision's ImageFolder
+SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
+
+_INTERPOLATIONS = {
+    "bicubic": Image.Resampling.BICUBIC,
+    "bilinear": Image.Resampling.BILINEAR,
+}
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_MAX_RESIZED_PIXELS = 2**27  # 400 MB as RGB
+
+
+class ImageError(VitConvertError):
+    """A picture cannot be read, or a folder holds none."""
+
+
+def load_image(path: str | Path) -> Image.Image:
+    """Decode a picture (JPEG, PNG, WebP and whatever else Pillow reads) as upright RGB.
+
+    As Pillow's `convert("RGB")`, which timm and torchvision use: greyscale, palettes and CMYK are
+    converted, transparency is dropped without compositing, of an animation the first frame is
+    taken. Two things differ from them: the EXIF orientation is applied, and of 16-bit greyscale the
+    high byte is taken (as of 16-bit RGB), where Pillow would clip it to white.
+
+    Raises:
+        ImageError: there is no such file, it is no picture, it is truncated or damaged, has
+            floating-point pixels, or is too large (Pillow's limit against decompression bombs).
+    """
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise ImageError(
+            f"cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected="a picture (JPEG, PNG, WebP)",
+        ) from error
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            "is not a picture",
+            where=str(path),
+            expected="JPEG, PNG, WebP or another format that Pillow reads",
+        ) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError(
+            f"has too many pixels ({error})",
+            where=str(path),
+            expected="no more than Pillow deems safe to decode",
+            hint="shrink it first, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
+        ) from error
+    except Exception as error:  # Pillow's readers raise a dozen types on broken bytes
+        raise ImageError(
+            f"is truncated or damaged ({error})", where=str(path), expected="a whole picture"
+        ) from error
+    image.info.pop("transparency", None)  # Pillow would warn that it is lost
+    return _rgb(_upright(image), str(path))
+
+
+def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
+    """Resize and crop, without normalising: what an artifact with embedded preprocessing takes.
+
+    The shorter side (for an input that is not square: the side that needs the larger scale) is
+    resized to that of `image_size` over `crop_pct`, and the centre is cut out; black is added where
+    a `crop_pct` above 1 leaves the picture smaller than that.
+
+    Args:
+        image: of any mode; `load_image` gives upright RGB.
+        image_size: (height, width) of the result in pixels.
+        preprocessing: its interpolation and crop_pct are used.
+
+    Returns:
+        uint8 (height, width, 3), RGB.
+
+    Raises:
+        UsageError: the size, the interpolation or crop_pct makes no sense.
+        ImageError: the picture is too long and thin to be resized.
+    """
+    interpolation = _INTERPOLATIONS.get(preprocessing.interpolation)
+    if interpolation is None:
+        raise UsageError(
+            f"unknown interpolation {preprocessing.interpolation!r}",
+            where="interpolation",
+            expected=" or ".join(_INTERPOLATIONS),
+        )
+    height, width = _resized_size((image.height, image.width), image_size, preprocessing.crop_pct)
+    if height * width > _MAX_RESIZED_PIXELS:
+        raise ImageError(
+            f"a picture of {image.width} x {image.height} pixels is too long and thin: it would be "
+            f"resized to {width} x {height}",
+            expected=f"at most {_MAX_RESIZED_PIXELS} pixels after resizing",
+            hint="crop it first",
+        )
+    image = _rgb(image, "the picture")
+    if image.size != (width, height):
+        image = image.resize((width, height), interpolation)
+    top, left = (_offset(*sides) for sides in zip((height, width), image_size, strict=True))
+    # Pillow fills with black what lies outside
+    image = image.crop((left, top, left + image_size[1], top + image_size[0]))
+    return np.array(image)
+
+
+def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
+    """Scale 0..255 to 0..1, subtract the mean and divide by the standard deviation, in float32.
+
+    Args:
+        pixels: uint8 (..., 3), RGB.
+        preprocessing: its mean and std are used.
+
+    Returns:
+        float32 (..., 3).
+    """
+    mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
+    return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+
+
+def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
+    """A model's input from a picture: `to_pixels`, then `normalise`.
+
+    Returns:
+        float32 (height, width, 3), RGB.
+
+    Raises:
+        UsageError, ImageError: as `to_pixels`.
+    """
+    return normalise(to_pixels(image, image_size, preprocessing), preprocessing)
+
+
+def find_images(folder: str | Path) -> list[Path]:
+    """Every picture in a folder and its subfolders, told by file name suffix, sorted.
+
+    Names that begin with a dot are passed over; symbolic links are followed.
+
+    Raises:
+        ImageError: there is no such folder, or no picture in it.
+    """
+    found = sorted(_pictures(_folder(folder)))
+    if not found:
+        suffixes = ", ".join(sorted(SUFFIXES))
+        raise ImageError(
+            "holds no pictures", where=str(folder), expected=f"files that end in one of {suffixes}"
+        )
+    return found
+
+
+class ImageFolder:
+    """Labelled pictures, `folder/<class>/.../<picture>`, in the order of torchvision's ImageFolder.
+
+    Iterating gives (path, class name).
+
+    Attributes:
+        classes: the names of the subfolders, sorted. A class without pictures is kept, so that the
+            others keep their indices.
+        samples: (path, class name), class after class, sorted within each.
+
+    Raises:
+        ImageError: there is no such folder, no class in it, or no picture in any of them.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        root = _folder(folder)
+        found = {
+            entry.name: _pictures(entry)
+            for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
+            if entry.is_dir() and not entry.name.startswith(".")
+        }
+        self.classes: tuple[str, ...] = tuple(found)
+        self.samples: tuple[tuple[Path, str], ...] = tuple(
+            (path, name) for name, paths in found.items() for path in paths
+        )
+        if not self.samples:
+            raise ImageError(
+                "holds no labelled pictures",
+                where=str(folder),
+                expected="one subfolder per class, with the pictures of that class in it",
+            )
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[tuple[Path, str]]:
+        return iter(self.samples)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    if image.format == "TIFF":  # Pillow turned it while decoding; not every version clears the tag
+        return image
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION)
+    except Exception:  # damaged metadata, as above: the picture is whole all the same
+        return image
+    turn = _UPRIGHT.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image, where: str) -> Image.Image:
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I"):  # 16-bit greyscale: "I;16", "I;16B" or, from PGM, "I"
+        values = np.asarray(image).astype(np.int64)
+        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode == "F":
+        raise ImageError(
+            "has floating-point pixels, and nothing says which value is white",
+            where=where,
+            expected="8 or 16 bits per channel",
+            hint="save it as PNG",
+        )
+    return image.convert("RGB")
+
+
+def _resized_size(picture: Size, target: Size, crop_pct: float) -> Size:
+    """(height, width) to resize to, rounded as timm and torchvision do."""
+    if not (math.isfinite(crop_pct) and crop_pct > 0):
+        raise UsageError(
+            f"a crop_pct of {crop_pct} is impossible",
+            where="crop_pct",
+            expected="above 0, at most 1 as a rule",
+        )
+    scaled = tuple(math.floor(side / crop_pct) for side in target)
+    if min(*target, *scaled) < 1:
+        raise UsageError(
+            f"a picture cannot be resized to {target[0]} x {target[1]} with crop_pct {crop_pct}",
+            where="image_size",
+            expected="at least one pixel per side",
+        )
+    height, width = picture
+    if scaled[0] == scaled[1]:  # torchvision's Resize: the shorter side is exact, the other cut off
+        if width <= height:
+            return int(scaled[0] * height / width), scaled[0]
+        return scaled[0], int(scaled[0] * width / height)
+    ratio = min(height / scaled[0], width / scaled[1])  # timm's ResizeKeepRatio
+    return round(height / ratio), round(width / ratio)
+
+
+def _offset(side: int, crop: int) -> int:
+    """Where torchvision's CenterCrop begins; negative where it would pad first."""
+    return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
+
+
+def _folder(path: str | Path) -> Path:
+    folder = Path(path)
+    if not folder.is_dir():
+        raise ImageError(
+            "is not a folder" if folder.exists() else "there is no such folder",
+            where=str(path),
+            expected="a folder with pictures",
+        )
+    return folder
+
+
+def _pictures(folder: Path) -> list[Path]:
+    """Pictures under a folder, in the order of `sorted(os.walk(folder))`."""
+    names: dict[str, list[str]] = {}
+    seen = {os.path.realpath(folder)}  # a link back up must not be followed for ever
+    for root, folders, files in os.walk(folder, followlinks=True):
+        for name in sorted(folders):
+            real = os.path.realpath(os.path.join(root, name))
+            if name.startswith(".") or real in seen:
+                folders.remove(name)
+            seen.add(real)
+        names[root] = files
+    return [
+        Path(root, name)
+        for root in sorted(names)
+        for name in sorted(names[root])
+        if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
+    ]

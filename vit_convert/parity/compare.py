@@ -1,0 +1,163 @@
+"""How far an artifact's numbers are from the reference's, and where the difference begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from vit_convert.exporters.registry import Artifact, Precision
+
+# Relative to the largest value of the reference. A right conversion in float32 is within about 2e-6
+# of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each.
+TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "float16": 5e-3}
+# Blocks are held to a part of the tolerance for logits, because an error that is still small where
+# it is made grows on the way to them. Float noise of a right block stays below it.
+_BLOCK_SHARE = 0.25
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two arrays of the same outputs.
+
+    Attributes:
+        max_abs: the largest |difference|.
+        relative: max_abs over the largest |value| of the reference.
+        mean_abs: the mean |difference|.
+        top1_agreement: percent of images whose largest output is the same one.
+        tolerance: what `relative` may be at most.
+        passed: whether it is.
+        problem: why the numbers cannot be compared, "" where they can. They are then infinite.
+    """
+
+    max_abs: float
+    relative: float
+    mean_abs: float
+    top1_agreement: float
+    tolerance: float
+    passed: bool
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class BlockDifference:
+    """The first block whose output differs.
+
+    Attributes:
+        name: "embeddings", "blocks.3", "blocks_token_only.0", ...
+        max_abs, relative: as in Comparison, over this block's output alone.
+        tolerance: what `relative` may be at most.
+        problem: as in Comparison.
+    """
+
+    name: str
+    max_abs: float
+    relative: float
+    tolerance: float
+    problem: str = ""
+
+    def __str__(self) -> str:
+        what = self.problem or f"relative difference {self.relative:.1e}, {self.tolerance:g} allowed"
+        return f"{self.name} ({what})"
+
+
+def default_tolerance(artifact: Artifact) -> float:
+    """The largest relative difference that rounding alone can explain."""
+    return TOLERANCES[artifact.options.precision]
+
+
+def tolerance_for_softmax(tolerance: float, logits: np.ndarray) -> float:
+    """What logits within `tolerance` can do to their probabilities, relative to the largest one.
+
+    If no logit is off by more than d, d(log p_i) = dz_i - sum_j p_j dz_j is at most 2 d, and so is
+    |dp| / p_max. Logits within the tolerance have d = tolerance * max |logit|.
+    """
+    return tolerance * max(1.0, 2.0 * float(np.abs(logits).max()))
+
+
+def compare(reference: np.ndarray, got: np.ndarray, tolerance: float) -> Comparison:
+    """Compare outputs (n, classes). NaN, infinity or another shape never passes, on either side."""
+    max_abs, relative, problem = _distance(reference, got)
+    if problem:
+        infinite = float("inf")
+        return Comparison(infinite, infinite, infinite, 0.0, tolerance, False, problem)
+    same = reference.argmax(axis=-1) == got.argmax(axis=-1)
+    return Comparison(
+        max_abs=max_abs,
+        relative=relative,
+        mean_abs=float(np.abs(_difference(reference, got)).mean()),
+        top1_agreement=100 * float(same.mean()),
+        tolerance=tolerance,
+        passed=relative <= tolerance,
+    )
+
+
+def first_difference(
+    reference: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray],
+    tolerance: float,
+) -> BlockDifference | None:
+    """The first block of the reference whose output is not the artifact's; None if all are equal.
+
+    Where the artifact's tokens have a mean of zero over their channels (see vit_convert.folding),
+    the reference may have another: every norm after them takes it away.
+
+    Args:
+        reference, got: block name -> (n, tokens, dim), for the same images.
+        tolerance: for the logits; blocks are held to a quarter of it.
+    """
+    limit = tolerance * _BLOCK_SHARE
+    for name in sorted(reference, key=_position):
+        if name not in got:
+            return BlockDifference(
+                name, float("inf"), float("inf"), limit, "the artifact has no such block"
+            )
+        max_abs, relative, problem = _distance(reference[name], got[name])
+        if not problem and relative > limit and _is_centred(got[name], limit):
+            max_abs, relative, problem = _distance(_centred(reference[name]), got[name])
+        if problem or relative > limit:
+            return BlockDifference(name, max_abs, relative, limit, problem)
+    return None
+
+
+def _distance(reference: np.ndarray, got: np.ndarray) -> tuple[float, float, str]:
+    """Largest |difference|, the same relative to the largest |reference|, and what is wrong."""
+    problem = ""
+    if reference.shape != got.shape:
+        problem = f"shape {got.shape} instead of {reference.shape}"
+    elif not reference.size:
+        problem = "there is nothing to compare"
+    elif not np.isfinite(got).all():
+        problem = "NaN or infinity in the artifact's output"
+    elif not np.isfinite(reference).all():
+        problem = "NaN or infinity in the reference"
+    if problem:
+        return float("inf"), float("inf"), problem
+    largest = float(np.abs(_difference(reference, got)).max())
+    scale = float(np.abs(reference).max())
+    if scale == 0:
+        return largest, 0.0 if largest == 0 else float("inf"), ""
+    return largest, largest / scale, ""
+
+
+def _difference(reference: np.ndarray, got: np.ndarray) -> np.ndarray:
+    return got.astype(np.float64) - reference.astype(np.float64)
+
+
+def _centred(tokens: np.ndarray) -> np.ndarray:
+    wide = tokens.astype(np.float64)
+    return wide - wide.mean(axis=-1, keepdims=True)
+
+
+def _is_centred(tokens: np.ndarray, limit: float) -> bool:
+    means = tokens.astype(np.float64).mean(axis=-1)
+    return bool(np.abs(means).max() <= limit * np.abs(tokens).max())
+
+
+def _position(name: str) -> tuple[int, int]:
+    """In the order in which they are computed."""
+    group, _, index = name.partition(".")
+    groups = ("embeddings", "blocks", "blocks_token_only")
+    known = groups.index(group) if group in groups else len(groups)
+    return known, int(index) if index.isdigit() else 0

@@ -1,0 +1,146 @@
+"""Logits that a source model gave once, in a file: parity without PyTorch.
+
+An .npz of NumPy with
+
+    images            (n, height, width, channels) float32, normalised
+    logits            (n, classes) float32
+    names             optional: (n,) what the images are
+    block:NAME        optional: (m, tokens, dim) what each block gave for the first m images, where
+                      NAME is embeddings, blocks.0, ..., blocks_token_only.0, ...
+    made_with         optional: the source model's framework and versions
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vit_convert.errors import ArtifactError
+
+_BLOCK = "block:"
+_HINT = "record it with vit_convert.parity.recorded.record_reference"
+# what reading a file that is no .npz, or half of one, raises
+_BROKEN = (OSError, EOFError, ValueError, KeyError, NotImplementedError, SyntaxError,
+           zipfile.BadZipFile, zlib.error)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What such a file holds; see the module's docstring for the shapes.
+
+    Attributes:
+        images, logits: as recorded, in float32.
+        blocks: name -> array, or empty.
+        names: what the images are, or ().
+        made_with: framework and versions, or "".
+    """
+
+    images: np.ndarray
+    logits: np.ndarray
+    blocks: dict[str, np.ndarray] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    made_with: str = ""
+
+
+def record_reference(
+    path: str | Path,
+    images: np.ndarray,
+    logits: np.ndarray,
+    blocks: Mapping[str, np.ndarray] | None = None,
+    names: Sequence[str] | None = None,
+    made_with: str = "",
+) -> None:
+    """Write what a source model gave for some images; an existing file is overwritten.
+
+    Args:
+        path: the .npz to write.
+        images: (n, height, width, channels), normalised.
+        logits: (n, classes).
+        blocks: name -> (m, tokens, dim) for the first m images, so that a difference can be
+            located; see `vit_convert.parity.reference.block_outputs`.
+        names: what the images are, one each.
+        made_with: framework and versions, for reports.
+
+    Raises:
+        ArtifactError: the shapes do not fit together, or values are not finite.
+        OSError: the file cannot be written.
+    """
+    arrays: dict[str, np.ndarray] = {
+        "images": np.asarray(images, np.float32),
+        "logits": np.asarray(logits, np.float32),
+    }
+    if names is not None:
+        arrays["names"] = np.array(names, dtype=str)
+    if made_with:
+        arrays["made_with"] = np.array(made_with)
+    for name, array in (blocks or {}).items():
+        arrays[_BLOCK + name] = np.asarray(array, np.float32)
+    _check(arrays, str(path))
+    with Path(path).open("wb") as file:
+        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub of **kwds
+
+
+def read_reference(path: str | Path) -> Recording:
+    """The inverse of `record_reference`. Nothing that is pickled in the file is loaded.
+
+    Raises:
+        ArtifactError: the file does not exist, is no .npz, or does not hold such a recording.
+    """
+    arrays = _load(Path(path))
+    _check(arrays, str(path))
+    return Recording(
+        images=arrays["images"].astype(np.float32),
+        logits=arrays["logits"].astype(np.float32),
+        blocks={
+            name.removeprefix(_BLOCK): array.astype(np.float32)
+            for name, array in arrays.items()
+            if name.startswith(_BLOCK)
+        },
+        names=tuple(str(name) for name in arrays["names"]) if "names" in arrays else (),
+        made_with=str(arrays["made_with"]) if "made_with" in arrays else "",
+    )
+
+
+def _load(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise ValueError("a single array, not an .npz")
+            return {name: file[name] for name in file.files}
+    except _BROKEN as error:
+        raise ArtifactError(
+            f"cannot be read: {error}",
+            where=str(path),
+            expected="an .npz with the arrays `images` and `logits`",
+            hint=_HINT,
+        ) from error
+
+
+def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
+    def fail(what: str, expected: str) -> ArtifactError:
+        return ArtifactError(what, where=where, expected=expected, hint=_HINT)
+
+    for name, dims in (("images", 4), ("logits", 2)):
+        if name not in arrays:
+            raise fail(f"holds no array `{name}`", "`images` and `logits`")
+        if arrays[name].ndim != dims or not arrays[name].size:
+            raise fail(f"`{name}` has shape {arrays[name].shape}", f"{dims} dimensions, none empty")
+    count = len(arrays["images"])
+    if len(arrays["logits"]) != count:
+        raise fail(f"{count} images, but logits of {len(arrays['logits'])}", "logits of each image")
+    if "names" in arrays and arrays["names"].shape != (count,):
+        raise fail(f"`names` has shape {arrays['names'].shape}", f"{count} names")
+    blocks = [name for name in arrays if name.startswith(_BLOCK)]
+    lengths = {len(arrays[name]) if arrays[name].ndim == 3 else 0 for name in blocks}
+    if blocks and (len(lengths) > 1 or not 1 <= min(lengths) <= count):
+        raise fail("the blocks' arrays do not fit", "(m, tokens, dim), the same m <= n for all")
+    for name in ("images", "logits", *blocks):
+        if not np.issubdtype(arrays[name].dtype, np.floating):
+            raise fail(f"`{name}` is {arrays[name].dtype}", "floating point")
+        if not np.isfinite(arrays[name]).all():
+            raise fail(f"`{name}` holds NaN or infinity", "finite values")

@@ -1,0 +1,64 @@
+"""Results of `verify` as plain values: for JSON, and for a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vit_convert.parity.verify import VerifyResult
+
+
+def as_dict(result: VerifyResult) -> dict[str, Any]:
+    """Everything, in values that JSON knows: numbers that are not finite are None."""
+    data = asdict(result) | {"artifact": str(result.artifact), "passed": result.passed}
+    cleaned: dict[str, Any] = _cleaned(data)
+    return cleaned
+
+
+def columns() -> tuple[str, ...]:
+    """The headings of `row`."""
+    return (
+        "artifact",
+        "size",
+        "max |difference|",
+        "relative difference",
+        "top-1 agreement",
+        "verdict",
+    )
+
+
+def row(result: VerifyResult) -> tuple[str, ...]:
+    """A result as text, one per column."""
+    return row_of_dict(as_dict(result))
+
+
+def rows(results: Iterable[VerifyResult]) -> list[tuple[str, ...]]:
+    """Several results as text."""
+    return [row(result) for result in results]
+
+
+def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """`row` of what `as_dict` gave, also after a trip through JSON."""
+    comparison = data["comparison"]
+    numbers = ["-", "-", "-"]
+    if not comparison["problem"]:
+        numbers = [
+            f"{comparison['max_abs']:.1e}",
+            "infinite" if comparison["relative"] is None else f"{comparison['relative']:.1e}",
+            f"{comparison['top1_agreement']:.1f} %",
+        ]
+    if data["output"] == "features":
+        numbers[2] = "-"  # features are no classes
+    verdict = "equal" if data["passed"] else f"DIFFERS: {comparison['problem'] or data['where']}"
+    return (Path(data["artifact"]).name, f"{data['size'] / 1e6:.2f} MB", *numbers, verdict)
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _cleaned(item) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

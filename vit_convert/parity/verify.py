@@ -1,0 +1,273 @@
+"""Is an artifact equal to the model it came from? Run both, compare, and say where they part."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vit_convert.errors import UsageError
+from vit_convert.exporters import Artifact, artifact_size, open_artifact
+from vit_convert.images import normalise
+from vit_convert.parity.compare import (
+    BlockDifference,
+    Comparison,
+    compare,
+    default_tolerance,
+    first_difference,
+    tolerance_for_softmax,
+)
+from vit_convert.parity.evidence import (
+    LiveReference,
+    PictureFolder,
+    RecordedReference,
+    Reference,
+    Sample,
+)
+from vit_convert.parity.recorded import read_reference
+from vit_convert.parity.reference import TorchReference
+
+_RANDOM_IMAGES = 4
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What was found.
+
+    Attributes:
+        artifact: its path.
+        kind: the name of its target: "keras", "saved_model", "hub" or "tflite".
+        size: bytes of the file, or of all files in the folder.
+        output: what was compared: "logits", "softmax" or "features".
+        comparison: the numbers.
+        num_images: how many were run.
+        reference: what it was compared with, library versions included.
+        first_difference: the first block that differs, where parity failed and a block does.
+        where: where the difference begins, for people; "" where parity holds.
+        note: what the numbers cannot be blamed on the artifact for, or "".
+        seconds: that it took.
+    """
+
+    artifact: Path
+    kind: str
+    size: int
+    output: str
+    comparison: Comparison
+    num_images: int
+    reference: str
+    first_difference: BlockDifference | None
+    where: str
+    note: str
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact is equal to its source within the tolerance."""
+        return self.comparison.passed
+
+
+def verify(
+    artifact_path: str | Path,
+    *,
+    source: str | Path | None = None,
+    reference: str | Path | None = None,
+    images: str | Path | None = None,
+    tolerance: float | None = None,
+    key: str | None = None,
+) -> VerifyResult:
+    """Compare an artifact with its source checkpoint, or with what that gave when it was recorded.
+
+    What no tensor says (number of heads, GELU, epsilon, pooling) the source is run with as the
+    artifact states it; only recorded logits can tell that such a statement is wrong.
+
+    Args:
+        artifact_path: any artifact.
+        source: the checkpoint, run in PyTorch.
+        reference: an .npz of `record_reference`. One of `source` and `reference` must be given.
+        images: a folder of pictures to run, with `source`; random images by default.
+        tolerance: the largest |difference| / max |reference| that passes; by the artifact's
+            precision by default.
+        key: which state dict of the checkpoint.
+
+    Raises:
+        UsageError: options that do not fit together or do not fit the artifact.
+        ArtifactError: the artifact or the recording is broken.
+        MissingDependencyError: `source` is given and PyTorch or timm is not installed.
+        VitConvertError: the checkpoint or a picture cannot be read.
+    """
+    if (source is None) == (reference is None):
+        raise UsageError(
+            "there must be one thing to compare with"
+            if source is None
+            else "there are two things to compare with",
+            expected="either --source CHECKPOINT or --reference FILE.npz",
+        )
+    if reference is not None and (images is not None or key is not None):
+        raise UsageError(
+            "recorded logits belong to the recorded images",
+            where="--images" if images is not None else "--key",
+            expected="--source CHECKPOINT with it",
+        )
+    started = time.perf_counter()
+    artifact = open_artifact(Path(artifact_path))
+    if reference is not None:
+        if artifact.options.output == "features":
+            raise UsageError(
+                "the artifact gives features, and logits were recorded",
+                where=str(artifact_path),
+                hint="--source CHECKPOINT",
+            )
+        recorded = RecordedReference(read_reference(reference), Path(reference).name)
+        result = verify_artifact(artifact, recorded, tolerance)
+    else:
+        assert source is not None
+        live = _live_reference(artifact, Path(source), images, key)
+        result = verify_artifact(artifact, live, tolerance)
+    return replace(result, seconds=time.perf_counter() - started)
+
+
+def verify_artifact(
+    artifact: Artifact, reference: Reference, tolerance: float | None = None
+) -> VerifyResult:
+    """Compare an open artifact with a reference; see `verify`."""
+    started = time.perf_counter()
+    output = artifact.options.output
+    outputs, expected, got, notes = [], [], [], set()
+    worst, worst_distance = None, -1.0
+    for sample in reference.batches():
+        _check_images(sample.images, artifact)
+        inputs, note = to_input_range(sample.images, artifact)
+        notes.add(note)
+        got.append(_first_output(artifact, inputs))
+        outputs.append(sample.outputs)
+        expected.append(_as_output(sample.outputs, output))
+        distances = _distances(expected[-1], got[-1])
+        if worst is None or distances.max() > worst_distance:
+            index = int(distances.argmax())
+            worst, worst_distance = sample.images[index : index + 1], float(distances.max())
+    assert worst is not None
+    limit = default_tolerance(artifact) if tolerance is None else tolerance
+    limit_of_output = limit
+    if output == "softmax" and tolerance is None:
+        limit_of_output = tolerance_for_softmax(limit, np.concatenate(outputs))
+    comparison = compare(np.concatenate(expected), np.concatenate(got), limit_of_output)
+    difference, where = None, ""
+    if not comparison.passed:
+        sample = reference.with_blocks(worst)
+        difference, where = _locate(artifact, sample, limit, limit_of_output)
+    return VerifyResult(
+        artifact=artifact.path,
+        kind=artifact.kind,
+        size=artifact_size(artifact.path),
+        output=output,
+        comparison=comparison,
+        num_images=sum(len(e) for e in expected),
+        reference=reference.description,
+        first_difference=difference,
+        where=where,
+        note="; ".join(sorted(notes - {""})),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def to_input_range(images: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, str]:
+    """Normalised images as the artifact takes them, and a note where that may lose something.
+
+    Images that were made of pixels become whole numbers again, exactly: an artifact that takes
+    uint8 loses the fractions of others.
+    """
+    if artifact.input_range == "normalised":
+        return images, ""
+    preprocessing = artifact.spec.preprocessing
+    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
+    unit = images * std + mean
+    if artifact.input_range == "0..1":
+        return unit.astype(np.float32), ""
+    pixels = unit * 255
+    whole = np.rint(pixels)
+    if np.abs(pixels - whole).max() < 0.01 and whole.min() >= 0 and whole.max() <= 255:
+        return whole.astype(np.float32), ""
+    note = (
+        "the images are no whole pixels in 0..255: an artifact that takes uint8 cuts them off, and "
+        "the difference includes that"
+    )
+    return pixels.astype(np.float32), note
+
+
+def _live_reference(
+    artifact: Artifact, source: Path, images: str | Path | None, key: str | None
+) -> LiveReference:
+    from vit_convert.conversion import open_source
+
+    spec = artifact.spec
+    tensors = open_source(source, key=key, spec=spec)
+    pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
+    model = TorchReference(spec, tensors, features=artifact.options.output == "features")
+    return LiveReference(model, pictures, source.name)
+
+
+def random_images(artifact: Artifact) -> np.ndarray:
+    """Four normalised images, always the same: noise, and of whole pixels where the artifact takes
+    pixels."""
+    config = artifact.spec.config
+    shape = (_RANDOM_IMAGES, *config.image_size, config.in_channels)
+    rng = np.random.default_rng(0)
+    if artifact.input_range == "normalised":
+        return rng.standard_normal(shape, np.float32)
+    return normalise(rng.integers(0, 256, shape, np.uint8), artifact.spec.preprocessing)
+
+
+def _check_images(images: np.ndarray, artifact: Artifact) -> None:
+    config = artifact.spec.config
+    expected = (*config.image_size, config.in_channels)
+    if images.shape[1:] != expected:
+        raise UsageError(
+            f"the images are {images.shape[1:]}, and the artifact takes {expected}",
+            where=str(artifact.path),
+            expected="images of the artifact's (height, width, channels)",
+        )
+
+
+def _first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
+    return np.asarray(next(iter(artifact.run(inputs).values())))
+
+
+def _as_output(outputs: np.ndarray, output: str) -> np.ndarray:
+    """What an artifact with that output should give where its source gives `outputs`."""
+    if output != "softmax":
+        return outputs
+    powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _distances(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
+    """The largest |difference| of each image; infinite where it cannot be told."""
+    if expected.shape != got.shape:
+        return np.full(len(expected), np.inf)
+    distances = np.abs(expected.astype(np.float64) - got).max(axis=-1)
+    return np.where(np.isnan(distances), np.inf, distances)
+
+
+def _locate(
+    artifact: Artifact, sample: Sample, tolerance: float, tolerance_of_output: float
+) -> tuple[BlockDifference | None, str]:
+    """The first block that differs, and where the difference begins in words."""
+    if artifact.blocks is None:
+        return None, (
+            "not known: this kind of artifact does not show its blocks; "
+            "verify the .h5 that it was exported from"
+        )
+    if not sample.blocks:
+        return None, "not known: no blocks were recorded; --source CHECKPOINT tells"
+    inputs, _ = to_input_range(sample.images, artifact)
+    difference = first_difference(sample.blocks, artifact.blocks(inputs), tolerance)
+    if difference is not None:
+        return difference, difference.name
+    expected = _as_output(sample.outputs, artifact.options.output)
+    if compare(expected, _first_output(artifact, inputs), tolerance_of_output).passed:
+        return None, (
+            "not known: the images whose blocks were recorded agree; --source CHECKPOINT tells"
+        )
+    return None, "after the last block: the final norm, pooling or the head"

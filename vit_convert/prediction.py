@@ -1,0 +1,99 @@
+"""Pictures in, class probabilities out, whatever the artifact."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vit_convert.errors import UsageError
+from vit_convert.exporters.registry import Artifact
+from vit_convert.images import load_image, normalise, to_pixels
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says of one picture.
+
+    Attributes:
+        path: the picture.
+        classes: indices of the most probable classes, best first.
+        labels: their names; the index as text where names are not known.
+        probabilities: theirs, 0..1.
+    """
+
+    path: Path
+    classes: tuple[int, ...]
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:
+    """Pictures as an artifact takes them: (n, height, width, 3) float32 in its input range.
+
+    Raises:
+        VitConvertError: a file cannot be read as a picture.
+    """
+    spec = artifact.spec
+    size = spec.config.image_size
+    pixels = np.stack([to_pixels(load_image(path), size, spec.preprocessing) for path in paths])
+    if artifact.input_range == "normalised":
+        return normalise(pixels, spec.preprocessing)
+    scale = 255 if artifact.input_range == "0..1" else 1
+    return pixels.astype(np.float32) / np.float32(scale)
+
+
+def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
+    """Class probabilities (n, classes) of images in the artifact's input range.
+
+    Raises:
+        UsageError: the artifact gives features, not classes.
+    """
+    if artifact.options.output == "features" or not artifact.spec.config.num_classes:
+        raise UsageError(
+            "gives features, not classes",
+            where=str(artifact.path),
+            expected="an artifact that gives logits or softmax",
+            hint="vit-convert export --output logits",
+        )
+    first = next(iter(artifact.run(images).values()))
+    if artifact.options.output == "softmax":
+        return first
+    exponentials = np.exp(first - first.max(axis=1, keepdims=True))
+    return exponentials / exponentials.sum(axis=1, keepdims=True)
+
+
+def predict(
+    artifact: Artifact, paths: Sequence[Path], *, top: int = 5, labels: Sequence[str] = ()
+) -> list[Prediction]:
+    """The most probable classes of pictures.
+
+    Args:
+        artifact: an open artifact.
+        paths: picture files.
+        top: how many classes of each.
+        labels: class names; those that the artifact carries by default.
+
+    Raises:
+        UsageError: the number of labels is not the number of classes, or there are no classes.
+        VitConvertError: a file cannot be read as a picture.
+    """
+    classes = artifact.spec.config.num_classes
+    names = tuple(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
+    if len(names) != classes:
+        raise UsageError(f"{len(names)} labels", expected=f"{classes}, one for each class")
+    results = []
+    for path in paths:
+        scores = probabilities(artifact, prepare([path], artifact))[0]
+        best = np.argsort(-scores, kind="stable")[:top]
+        results.append(
+            Prediction(
+                path,
+                tuple(int(i) for i in best),
+                tuple(names[i] for i in best),
+                tuple(float(scores[i]) for i in best),
+            )
+        )
+    return results

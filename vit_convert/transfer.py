@@ -1,0 +1,99 @@
+"""Checkpoint file to Keras file, and back. No TensorFlow, no PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
+from vit_convert.conversion import Conversion, convert
+from vit_convert.dialects import dialect, write_with
+from vit_convert.errors import UsageError
+from vit_convert.exporters.keras_h5 import open_h5, write_h5
+from vit_convert.output import check_output, check_space, whole
+
+
+def torch2keras(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    key: str | None = None,
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+    **options: Any,
+) -> Conversion:
+    """Convert a PyTorch checkpoint into a Keras .h5 file.
+
+    Args:
+        checkpoint: .pth, .pt, .bin, .safetensors or .npz.
+        output: the .h5 to write; it appears whole or not at all.
+        key: which nested state dict to take, where the file holds several.
+        force: replace an existing output.
+        progress: called with what is being done.
+        options: `overrides`, `labels` and `pos_embed` as `vit_convert.conversion.convert` takes them.
+
+    Raises:
+        VitConvertError: with what is wrong, where, what was expected and what to try.
+    """
+    output = Path(output)
+    check_output(output, force)
+    conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
+    size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
+    check_space(output.parent, size)
+    progress(f"writing {output.name}")
+    with whole(output, force) as path:
+        write_h5(path, conversion.spec, conversion.weights)
+    return conversion
+
+
+def keras2torch(
+    model: str | Path, output: str | Path, *, dialect_name: str | None = None, force: bool = False
+) -> str:
+    """Convert a Keras .h5 file back into a PyTorch checkpoint: every tensor bit for bit.
+
+    Args:
+        model: the .h5.
+        output: .safetensors, or .pth, .pt or .bin for PyTorch's zip format.
+        dialect_name: names to use; those of the model's source by default, with its prefix.
+        force: replace an existing output.
+
+    Returns:
+        The name of the dialect used.
+
+    Raises:
+        VitConvertError: with what is wrong, where, what was expected and what to try.
+    """
+    output = Path(output)
+    if output.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+        raise UsageError(
+            f"the kind of file to write is not clear from {output.suffix or 'no suffix'!r}",
+            where=str(output),
+            expected="a name that ends in .safetensors, .pth, .pt or .bin",
+        )
+    check_output(output, force)
+    with open_h5(Path(model)) as (spec, weights):
+        scheme = dialect(dialect_name or spec.source.dialect, spec.architecture)
+        prefix = "" if dialect_name else spec.source.prefix
+        tensors = {t.name: t for t in write_with(scheme, weights, prefix)}
+        arrays = {name: tensor.read() for name, tensor in tensors.items()}
+        dtypes = {
+            name: "bfloat16"
+            for name, tensor in tensors.items()
+            if tensor.dtype == "bfloat16" and _is_bfloat16(arrays[name])
+        }
+        with whole(output, force) as path:
+            if output.suffix == ".safetensors":
+                write_safetensors(path, arrays, dtypes, {"format": "pt"})
+            else:
+                write_torch(path, arrays, dtypes)
+    return scheme.name
+
+
+def _is_bfloat16(array: np.ndarray) -> bool:
+    """Whether each float32 value is a bfloat16: fine-tuned weights of a bfloat16 source are not."""
+    if array.dtype != np.float32:
+        return False
+    return not (np.ascontiguousarray(array).view(np.uint32) & 0xFFFF).any()
