@@ -26,9 +26,9 @@ import torch
 from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from vit_convert.parity.recorded import record_reference  # noqa: E402
-from vit_convert.parity.reference import block_outputs  # noqa: E402
-from vit_convert.parity.torch_compat import import_vision  # noqa: E402
+from vit_convert.parity.recorded import record_reference
+from vit_convert.parity.reference import block_outputs
+from vit_convert.parity.torch_compat import import_vision
 
 timm = import_vision("timm")
 

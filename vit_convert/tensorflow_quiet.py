@@ -31,8 +31,9 @@ def quiet() -> Iterator[None]:
     what was held back is logged at DEBUG and, from Python 3.11 on, added to the exception as a
     note. Nothing at all is held back while this module's logger is enabled for DEBUG.
     """
-    # Lines before absl's logging is initialised are written whatever this says.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # 3 rather than 2, because a machine without a GPU is an error to it, told when the first
+    # variable is made. Lines before absl's logging is initialised are written whatever this says.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _log.isEnabledFor(logging.DEBUG):
         yield
         return

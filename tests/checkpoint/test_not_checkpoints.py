@@ -116,7 +116,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def test_an_impossible_path():
-    with pytest.raises(CheckpointError, match="cannot be opened|no such file"):
+    with pytest.raises(CheckpointError, match=r"cannot be opened|no such file"):
         open_checkpoint("a\0b")
 
 
@@ -130,5 +130,5 @@ def test_truncated_files(save, part):
     path = save({"w": torch.randn(50, 7), "b": torch.randn(30)})
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * part)])
-    with pytest.raises(CheckpointError, match="truncated|damaged"):
+    with pytest.raises(CheckpointError, match=r"truncated|damaged"):
         open_checkpoint(path)

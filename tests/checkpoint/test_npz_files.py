@@ -9,11 +9,9 @@ import pytest
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.errors import CheckpointError
 
+CODES = ["f8", "f4", "f2", ">f4", "i8", "i4", ">i2", "i1", "u8", "u1"]
 ARRAYS = {
-    **{
-        code: np.arange(15).reshape(3, 5).astype(code)
-        for code in "f8 f4 f2 >f4 i8 i4 >i2 i1 u8 u1".split()
-    },
+    **{code: np.arange(15).reshape(3, 5).astype(code) for code in CODES},
     "Transformer/encoderblock_0/kernel": np.asfortranarray(np.random.rand(4, 3, 2)),
     "flags": np.array([True, False, True]),
     "scalar": np.float32(2.5),

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 
 WRITERS = [write_safetensors, write_torch]
-COMMON = "float64 float32 float16 int64 int32 int16 int8 uint8 bool".split()
+FLOATS = ["float64", "float32", "float16"]
+COMMON = [*FLOATS, "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
 def loaded(path, write) -> dict[str, torch.Tensor]:
@@ -46,9 +47,9 @@ def test_every_dtype_and_layout(tmp_path, write):
 def test_unsigned_types_in_safetensors(tmp_path):
     arrays = {name: np.arange(6).astype(name) for name in ("uint16", "uint32", "uint64")}
     write_safetensors(tmp_path / "x", arrays)
-    assert {n: t.tolist() for n, t in load_file(tmp_path / "x").items()} == dict.fromkeys(
-        arrays, list(range(6))
-    )
+    for name, tensor in load_file(tmp_path / "x").items():
+        assert str(tensor.dtype) == f"torch.{name}"
+        assert tensor.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.mark.parametrize("write", WRITERS)

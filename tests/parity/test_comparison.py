@@ -149,8 +149,8 @@ def test_float_noise_in_blocks_is_no_difference() -> None:
 
 def test_blocks_are_compared_in_the_order_of_computation_whatever_the_order_given() -> None:
     names = ["blocks_token_only.0", "blocks.10", "blocks.9", "embeddings"]
-    reference = {name: np.ones((1, 2, 3)) for name in names}
-    got = {name: np.zeros((1, 2, 3)) for name in names}
+    reference = {name: np.arange(6.0).reshape(1, 2, 3) for name in names}
+    got = {name: -block for name, block in reference.items()}
     order = []
     while (found := first_difference(reference, got, 1e-5)) is not None:
         order.append(found.name)

@@ -1,14 +1,16 @@
 """Parity must notice every mistake that a converter could make, and name the block it is in.
 
 The reference is what timm's own model gave, recorded; the artifact is the Keras model of a mutated
-copy. A head count, an epsilon or a GELU cannot be read from tensors, so mutations of those leave the
-artifact's metadata right and build its graph wrong.
+copy. A head count, an epsilon or a GELU cannot be read from tensors, so mutations of those leave
+the artifact's metadata right and build its graph wrong.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,8 @@ import pytest
 import torch
 from families import FAMILIES, PREPROCESSING, Family, small_cait, small_deit, small_vit
 
-from vit_convert.architectures import Preprocessing
+from vit_convert import models
+from vit_convert.architectures import ModelSpec, Preprocessing
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.exporters.keras_h5 import KERAS_H5, write_h5
 from vit_convert.exporters.registry import Artifact
@@ -29,6 +32,16 @@ from vit_convert.parity.verify import VerifyResult, verify_artifact
 
 Arrays = dict[str, np.ndarray]
 AFTER_BLOCKS = "after the last block: the final norm, pooling or the head"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def each_graph_built_once() -> Iterator[None]:
+    """One Keras model per configuration, which holds the weights of the artifact opened last."""
+    with pytest.MonkeyPatch.context() as patch:
+        built = models.build
+        build = cache(lambda text, dtype: built(ModelSpec.from_dict(json.loads(text)), dtype))
+        patch.setattr(models, "build", lambda spec, dtype: build(json.dumps(spec.to_dict()), dtype))
+        yield
 
 
 def artifact_of(
@@ -137,7 +150,9 @@ MUTATIONS = (
     *of_every_family("gamma of the last norm missing", filled("norm.weight", 1), AFTER_BLOCKS),
     *of_every_family("bias of the head missing", filled("head.bias", 0), AFTER_BLOCKS),
     Mutation("vit: class token missing", small_vit, filled("cls_token", 0), "embeddings"),
-    Mutation("cait: class token missing", small_cait, filled("cls_token", 0), "blocks_token_only.0"),
+    Mutation(
+        "cait: class token missing", small_cait, filled("cls_token", 0), "blocks_token_only.0"
+    ),
     Mutation(
         "vit: rows and columns of the patches swapped",
         lambda: small_vit(image_size=(24, 40), patch_size=(8, 8)),
@@ -205,19 +220,21 @@ MUTATIONS = (
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.what)
-def test_a_mistake_in_the_weights_is_caught_and_located(
-    mutation: Mutation, tmp_path: Path
-) -> None:
+def test_a_mistake_in_the_weights_is_caught_and_located(mutation: Mutation, tmp_path: Path) -> None:
     family = mutation.build()
     arrays = family.arrays()
     mutation.mutate(arrays)
     result = check(family, artifact_of(family, tmp_path, arrays))
     assert not result.passed
     assert result.where == mutation.where
-    assert (result.first_difference.name if result.first_difference else AFTER_BLOCKS) == mutation.where
+    assert (
+        result.first_difference.name if result.first_difference else AFTER_BLOCKS
+    ) == mutation.where
 
 
-@pytest.mark.parametrize("wrong", [{"gelu": "tanh"}, {"gelu": "quick"}, {"norm_eps": 1e-3}], ids=str)
+@pytest.mark.parametrize(
+    "wrong", [{"gelu": "tanh"}, {"gelu": "quick"}, {"norm_eps": 1e-3}], ids=str
+)
 @pytest.mark.parametrize("name", FAMILIES)
 def test_another_gelu_or_epsilon_is_caught_in_the_first_block(
     name: str, wrong: dict[str, Any], tmp_path: Path

@@ -91,7 +91,9 @@ def test_a_malformed_recording_is_refused(what: str, tmp_path: Path) -> None:
     assert "record_reference" in raised.value.hint
 
 
-@pytest.mark.parametrize("what", ["missing", "folder", "text", "empty", "truncated", "damaged", "npy"])
+@pytest.mark.parametrize(
+    "what", ["missing", "folder", "text", "empty", "truncated", "damaged", "npy"]
+)
 def test_what_is_no_npz_is_refused(what: str, tmp_path: Path) -> None:
     path = tmp_path / "r.npz"
     record_reference(path, IMAGES, LOGITS)

@@ -76,7 +76,9 @@ def test_float16_tensors_are_run_in_float32() -> None:
     halves = {k: LazyTensor.of(k, v.astype(np.float16)) for k, v in family.arrays().items()}
     reference = TorchReference(family.spec, halves)
     assert {v.dtype for v in reference.model.state_dict().values()} == {torch.float32}
-    family.model.load_state_dict({k: v.half().float() for k, v in family.model.state_dict().items()})
+    family.model.load_state_dict(
+        {k: v.half().float() for k, v in family.model.state_dict().items()}
+    )
     np.testing.assert_array_equal(reference.run(family.images()), family.logits(family.images()))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import math
 import re
+import warnings
 from functools import partial
 from typing import Any
 
@@ -79,7 +80,9 @@ def _header(head: bytes, damaged: CheckpointError) -> tuple[int, Any]:
         raise damaged
     try:
         text = head[8 + width : start].decode("latin-1" if head[6] < 3 else "utf-8")
-        return start, ast.literal_eval(text.strip())
+        with warnings.catch_warnings():  # of escapes in a damaged header
+            warnings.simplefilter("ignore")
+            return start, ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
         raise damaged from error
 

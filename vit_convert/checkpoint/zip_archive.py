@@ -14,6 +14,7 @@ from vit_convert.errors import CheckpointError
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
+_UTF_8 = 0x800
 _DEFLATE_RATIO = 1032  # its greatest
 
 
@@ -89,21 +90,29 @@ class ZipArchive:
             raise self._damaged(info) from error
 
     def _packed(self, info: zipfile.ZipInfo) -> np.ndarray:
-        name = printable(info.filename)
+        shown = printable(info.filename)
         if info.flag_bits & _ENCRYPTED:
-            raise self._error(f"{name} in the zip archive is encrypted")
+            raise self._error(f"{shown} in the zip archive is encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise self._error(
-                f"{name} in the zip archive is packed by method {info.compress_type}",
+                f"{shown} in the zip archive is packed by method {info.compress_type}",
                 expected="stored or deflated members",
             )
         start = info.header_offset
         header = self.file.span(start, _LOCAL_HEADER.size).tobytes()
         signature, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+        start += _LOCAL_HEADER.size
+        name = self.file.span(start, name_length).tobytes()
+        extra = self.file.span(start + name_length, extra_length).tobytes()
         stored = info.compress_type == zipfile.ZIP_STORED
-        if signature != b"PK\x03\x04" or (stored and info.compress_size != info.file_size):
+        if (
+            signature != b"PK\x03\x04"
+            or name != info.orig_filename.encode("utf-8" if info.flag_bits & _UTF_8 else "cp437")
+            or not _are_fields(extra)
+            or (stored and info.compress_size != info.file_size)
+        ):
             raise self._damaged(info)
-        start += _LOCAL_HEADER.size + name_length + extra_length
+        start += name_length + extra_length
         return self.file.span(start, info.compress_size)
 
     def _inflate(self, info: zipfile.ZipInfo, packed: np.ndarray) -> np.ndarray:
@@ -133,3 +142,14 @@ class ZipArchive:
             expected=expected,
             hint="" if expected else "download or copy it again",
         )
+
+
+def _are_fields(extra: bytes) -> bool:
+    """Whether a header's extra bytes are what they must be: fields of (id, size, content).
+
+    If not, its length is wrong, and with it the place where the member begins.
+    """
+    position = 0
+    while position + 4 <= len(extra):
+        position += 4 + int.from_bytes(extra[position + 2 : position + 4], "little")
+    return position == len(extra)

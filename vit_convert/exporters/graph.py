@@ -58,6 +58,9 @@ def trace(
             ask for softmax and the endpoint is the logits.
         options: what to export.
         input_range: of images (batch, height, width, channels), float32 or uint8.
+
+    Raises:
+        UsageError: the images are not RGB and would have to be normalised.
     """
     tf = import_tensorflow()
     view = model.view(endpoints)
@@ -86,6 +89,15 @@ def _normalisation(model: ConvertedModel, input_range: InputRange) -> Callable[[
         return lambda images: images
     tf = import_tensorflow()
     preprocessing = model.spec.preprocessing
+    channels = model.spec.config.in_channels
+    if channels != len(preprocessing.mean):
+        raise UsageError(
+            f"the model takes images of {channels} channels, which the mean and the standard "
+            f"deviation of {len(preprocessing.mean)} cannot normalise",
+            where="preprocessing in the graph",
+            expected="a model of RGB images",
+            hint="--saved-model or --tflite without --embed-preprocessing",
+        )
     mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
 
     def normalise(images: Any) -> Any:

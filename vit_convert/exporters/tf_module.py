@@ -44,13 +44,13 @@ class TensorFlowModule:
         batch = None if options.batch_size == "dynamic" else options.batch_size
         self._metadata = (model.spec, options, input_range, tuple(endpoints))
         self.images = image_spec(model, batch)
-        self.root = trackable(model)
         self.graph = trace(model, endpoints, options, input_range)
         blocks = trace(model, block_endpoints(model), options, input_range)
         self.signatures = {
             "serving_default": self.graph.get_concrete_function(self.images),
             "blocks": blocks.get_concrete_function(self.images),
         }
+        self.root = trackable(model, self.signatures["serving_default"])
 
     def plain(self, images: Any, training: bool = False) -> Any:
         """The outputs as a dict, or where there is one output, that tensor itself."""
@@ -73,12 +73,14 @@ class TensorFlowModule:
         (path / _METADATA).write_text(Metadata(target, *self._metadata).to_json())
 
 
-def trackable(model: ConvertedModel) -> Any:
-    """An object that holds the model's variables and nothing of Keras, under the names that
-    TF Hub's interface for reusable SavedModels has for them."""
+def trackable(model: ConvertedModel, function: Any) -> Any:
+    """An object that holds the variables of the model that a concrete function uses (all but the
+    head's, for features) and nothing of Keras, under the names that TF Hub's interface for reusable
+    SavedModels has for them."""
+    used = {variable.ref() for variable in function.variables}
     root = import_tensorflow().train.Checkpoint()
-    root.variables = list(model.variables)
-    root.trainable_variables = list(model.trainable_variables)
+    root.variables = [v for v in model.variables if v.ref() in used]
+    root.trainable_variables = [v for v in model.trainable_variables if v.ref() in used]
     root.regularization_losses = []
     return root
 

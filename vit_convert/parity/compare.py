@@ -58,7 +58,9 @@ class BlockDifference:
     problem: str = ""
 
     def __str__(self) -> str:
-        what = self.problem or f"relative difference {self.relative:.1e}, {self.tolerance:g} allowed"
+        what = (
+            self.problem or f"relative difference {self.relative:.1e}, {self.tolerance:g} allowed"
+        )
         return f"{self.name} ({what})"
 
 

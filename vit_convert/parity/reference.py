@@ -183,9 +183,7 @@ def _resample(state: dict[str, torch.Tensor], spec: ModelSpec) -> bool:
     return True
 
 
-def _options(
-    spec: ModelSpec, state: dict[str, torch.Tensor], num_classes: int
-) -> dict[str, Any]:
+def _options(spec: ModelSpec, state: dict[str, torch.Tensor], num_classes: int) -> dict[str, Any]:
     """What timm's VisionTransformer and Cait have in common.
 
     Folding gives biases to q, k and v and takes LayerScale away, so that a folded spec does not

@@ -6,11 +6,10 @@ import zipfile
 
 import numpy as np
 import pytest
-
-from vit_convert.checkpoint import open_checkpoint
-from vit_convert.errors import CheckpointError
-
 from builders import state, tensor
+
+from vit_convert.checkpoint import LazyTensor, open_checkpoint
+from vit_convert.errors import CheckpointError
 
 
 @pytest.fixture
@@ -20,8 +19,10 @@ def read_all():
     def measured(path):
         tracemalloc.start()
         try:
-            for tensor in open_checkpoint(path).tensors.values():
-                tensor.read()
+            checkpoint = open_checkpoint(path)
+            for value in (*checkpoint.tensors.values(), *checkpoint.extras.values()):
+                if isinstance(value, LazyTensor):
+                    value.read()
         finally:
             peak = tracemalloc.get_traced_memory()[1]
             tracemalloc.stop()
@@ -85,7 +86,7 @@ def test_a_member_beyond_the_end(read_all, torch_zip):
     start = content.rindex(b"PK\x01\x02", 0, content.rindex(b"data/0"))
     struct.pack_into("<I", content, start + 42, len(content) - 4)
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="truncated|damaged"):
+    with pytest.raises(CheckpointError, match=r"truncated|damaged"):
         read_all(path)
 
 

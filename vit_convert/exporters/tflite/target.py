@@ -45,7 +45,9 @@ def _write(model: ConvertedModel, path: Path, options: ExportOptions) -> None:
 def _convert(function: Any, model: ConvertedModel, options: ExportOptions) -> bytes:
     tf = import_tensorflow()
     # Without the trackable the converter freezes the graph and the file gets no signature.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([function], trackable(model))
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [function], trackable(model, function)
+    )
     converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
     if options.precision == "float16":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]

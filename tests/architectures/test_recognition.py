@@ -1,0 +1,212 @@
+"""What is recognised from names and shapes, and what is only assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from families import FAMILIES
+
+from vit_convert.architectures import (
+    ModelSpec,
+    Overrides,
+    Recognition,
+    Shape,
+    Variant,
+    architecture,
+    architecture_of,
+    architectures,
+)
+from vit_convert.errors import RecognitionError, UsageError
+
+ALL_VARIANTS = [(a.name, v) for a in architectures() for v in a.variants]
+
+
+def shapes_of(name: str, variant: Variant, **changes: Any) -> dict[str, Shape]:
+    spec = ModelSpec(name, variant.config).with_config(**changes)
+    return {p.name: p.shape for p in spec.parameters()}
+
+
+def recognise(shapes: Mapping[str, Shape], hint: str = "", **overrides: Any) -> Recognition:
+    return architecture_of(shapes).recognise(shapes, Overrides(**overrides), hint)
+
+
+def variant(name: str) -> tuple[str, Variant]:
+    return next((a, v) for a, v in ALL_VARIANTS if v.name == name)
+
+
+def test_variant_names_are_unique() -> None:
+    names = [v.name for _, v in ALL_VARIANTS]
+    assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize(("name", "published"), ALL_VARIANTS, ids=lambda x: getattr(x, "name", x))
+def test_every_published_variant_is_recognised(name: str, published: Variant) -> None:
+    found = recognise(shapes_of(name, published), hint=published.name)
+    assert found.config == published.config
+    assert found.preprocessing == published.preprocessing
+    assert found.variant == published.name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_base_patch16_224",
+        "vit_large_patch16_384",
+        "vit_huge_patch14_224",
+        "deit_base_distilled_patch16_224",
+        "cait_xxs24_224",
+        "cait_s24_224",
+        "cait_m48_448",
+    ],
+)
+def test_numbers_are_those_of_timm(name: str) -> None:
+    """The registry is compared with timm's own models, built without memory."""
+    import torch
+
+    from vit_convert.parity.torch_compat import import_vision
+
+    timm = import_vision("timm")
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=1000)
+    family, published = variant(name)
+    ours = shapes_of(family, published)
+    theirs = {k: tuple(v.shape) for k, v in model.state_dict().items()}
+    assert ours == theirs
+    heads = {m.num_heads for m in model.modules() if hasattr(m, "num_heads")}
+    assert heads == {published.config.num_heads}
+    eps = {m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)}
+    assert eps == {published.config.norm_eps}
+
+
+@pytest.mark.parametrize("name", ["vit_base_patch16_224", "cait_s24_224"])
+def test_preprocessing_is_that_of_timm(name: str) -> None:
+    from vit_convert.parity.torch_compat import import_vision
+
+    timm = import_vision("timm")
+    theirs = timm.get_pretrained_cfg(name)
+    ours = variant(name)[1].preprocessing
+    assert (ours.mean, ours.std) == (theirs.mean, theirs.std)
+    assert (ours.interpolation, ours.crop_pct) == (theirs.interpolation, theirs.crop_pct)
+
+
+def test_what_shapes_say_is_read_and_the_rest_recognised() -> None:
+    found = recognise(shapes_of(*variant("cait_s24_224")))
+    known = {name: fact.known for name, fact in found.facts.items()}
+    assert known["embed_dim"] == known["num_heads"] == known["depth_token_only"] == "read"
+    assert known["gelu"] == known["norm_eps"] == known["mean"] == "recognised"
+    assert "assumed" not in known.values()
+
+
+def test_vit_and_deit_of_the_same_shapes_make_the_normalisation_an_assumption() -> None:
+    shapes = shapes_of(*variant("vit_base_patch16_224"))
+    found = recognise(shapes)
+    assert found.facts["mean"].known == "assumed"
+    assert "deit_base_patch16_224" in found.facts["mean"].why
+    assert found.facts["num_heads"].known == "recognised"
+    stated = recognise(shapes, variant="deit_base_patch16_224")
+    assert stated.facts["mean"].known == "recognised"
+    assert stated.preprocessing.mean == (0.485, 0.456, 0.406)
+    by_file = recognise(shapes, hint="deit_base_patch16_224-b5f2ef4d")
+    assert by_file.preprocessing == stated.preprocessing
+
+
+@pytest.mark.parametrize("size", ["huge"])
+def test_heads_of_vit_huge_are_not_its_width_over_64(size: str) -> None:
+    found = recognise(shapes_of(*variant(f"vit_{size}_patch14_224")))
+    assert found.config.num_heads == 16 != found.config.embed_dim // 64
+
+
+def test_unpublished_widths_assume_the_heads() -> None:
+    shapes = shapes_of(*variant("vit_base_patch16_224"), depth=5, embed_dim=128, mlp_dim=200)
+    found = recognise(shapes)
+    assert found.config.num_heads == 2
+    assert found.facts["num_heads"].known == "assumed"
+    assert recognise(shapes, num_heads=4).facts["num_heads"].known == "given"
+
+
+def test_unguessable_heads_are_refused() -> None:
+    shapes = shapes_of(*variant("vit_base_patch16_224"), embed_dim=36, mlp_dim=63)
+    with pytest.raises(RecognitionError, match="heads") as error:
+        recognise(shapes)
+    assert "--num-heads" in error.value.hint
+    with pytest.raises(RecognitionError, match="does not divide"):
+        recognise(shapes, num_heads=5)
+    assert recognise(shapes, num_heads=4).config.num_heads == 4
+
+
+def test_cait_heads_are_read_and_cannot_be_overridden() -> None:
+    shapes = shapes_of(*variant("cait_xxs24_224"))
+    with pytest.raises(UsageError, match="4 heads"):
+        recognise(shapes, num_heads=8)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_small_families_are_recognised_with_what_must_be_stated(name: str) -> None:
+    spec = FAMILIES[name]().spec
+    shapes = {p.name: p.shape for p in spec.parameters()}
+    heads = None if name == "cait" else 4
+    found = recognise(shapes, image_size=(24, 50), num_heads=heads)
+    assert found.config == spec.config
+
+
+def test_a_grid_that_is_no_square_must_be_stated() -> None:
+    spec = FAMILIES["vit"]().spec
+    shapes = {p.name: p.shape for p in spec.parameters()}
+    with pytest.raises(RecognitionError, match="15 patches"):
+        recognise(shapes, num_heads=4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value"),
+    [
+        ({"qkv_bias": False}, "qkv_bias", False),
+        ({"layer_scale": True}, "layer_scale", True),
+        ({"pool": "avg", "final_norm": False, "fc_norm": True}, "fc_norm", True),
+        ({"num_classes": 0}, "num_classes", 0),
+        ({"num_classes": 21843}, "num_classes", 21843),
+        ({"in_channels": 1}, "in_channels", 1),
+    ],
+)
+def test_options_are_read(changes: dict[str, Any], field: str, value: Any) -> None:
+    found = recognise(shapes_of(*variant("vit_small_patch16_224"), **changes))
+    assert getattr(found.config, field) == value
+    assert found.facts[field].known == "read"
+
+
+def test_average_pooling_follows_from_missing_class_token_or_fc_norm() -> None:
+    base = variant("vit_small_patch16_224")
+    assert recognise(shapes_of(*base)).config.pool == "token"
+    assert recognise(shapes_of(*base, class_token=False, pool="avg")).config.pool == "avg"
+    assert recognise(shapes_of(*base, fc_norm=True, final_norm=False)).config.pool == "avg"
+
+
+def test_wrong_variant_says_what_differs() -> None:
+    shapes = shapes_of(*variant("vit_base_patch16_224"))
+    with pytest.raises(UsageError, match="embed_dim is 768"):
+        recognise(shapes, variant="vit_small_patch16_224")
+    with pytest.raises(UsageError, match="no variant is called"):
+        recognise(shapes, variant="vit_medium")
+
+
+def test_a_missing_block_is_named() -> None:
+    shapes = shapes_of(*variant("vit_tiny_patch16_224"))
+    left = {k: v for k, v in shapes.items() if not k.startswith("blocks.7.")}
+    with pytest.raises(RecognitionError, match=r"blocks\.7"):
+        recognise(left)
+
+
+def test_unknown_names_are_no_model() -> None:
+    with pytest.raises(RecognitionError, match="no model that is known"):
+        architecture_of({"conv1.weight": (64, 3, 7, 7)})
+    with pytest.raises(RecognitionError, match="resnet"):
+        architecture("resnet")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_spec_survives_json(name: str) -> None:
+    import json
+
+    spec = FAMILIES[name]().spec
+    assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec

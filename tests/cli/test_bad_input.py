@@ -1,0 +1,219 @@
+"""Bad input: a clear message, exit code 2, and nothing written or lost."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from families import small_vit
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+STATED = ("--num-heads", "4", "--image-size", "24x50")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run vit-convert in an empty folder, as a user would."""
+
+    def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "vit_convert", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            **options,  # type: ignore[call-overload]  # passed on as they are
+        )
+
+    return command
+
+
+def state() -> dict[str, torch.Tensor]:
+    return dict(small_vit().model.state_dict())
+
+
+def write_text(path: Path) -> None:
+    path.write_text("this is no checkpoint")
+
+
+def write_truncated(path: Path) -> None:
+    torch.save(state(), path)
+    path.write_bytes(path.read_bytes()[:-5000])
+
+
+def write_resnet(path: Path) -> None:
+    from vit_convert.parity.torch_compat import import_vision
+
+    torch.save(import_vision("torchvision.models").resnet18().state_dict(), path)
+
+
+def write_missing(path: Path) -> None:
+    torch.save({k: v for k, v in state().items() if k != "blocks.1.attn.qkv.bias"}, path)
+
+
+def write_extra(path: Path) -> None:
+    torch.save(state() | {"rope.freqs": torch.ones(3)}, path)
+
+
+def write_misshapen(path: Path) -> None:
+    torch.save(state() | {"blocks.1.mlp.fc1.weight": torch.ones(36, 63)}, path)
+
+
+def write_nan(path: Path) -> None:
+    torch.save(state() | {"norm.bias": torch.full((36,), torch.nan)}, path)
+
+
+def write_nothing(path: Path) -> None:
+    torch.save({"epoch": 3}, path)
+
+
+@pytest.mark.parametrize(
+    ("write", "says"),
+    [
+        (write_text, "source.pth"),
+        (write_truncated, "truncated"),
+        (write_resnet, "a ResNet"),
+        (write_missing, "blocks.1.attn.qkv.bias"),
+        (write_extra, "rope.freqs"),
+        (write_misshapen, "blocks.1.mlp.fc1.weight"),
+        (write_nan, "36 of 36 values are NaN"),
+        (write_nothing, "source.pth"),
+    ],
+    ids=lambda x: x.__name__ if callable(x) else "",
+)
+def test_unusable_checkpoint(
+    write: Callable[[Path], None], says: str, run: Run, tmp_path: Path
+) -> None:
+    write(tmp_path / "source.pth")
+    done = run("torch2keras", "source.pth", *STATED)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "error" in done.stderr
+    assert "expected:" in done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
+
+
+def test_missing_file(run: Run, tmp_path: Path) -> None:
+    for command in ("inspect", "torch2keras", "keras2torch", "export", "verify"):
+        extra = ("--reference", "x.npz") if command == "verify" else ()
+        done = run(command, "nowhere", *extra)
+        assert (done.returncode, done.stdout) == (2, ""), command
+        assert "nowhere" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_existing_output_is_kept(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    (tmp_path / "source.h5").write_text("precious")
+    done = run("torch2keras", "source.pth", *STATED)
+    assert done.returncode == 2
+    assert "--force" in done.stderr
+    assert (tmp_path / "source.h5").read_text() == "precious"
+    assert run("torch2keras", "source.pth", *STATED, "--force").returncode == 0
+    assert (tmp_path / "source.h5").stat().st_size > 1000
+
+
+def test_no_space_left(run: Run, tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk; the failing call is a real write."""
+    torch.save(state(), tmp_path / "source.pth")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+
+    done = run("torch2keras", "source.pth", *STATED, preexec_fn=limit)
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
+
+
+def test_full_disk(run: Run, tmp_path: Path) -> None:
+    """A disk of 64 KiB, which is mounted where the tests run as root and stood in for elsewhere."""
+    from vit_convert.errors import OutputError
+    from vit_convert.output import check_space, whole
+
+    with pytest.raises(OutputError, match="no space left") as error:
+        check_space(tmp_path, 2**62)
+    assert "MB free" in error.value.expected
+    with pytest.raises(OutputError, match="no space left"), whole(tmp_path / "x", False) as path:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_folder_that_does_not_exist(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    done = run("torch2keras", "source.pth", *STATED, "-o", "nowhere/model.h5")
+    assert done.returncode == 2
+    assert "mkdir -p nowhere" in done.stderr
+
+
+def test_export_without_model(run: Run, tmp_path: Path) -> None:
+    done = run("export", "--tflite")
+    assert done.returncode == 2
+    assert "there is none" in done.stderr
+    torch.save(state(), tmp_path / "source.pth")
+    for name in ("a.h5", "b.h5"):
+        assert run("torch2keras", "source.pth", *STATED, "-o", name).returncode == 0
+    done = run("export", "--tflite")
+    assert done.returncode == 2
+    assert "there are 2: a.h5, b.h5" in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5", "source.pth"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--image-size", "0"),
+        ("--image-size", "24x50x3"),
+        ("--mean", "0.5,0.5"),
+        ("--gelu", "relu"),
+        ("--norm-eps", "0"),
+        ("--num-heads", "5", "--image-size", "24x50"),
+        ("--variant", "vit_enormous"),
+        ("--crop-pct", "1.5"),
+        ("--key", "ema"),
+        ("--labels", "nowhere.txt", *STATED),
+    ],
+    ids=" ".join,
+)
+def test_bad_options(options: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    done = run("torch2keras", "source.pth", *options)
+    assert done.returncode == 2
+    assert "rror" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
+
+
+def test_debug_shows_the_traceback(run: Run, tmp_path: Path) -> None:
+    write_text(tmp_path / "source.pth")
+    done = run("--debug", "inspect", "source.pth")
+    assert "Traceback" in done.stderr
+    assert done.returncode != 0
+
+
+def test_labels_must_match_the_classes(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    (tmp_path / "labels.txt").write_text("a\nb\n")
+    done = run("torch2keras", "source.pth", *STATED, "--labels", "labels.txt")
+    assert done.returncode == 2
+    assert "7" in done.stderr
+    assert not (tmp_path / "source.h5").exists()
+
+
+def test_verify_needs_something_to_compare_with(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    assert run("torch2keras", "source.pth", *STATED).returncode == 0
+    done = run("verify", "source.h5")
+    assert done.returncode == 2
+    np.savez(tmp_path / "empty.npz", nothing=np.ones(3))
+    done = run("verify", "source.h5", "--reference", "empty.npz")
+    assert done.returncode == 2
+    assert "images" in done.stderr

@@ -1,0 +1,174 @@
+"""Rules consume each tensor once, in both directions, and never overlap."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from families import FAMILIES, small_vit
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vit_convert.architectures import ModelSpec, architectures
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.dialects import dialect, dialects, read_as_canonical, write_with
+from vit_convert.dialects.rules import (
+    Dialect,
+    Rule,
+    Transform,
+    compile_pattern,
+    read_with,
+    renamed,
+    same,
+)
+from vit_convert.errors import MappingError, RecognitionError, UsageError
+
+
+def tensors(*names: str) -> dict[str, LazyTensor]:
+    return {name: LazyTensor.of(name, np.full((2, 3), i)) for i, name in enumerate(names)}
+
+
+def test_patterns_are_anchored_and_literal() -> None:
+    pattern = compile_pattern("blocks.{i}.norm1.{leaf}")
+    assert pattern.fullmatch("blocks.12.norm1.bias")
+    for wrong in (
+        "blocks.12.norm1.bias.x",
+        "x.blocks.12.norm1.bias",
+        "blocksX12.norm1.bias",
+        "blocks.a.norm1.bias",
+        "blocks.12.norm1.gamma",
+    ):
+        assert not pattern.fullmatch(wrong)
+
+
+@pytest.mark.parametrize("table", dialects(), ids=lambda d: f"{d.name}-{d.architecture}")
+def test_rules_of_a_dialect_do_not_overlap_and_cover_the_architecture(table: Dialect) -> None:
+    family = next(a for a in architectures() if a.name == table.architecture)
+    for published in family.variants:
+        for parameter in ModelSpec(family.name, published.config).parameters():
+            targets = [
+                rule
+                for rule in table.rules
+                if compile_pattern(rule.target).fullmatch(parameter.name)
+            ]
+            assert len(targets) == 1, parameter.name
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_there_and_back_is_the_same(name: str, prefix: str) -> None:
+    family = FAMILIES[name]()
+    source = {prefix + k: LazyTensor.of(prefix + k, v) for k, v in family.arrays().items()}
+    ledger = read_as_canonical(source, "here")
+    assert (ledger.dialect.architecture, ledger.prefix) == (family.spec.architecture, prefix)
+    assert not ledger.unexpected
+    assert not ledger.incomplete
+    back = write_with(ledger.dialect, ledger.tensors, ledger.prefix)
+    assert {t.name for t in back} == set(source)
+    for tensor in back:
+        np.testing.assert_array_equal(tensor.read(), source[tensor.name].read())
+
+
+def test_old_layer_scale_names_are_a_dialect_of_their_own() -> None:
+    family = small_vit(layer_scale=True)
+    old = {
+        k.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): LazyTensor.of(k, v)
+        for k, v in family.arrays().items()
+    }
+    ledger = read_as_canonical(old, "here")
+    assert ledger.dialect.name == "timm-gamma"
+    assert set(ledger.tensors) == set(family.arrays())
+    assert {t.name for t in write_with(ledger.dialect, ledger.tensors, "")} == set(old)
+
+
+JOIN = Transform(
+    "join",
+    forward=lambda arrays: np.concatenate(arrays),
+    backward=lambda array, count: np.split(array, count),
+    shape=lambda shapes: (sum(s[0] for s in shapes), *shapes[0][1:]),
+)
+THREE = Dialect(
+    "three",
+    "vit",
+    "three in one",
+    "a.0.q",
+    (Rule(("a.{i}.q", "a.{i}.k", "a.{i}.v"), "b.{i}.qkv", JOIN), renamed("c", "d")),
+)
+
+
+@given(order=st.permutations(["a.0.q", "a.0.k", "a.0.v", "c", "a.1.v", "a.1.q", "a.1.k"]))
+def test_several_sources_join_in_the_rules_order(order: list[str]) -> None:
+    source = tensors(*order)
+    ledger = read_with(THREE, source, "")
+    assert set(ledger.tensors) == {"b.0.qkv", "b.1.qkv", "d"}
+    joined = ledger.tensors["b.1.qkv"]
+    assert joined.shape == (6, 3) == joined.read().shape
+    expected = np.concatenate([source[f"a.1.{part}"].read() for part in "qkv"])
+    np.testing.assert_array_equal(joined.read(), expected)
+    back = {t.name: t.read() for t in write_with(THREE, ledger.tensors, "")}
+    assert set(back) == set(source)
+    for name, array in back.items():
+        np.testing.assert_array_equal(array, source[name].read())
+
+
+def test_a_rule_that_misses_a_part_is_incomplete() -> None:
+    ledger = read_with(THREE, tensors("a.0.q", "a.0.v", "c"), "")
+    assert ledger.incomplete == {"b.0.qkv": ("a.{i}.k",)}
+    assert "b.0.qkv" not in ledger.tensors
+
+
+def test_overlapping_rules_are_an_error() -> None:
+    overlapping = replace(THREE, rules=(*THREE.rules, *same("a.{i}.q")))
+    with pytest.raises(MappingError, match="overlap"):
+        read_with(overlapping, tensors("a.0.q", "a.0.k", "a.0.v"), "")
+
+
+def test_unknown_tensors_are_unexpected_and_ignored_ones_have_a_reason() -> None:
+    source = tensors("blocks.0.attn.qkv.weight", "mask_token", "extra.weight")
+    ledger = read_with(dialect("timm", "vit"), source, "")
+    assert ledger.unexpected == ("extra.weight",)
+    assert "pre-training" in ledger.ignored["mask_token"]
+
+
+def test_nothing_is_read_by_renaming() -> None:
+    def fail() -> np.ndarray:
+        raise AssertionError("read")
+
+    source = {
+        name: LazyTensor(name, tensor.shape, tensor.dtype, fail)
+        for name, tensor in small_vit().tensors().items()
+    }
+    assert len(read_as_canonical(source, "here").tensors) == len(source)
+
+
+def test_a_tensor_without_a_name_is_refused() -> None:
+    with pytest.raises(MappingError, match="no name for nothing"):
+        write_with(dialect("timm", "vit"), tensors("nothing"), "")
+
+
+def test_unknown_dialect_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError) as error:
+        dialect("klingon", "vit")
+    assert "timm" in error.value.expected
+
+
+@pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        (["conv1.weight", "bn1.weight", "layer1.0.conv1.weight", "fc.weight"], "a ResNet"),
+        (
+            [
+                "patch_embed.proj.weight",
+                "layers.0.blocks.0.attn.qkv.weight",
+                "layers.0.blocks.0.attn.relative_position_bias_table",
+                "layers.1.downsample.norm.weight",
+                "layers.2.blocks.0.mlp.fc1.bias",
+            ],
+            "Swin",
+        ),
+    ],
+)
+def test_other_models_are_refused_by_name(names: list[str], says: str) -> None:
+    with pytest.raises(RecognitionError, match=says):
+        read_as_canonical(tensors(*names), "here")

@@ -1,0 +1,106 @@
+"""The operations in a .tflite file are those that LiteRT's GPU delegate takes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+_NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+# All that a ViT or a CaiT needs. FACTS.md of the project lists what the delegate refuses:
+# BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex), ...
+ALLOWED = {
+    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "GELU", "MEAN", "MUL",
+    "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB",
+    "TRANSPOSE",
+}  # fmt: skip
+CASES = [
+    *((family, {}) for family in ("vit", "layer scale", "average pool", "deit", "cait")),
+    *((family, {"folded": True}) for family in ("vit", "average pool", "deit", "cait")),
+    ("vit", {"attention": True}),
+    ("cait", {"attention": True}),
+    ("vit", {"output": "softmax"}),
+    ("vit", {"output": "features"}),
+    ("headless", {}),
+    ("cait", {"batch_size": 3}),
+]
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    node: schema.OperatorT
+    inputs: list[schema.TensorT]
+    constant: list[bool]  # which of the inputs are constants
+
+
+@cache
+def graph(path: Path) -> tuple[schema.SubGraphT, list[Operation]]:
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes())
+    (main,) = model.subgraphs
+    operations = []
+    for node in main.operators:
+        code = model.operatorCodes[node.opcodeIndex]
+        inputs = [main.tensors[i] for i in node.inputs if i >= 0]
+        constant = [model.buffers[t.buffer].data is not None for t in inputs]
+        name = _NAMES[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        operations.append(Operation(name, node, inputs, constant))
+    return main, operations
+
+
+@pytest.mark.parametrize(("family", "options"), CASES)
+def test_operations_are_builtin_and_known_to_the_delegate(exported, family, options):
+    main, operations = graph(exported("tflite", family, **options))
+    assert {op.name for op in operations} <= ALLOWED
+    assert max(len(t.shape) for t in main.tensors if t.shape is not None) <= 4
+
+
+@pytest.mark.parametrize(("family", "options"), CASES)
+def test_no_slice_drops_an_axis(exported, family, options):
+    _, operations = graph(exported("tflite", family, **options))
+    for op in operations:
+        if op.name == "STRIDED_SLICE":
+            assert op.node.builtinOptions.shrinkAxisMask == 0
+            assert op.node.builtinOptions.newAxisMask == 0
+
+
+@pytest.mark.parametrize(("family", "options"), CASES)
+def test_products_of_activations_have_no_flags_and_no_constants(exported, family, options):
+    _, operations = graph(exported("tflite", family, **options))
+    products = [op for op in operations if op.name == "BATCH_MATMUL"]
+    assert len(products) >= 2
+    for op in products:
+        assert not op.node.builtinOptions.adjX
+        assert not op.node.builtinOptions.adjY
+        assert op.constant == [False, False]
+
+
+@pytest.mark.parametrize("family", ["vit", "layer scale", "average pool", "deit", "cait"])
+def test_linear_layers_are_fully_connected_with_their_bias_inside(sample, exported, family):
+    _, operations = graph(exported("tflite", family))
+    linear = [p for p in sample(family).keras.spec.parameters() if p.keras_path.endswith("kernel")]
+    connected = [op for op in operations if op.name == "FULLY_CONNECTED"]
+    assert len(connected) == len(linear) - 1  # the patch embedding is a convolution
+    assert all(op.constant == [False, True, True] for op in connected)
+    for op in operations:  # no weight is transposed at run time
+        assert op.name != "TRANSPOSE" or op.constant[0] is False
+
+
+@pytest.mark.parametrize("family", ["vit", "cait"])
+def test_float16_adds_nothing_but_the_weights_widening(exported, family):
+    _, wide = graph(exported("tflite", family))
+    _, narrow = graph(exported("tflite", family, precision="float16"))
+    extra = Counter(op.name for op in narrow) - Counter(op.name for op in wide)
+    assert set(extra) == {"DEQUANTIZE"}
+    assert all(op.constant == [True] for op in narrow if op.name == "DEQUANTIZE")
+
+
+def test_embedded_preprocessing_adds_a_cast_and_elementwise_operations(exported):
+    _, plain = graph(exported("tflite", "vit"))
+    _, embedded = graph(exported("tflite", "vit", embed_preprocessing=True))
+    extra = Counter(op.name for op in embedded) - Counter(op.name for op in plain)
+    assert extra == {"CAST": 1, "MUL": 2, "SUB": 1}
