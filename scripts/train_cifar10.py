@@ -4,10 +4,10 @@
     python scripts/train_cifar10.py vit  --data cifar10.zip --epochs 13
     python scripts/train_cifar10.py cait --data cifar10.zip --epochs 11
 
-The zip holds JPEGs as train/<class>/*.jpg and test/<class>/*.jpg. Both models train in under an hour
-on two cores. Three files per model appear in weights/: the checkpoint (float16), the logits that
-PyTorch gives for 64 test images (`*_reference.npz`: images, logits, labels), and `*_training.json`
-with the accuracies measured; the 64 test images themselves go to weights/images/<class>/.
+The zip holds JPEGs as train/<class>/*.jpg and test/<class>/*.jpg. Each model trains in about an hour
+on two cores. Three files per model appear in weights/: the checkpoint (float16), what PyTorch gives
+for 64 test images (`*_reference.npz`: images, logits, and the blocks' outputs for the first), and
+`*_training.json` with the accuracy measured; the 64 images themselves go to weights/images/<class>/.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ NORMALISATION = {
 
 
 def build(name: str) -> torch.nn.Module:
-    """The model to train: 32x32 images in 64 patches of 4x4, ten classes, under 4 million parameters."""
+    """The model to train: 32x32 images in 64 patches of 4x4, ten classes, 2.7 million parameters."""
     if name == "vit":
         from timm.models.vision_transformer import VisionTransformer
 
@@ -65,7 +65,9 @@ def build(name: str) -> torch.nn.Module:
 
 def read_split(archive: zipfile.ZipFile, split: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Images (n, 32, 32, 3) uint8, labels (n,) int64 and file names of one split, in name order."""
-    names = sorted(n for n in archive.namelist() if n.startswith(f"{split}/") and n.endswith(".jpg"))
+    names = sorted(
+        n for n in archive.namelist() if n.startswith(f"{split}/") and n.endswith(".jpg")
+    )
     classes = sorted({n.split("/")[1] for n in names})
     images = np.stack(
         [np.asarray(Image.open(io.BytesIO(archive.read(n))).convert("RGB")) for n in names]
@@ -88,7 +90,9 @@ def augment(images: torch.Tensor) -> torch.Tensor:
     rows = torch.randint(0, 9, (n, 1)) + torch.arange(32)
     columns = torch.randint(0, 9, (n, 1)) + torch.arange(32)
     index = torch.arange(n)[:, None, None]
-    return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+    return padded.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]].permute(
+        0, 3, 1, 2
+    )
 
 
 @torch.inference_mode()
@@ -99,7 +103,11 @@ def logits_of(model: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
 
 
 def train(
-    model: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, epochs: int, batch: int = 128
+    model: torch.nn.Module,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    epochs: int,
+    batch: int = 128,
 ) -> None:
     """Muon for the matrices and AdamW for the rest, one cycle of the learning rate."""
     from timm.layers import PatchDropout

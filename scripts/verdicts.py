@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One table of what `vit-convert verify --json` said; exits with 1 unless all passed.
 
-    python scripts/verdicts.py FILE.json...
+python scripts/verdicts.py FILE.json...
 """
 
 from __future__ import annotations

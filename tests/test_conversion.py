@@ -158,9 +158,7 @@ def test_recognising_reads_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def fail() -> np.ndarray:
         raise AssertionError("an array was read")
 
-    lazy = {
-        n: tensor.LazyTensor(n, t.shape, t.dtype, fail) for n, t in checkpoint.tensors.items()
-    }
+    lazy = {n: tensor.LazyTensor(n, t.shape, t.dtype, fail) for n, t in checkpoint.tensors.items()}
     monkeypatch.setitem(checkpoint.__dict__, "tensors", lazy)
     assert recognise(checkpoint, STATED).spec.config == small_vit().spec.config
 

@@ -183,5 +183,5 @@ def test_a_damaged_h5_names_the_variable(tmp_path: Path) -> None:
     torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", **STATED)
     with h5py.File(tmp_path / "model.h5", "r+") as file:
         del file["model_weights/blocks.1/blocks.1/attn/qkv/kernel:0"]
-    with pytest.raises(ArtifactError, match="blocks.1/attn/qkv/kernel"):
+    with pytest.raises(ArtifactError, match=r"blocks\.1/attn/qkv/kernel"):
         load_model(tmp_path / "model.h5")

@@ -116,8 +116,8 @@ def convert(
     if overrides.num_classes is not None:
         spec = _fresh_head(spec, weights, overrides.num_classes)
     fresh = "head.weight" in spec.source.changed
-    names = labels if labels is not None or not fresh else ()
-    spec = replace(spec, labels=labels_for(spec.config.num_classes, names))
+    if labels or not fresh:
+        spec = replace(spec, labels=labels_for(spec.config.num_classes, labels or ()))
     weights = {p.name: weights[p.name] for p in spec.parameters()}
     return replace(found, spec=spec, weights=weights)
 
@@ -171,10 +171,9 @@ def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -
     rng = np.random.default_rng(0)
     heads = [p for p in fresh.parameters() if p.name.startswith("head")]
     for parameter in heads:
-        values = np.zeros(parameter.shape, np.float32)
-        if parameter.name.endswith(".weight"):
-            values = 0.02 * rng.standard_normal(parameter.shape, np.float32).clip(-2, 2)
-        weights[parameter.name] = LazyTensor.of(parameter.name, values)
+        scale = 0.02 if parameter.name.endswith(".weight") else 0.0
+        values = scale * rng.standard_normal(parameter.shape).clip(-2, 2)
+        weights[parameter.name] = LazyTensor.of(parameter.name, values.astype(np.float32))
     return _mark_changed(fresh, *(p.name for p in heads))
 
 
@@ -197,6 +196,7 @@ def _check_finite(tensors: Iterable[LazyTensor], where: str) -> None:
             "some weights are not finite; the training diverged or the file is damaged\n"
             + table(broken),
             where=where,
+            expected="finite numbers",
             hint="an earlier checkpoint",
         )
 

@@ -43,7 +43,7 @@ class RecognitionError(VitConvertError):
 
 
 class MappingError(VitConvertError):
-    """Tensors are missing, unexpected, misshapen or not finite; the message holds the whole table."""
+    """Tensors are missing, unexpected, misshapen or not finite; the message holds the table."""
 
 
 class ArtifactError(VitConvertError):

@@ -65,7 +65,10 @@ def _fold_embeddings(work: Weights, prefix: int) -> None:
 
 def _fold_block(work: Weights, block: str, scale: float) -> None:
     """Fold one block of either kind; `scale` is that of the attention scores."""
-    for layer, *scales in (("attn.proj", "ls1.gamma", "gamma_1"), ("mlp.fc2", "ls2.gamma", "gamma_2")):
+    for layer, *scales in (
+        ("attn.proj", "ls1.gamma", "gamma_1"),
+        ("mlp.fc2", "ls2.gamma", "gamma_2"),
+    ):
         for leaf in ("weight", "bias"):
             name = f"{block}.{layer}.{leaf}"
             for gamma in scales:

@@ -79,7 +79,12 @@ def _as_output_error(error: OSError, path: Path) -> OutputError:
     if full:
         return _no_space(path.parent, "enough free space for the output")
     reason = error.strerror or str(error).splitlines()[0]
-    return OutputError(f"cannot be written: {reason}", where=str(path), hint="another -o")
+    return OutputError(
+        f"cannot be written: {reason}",
+        where=str(path),
+        expected="a place that can be written to",
+        hint="another -o",
+    )
 
 
 def _no_space(folder: Path, expected: str) -> OutputError:

@@ -33,7 +33,8 @@ def torch2keras(
         key: which nested state dict to take, where the file holds several.
         force: replace an existing output.
         progress: called with what is being done.
-        options: `overrides`, `labels` and `pos_embed` as `vit_convert.conversion.convert` takes them.
+        options: `overrides`, `labels` and `pos_embed`, as `vit_convert.conversion.convert` takes
+            them.
 
     Raises:
         VitConvertError: with what is wrong, where, what was expected and what to try.

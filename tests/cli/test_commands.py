@@ -76,7 +76,7 @@ def test_verify_against_recorded_logits(artifact: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["passed"] is True
-    assert result["relative"] <= (5e-3 if "16" in artifact else 1e-5)
+    assert result["comparison"]["relative"] <= (5e-3 if "16" in artifact else 1e-5)
 
 
 def test_verify_against_the_source(folder: Path) -> None:
@@ -97,9 +97,7 @@ def test_verify_that_falls_short_exits_with_1_and_names_the_block(folder: Path) 
 
 
 def test_verify_exits_with_1_below_the_tolerance(folder: Path) -> None:
-    done = run(
-        folder, "verify", "vit.h5", "--reference", "reference.npz", "--tolerance", "1e-12"
-    )
+    done = run(folder, "verify", "vit.h5", "--reference", "reference.npz", "--tolerance", "1e-12")
     assert done.returncode == 1
 
 

@@ -67,9 +67,7 @@ def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
     images = np.random.default_rng(1).standard_normal(
         (4, *spec.config.image_size, spec.config.in_channels), np.float32
     )
-    expected = (
-        timm_output(family, images) if spec.architecture == "vit" else family.logits(images)
-    )
+    expected = timm_output(family, images) if spec.architecture == "vit" else family.logits(images)
     assert relative(expected, model(images).numpy()) < 2e-6
 
 

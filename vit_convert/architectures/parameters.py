@@ -5,8 +5,8 @@ Four leaf rules cover everything. A parameter's `kind` says which one holds:
     linear  weight (out, in)         <-> kernel (in, out)
     conv    weight (out, in, h, w)   <-> kernel (h, w, in, out)
     norm    weight, bias (channels,) <-> gamma, beta
-    plain   anything                 <-> the same; a parameter of the root becomes the `value` of the
-                                         layer that bears its name (cls_token <-> cls_token/value)
+    plain   anything                 <-> the same; a parameter of the root becomes the `value` of
+                                         the layer of its name (cls_token <-> cls_token/value)
 """
 
 from __future__ import annotations

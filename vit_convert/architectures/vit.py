@@ -1,5 +1,6 @@
 """Vision Transformer (Dosovitskiy et al. 2020, arXiv:2010.11929) and DeiT (Touvron et al. 2020,
-arXiv:2012.12877), with the module tree of timm's VisionTransformer and VisionTransformerDistilled."""
+arXiv:2012.12877), with the module tree of timm's VisionTransformer and VisionTransformerDistilled.
+"""
 
 from __future__ import annotations
 
@@ -105,10 +106,14 @@ def _recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> 
     patch_size = (patch[0], patch[1])
     class_token, distilled = "cls_token" in shapes, "dist_token" in shapes
     if distilled and not class_token:
-        raise RecognitionError("there is a distillation token but no class token", where="dist_token")
+        raise RecognitionError(
+            "there is a distillation token but no class token", where="dist_token"
+        )
     tokens = shape_of(shapes, "pos_embed", 3)[1]
     prefix = int(class_token) + int(distilled)
     fc_norm = "fc_norm.weight" in shapes
+    if distilled and fc_norm:
+        raise RecognitionError("a distilled DeiT has no norm after pooling", where="fc_norm.weight")
     read: dict[str, Any] = {
         "image_size": source_image_size(tokens - prefix, patch_size, overrides.image_size),
         "patch_size": patch_size,
@@ -128,7 +133,8 @@ def _recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> 
     return settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
 
 
-_WIDTHS = {  # width, depth, heads, MLP width: table 1 of arXiv:2010.11929, table 2 of arXiv:2106.10270
+# width, depth, heads, MLP width: table 1 of arXiv:2010.11929, table 2 of arXiv:2106.10270
+_WIDTHS = {
     "tiny": (192, 12, 3, 768),
     "small": (384, 12, 6, 1536),
     "base": (768, 12, 12, 3072),

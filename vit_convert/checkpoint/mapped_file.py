@@ -62,6 +62,7 @@ class MappedFile:
             raise CheckpointError(
                 "the file ends before its data does: it is truncated or damaged",
                 where=str(self.path),
+                expected="a complete checkpoint",
                 hint="download or copy it again",
             )
         if count == 0:

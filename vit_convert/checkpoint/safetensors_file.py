@@ -67,6 +67,7 @@ def read_safetensors(file: MappedFile) -> tuple[dict[str, LazyTensor], dict[str,
         raise CheckpointError(
             f"the safetensors file is truncated or damaged: {error}",
             where=str(file.path),
+            expected="a complete checkpoint",
             hint="download or copy it again",
         ) from error
 

@@ -5,6 +5,7 @@ Commands import what they need when they run: `--help` imports neither TensorFlo
 
 from __future__ import annotations
 
+import logging
 import sys
 from importlib import metadata
 
@@ -45,6 +46,9 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
 )
 def cli(debug: bool) -> None:
     """Turn PyTorch ViT and CaiT checkpoints into TensorFlow artifacts that are proven equal."""
+    if debug:
+        logging.basicConfig(level=logging.INFO)
+        logging.getLogger("vit_convert").setLevel(logging.DEBUG)
 
 
 for _command in (inspect, torch2keras, keras2torch, export, verify, predict, evaluate):

@@ -56,8 +56,11 @@ def export(
     chosen = [n for n, on in (("saved_model", saved_model), ("hub", hub), ("tflite", tflite)) if on]
     jobs: list[tuple[str, ExportOptions]] = []
     for target in chosen or ["saved_model", "hub", "tflite"]:
-        for precision in dict.fromkeys(precisions) if target == "tflite" else ("float32",):
-            jobs.append((target, ExportOptions(precision=precision, **settings)))
+        if target == "tflite":
+            each = [ExportOptions(precision=p, **settings) for p in dict.fromkeys(precisions)]
+        else:
+            each = [ExportOptions(**settings)]
+        jobs += [(target, setting) for setting in each]
     source = model or _only_model()
     with console.steps(f"exporting {source.name}") as progress:
         paths = export_all(source, jobs, folder, force=force, progress=progress)

@@ -27,9 +27,7 @@ def predict(
     names = read_labels(labels) if labels else ()
     results = run(open_artifact(artifact), images, top=top, labels=names)
     if as_json:
-        console.out_json(
-            {"predictions": [asdict(r) | {"path": str(r.path)} for r in results]}
-        )
+        console.out_json({"predictions": [asdict(r) | {"path": str(r.path)} for r in results]})
         return
     for result in results:
         console.out(str(result.path))

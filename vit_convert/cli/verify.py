@@ -52,4 +52,8 @@ def verify(
         console.out(f"compared with {result.reference} on {result.num_images} images")
         if result.first_difference:
             console.out(f"the first block that differs is {result.first_difference}")
-    raise SystemExit(0 if result.comparison.passed else 1)
+        elif result.where:
+            console.out(f"where the difference begins: {result.where}")
+        if result.note:
+            console.warn(result.note)
+    raise SystemExit(0 if result.passed else 1)

@@ -70,14 +70,15 @@ def read_as_canonical(tensors: Tensors, where: str) -> Ledger:
 def _prefixes(tensors: Tensors, marker: str) -> list[str]:
     """What stands before the marker: "", "module.", "backbone.", "module.backbone." ..."""
     return sorted(
-        name[: -len(marker)]
-        for name in tensors
-        if name == marker or name.endswith(f".{marker}")
+        name[: -len(marker)] for name in tensors if name == marker or name.endswith(f".{marker}")
     )
 
 
 _OTHER_MODELS = (
-    ("layers.0.blocks.0.attn.relative_position_bias_table", "windowed attention of Swin: not a ViT"),
+    (
+        "layers.0.blocks.0.attn.relative_position_bias_table",
+        "windowed attention of Swin: not a ViT",
+    ),
     ("layer1.0.conv1.weight", "a ResNet: not a ViT"),
     ("features.0.0.weight", "a convolutional network of torchvision: not a ViT"),
     ("stages.0.blocks.0.conv_dw.weight", "a ConvNeXt: not a ViT"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 
@@ -126,7 +126,7 @@ class Ledger:
         return sum(map(len, self.sources.values())) + len(self.ignored)
 
 
-@lru_cache(maxsize=None)
+@cache
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """The anchored regular expression of a pattern."""
     parts = re.split(r"\{(\w+)\}", pattern)
@@ -180,7 +180,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str) -> Ledger:
 
 
 def _claims(dialect: Dialect, name: str) -> Iterable[tuple[str, Rule | Ignore, int]]:
-    """(target or reason, rule, position among the rule's sources) of each rule that knows a name."""
+    """(target or reason, rule, position among its sources) of each rule that knows a name."""
     for rule in dialect.rules:
         for position, pattern in enumerate(rule.sources):
             if match := compile_pattern(pattern).fullmatch(name):
@@ -199,7 +199,9 @@ def _combined(target: str, rule: Rule, parts: list[LazyTensor]) -> LazyTensor:
     )
 
 
-def write_with(dialect: Dialect, tensors: Mapping[str, LazyTensor], prefix: str) -> list[LazyTensor]:
+def write_with(
+    dialect: Dialect, tensors: Mapping[str, LazyTensor], prefix: str
+) -> list[LazyTensor]:
     """The inverse of `read_with`: canonical tensors under the dialect's names.
 
     Raises:

@@ -1,12 +1,13 @@
 """The Keras model as an .h5 file: written and read with h5py alone, opened with tf-keras.
 
 The layout is that of tf_keras 2 ("legacy" HDF5): attribute `model_config` with class name and
-configuration, group `model_weights` with one group per layer in the model's order. The configuration
-is the ModelSpec, so the file carries all that there is to know.
+configuration, group `model_weights` with one group per layer in the model's order. The
+configuration is the ModelSpec, so the file carries all that there is to know.
 """
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec, Parameter
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
+from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 
 if TYPE_CHECKING:
@@ -40,27 +42,70 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
     Raises:
         OSError: the file cannot be written.
     """
-    config = {"spec": spec.to_dict(), "dtype": "float32", "name": spec.architecture}
+    with _PatientFile(path, "w+b") as sink:
+        with h5py.File(sink, "w") as file:
+            _write_header(file, spec)
+            for layer, parameters in _by_layer(spec).items():
+                _write_layer(file["model_weights"].create_group(layer), parameters, weights)
+                if sink.error:
+                    break
+        if sink.error:
+            raise sink.error
+
+
+class _PatientFile(io.FileIO):
+    """A file for HDF5 to write to, that keeps the first error for later.
+
+    HDF5 does not survive a failed write: closing the file fails again for everything that it still
+    has cached, and ends in a crash.
+    """
+
+    error: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        """Write all of `data`, or keep the error."""
+        view = memoryview(data).cast("B")
+        done = 0
+        while self.error is None and done < len(view):
+            try:
+                done += super().write(view[done:]) or 0
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the size, or keep the error."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return size or 0
+
+
+def _by_layer(spec: ModelSpec) -> dict[str, list[Parameter]]:
     layers: dict[str, list[Parameter]] = {}
     for parameter in spec.parameters():
         layers.setdefault(parameter.layer, []).append(parameter)
-    with h5py.File(path, "w") as file:
-        file.attrs["keras_version"] = "2.15.0"
-        file.attrs["backend"] = "tensorflow"
-        file.attrs["model_config"] = json.dumps(
-            {"class_name": CLASS_NAMES[spec.architecture], "config": config}
-        ).encode()
-        group = file.create_group("model_weights")
-        group.attrs["keras_version"] = "2.15.0"
-        group.attrs["backend"] = "tensorflow"
-        group.attrs["layer_names"] = np.array([name.encode() for name in layers])
-        for name, parameters in layers.items():
-            layer = group.create_group(name)
-            paths = [f"{p.keras_path}:0" for p in parameters]
-            layer.attrs["weight_names"] = np.array([path.encode() for path in paths])
-            for parameter, keras_path in zip(parameters, paths, strict=True):
-                array = parameter.to_keras(weights[parameter.name].read())
-                layer.create_dataset(keras_path, data=np.ascontiguousarray(array))
+    return layers
+
+
+def _write_header(file: h5py.File, spec: ModelSpec) -> None:
+    config = {"spec": spec.to_dict(), "dtype": "float32", "name": spec.architecture}
+    model = {"class_name": CLASS_NAMES[spec.architecture], "config": config}
+    file.attrs["model_config"] = json.dumps(model).encode()
+    group = file.create_group("model_weights")
+    for place in (file, group):
+        place.attrs["keras_version"] = "2.15.0"
+        place.attrs["backend"] = "tensorflow"
+    group.attrs["layer_names"] = np.array([name.encode() for name in _by_layer(spec)])
+
+
+def _write_layer(group: h5py.Group, parameters: list[Parameter], weights: Tensors) -> None:
+    paths = [f"{p.keras_path}:0" for p in parameters]
+    group.attrs["weight_names"] = np.array([path.encode() for path in paths])
+    for parameter, path in zip(parameters, paths, strict=True):
+        array = parameter.to_keras(weights[parameter.name].read())
+        group.create_dataset(path, data=np.ascontiguousarray(array))
 
 
 @contextmanager
@@ -155,17 +200,12 @@ def _open(path: Path) -> Artifact:
     points = {name: name for name in model.endpoint_names if name.startswith(("blocks", "embed"))}
 
     def run(images: np.ndarray) -> Outputs:
-        return {"logits": _batched(model, images)}
+        return in_batches(lambda part: {"logits": model(part, training=False).numpy()}, images)
 
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in model.view(points)(images, training=False).items()}
 
     return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
-
-
-def _batched(model: Any, images: np.ndarray, size: int = 32) -> np.ndarray:
-    starts = range(0, len(images), size)
-    return np.concatenate([model(images[i : i + size], training=False).numpy() for i in starts])
 
 
 def _matches(path: Path) -> bool:

@@ -114,7 +114,7 @@ class ConvertedModel(tf_keras.Model):
             variables[parameter.keras_path].assign(parameter.to_keras(weights[parameter.name]))
 
     def named_variables(self) -> dict[str, tf.Variable]:
-        """Keras path (`blocks.3/attn/qkv/kernel`) -> variable, in the order of `spec.parameters`."""
+        """Keras path (`blocks.3/attn/qkv/kernel`) -> variable, in the order of `parameters`."""
         paths = [p.keras_path for p in self.spec.parameters()]
         return dict(zip(paths, self.weights, strict=True))
 

@@ -27,9 +27,7 @@ class _ScaledBlock(tf_keras.layers.Layer):
 
     attention_class: type[tf_keras.layers.Layer]
 
-    def __init__(
-        self, config: CaiTConfig, mlp_dim: int, drop_path: float, **kwargs: Any
-    ) -> None:
+    def __init__(self, config: CaiTConfig, mlp_dim: int, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.scaled = not config.folded
@@ -50,9 +48,7 @@ class _ScaledBlock(tf_keras.layers.Layer):
             self.gamma_2 = self.add_weight("gamma_2", (self.dim,), initializer=initial)
         super().build(input_shape)
 
-    def _add_branches(
-        self, x: tf.Tensor, attended: tf.Tensor, training: bool | None
-    ) -> tf.Tensor:
+    def _add_branches(self, x: tf.Tensor, attended: tf.Tensor, training: bool | None) -> tf.Tensor:
         """Add the attention's output to x (batch, n, dim), then the MLP's."""
         if self.scaled:
             attended = attended * self.gamma_1

@@ -35,7 +35,12 @@ class Block(tf_keras.layers.Layer):
         self.ls1 = LayerScale(dtype=policy, name="ls1") if scaled else None
         self.norm2 = block_norm(config, policy, "norm2")
         self.mlp = Mlp(
-            config.mlp_dim, config.embed_dim, config.gelu, config.drop_rate, dtype=policy, name="mlp"
+            config.mlp_dim,
+            config.embed_dim,
+            config.gelu,
+            config.drop_rate,
+            dtype=policy,
+            name="mlp",
         )
         self.ls2 = LayerScale(dtype=policy, name="ls2") if scaled else None
         self.drop_path = DropPath(drop_path, dtype=policy)
@@ -64,9 +69,9 @@ class VisionTransformer(ConvertedModel):
         """The forward pass."""
         dim = config.embed_dim
         points: Endpoints = {}
-        x = PatchEmbed(
-            config.patch_size, dim, not config.folded, dtype=dtype, name="patch_embed"
-        )(images)
+        x = PatchEmbed(config.patch_size, dim, not config.folded, dtype=dtype, name="patch_embed")(
+            images
+        )
         if config.distilled:
             x = PrependToken(dtype=dtype, name="dist_token")(x)
         if config.class_token:

@@ -1,7 +1,7 @@
 """Self-attention, with talking heads or without, and class attention.
 
-Every tensor has rank <= 4 with the batch first, and k is transposed as it is split, so that the same
-operations serve for training, a SavedModel, and mobile GPU delegates.
+Every tensor has rank <= 4 with the batch first, and k is transposed as it is split, so that the
+same operations serve for training, a SavedModel, and mobile GPU delegates.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What happens to a residual branch before it is added: a learned scale, and sometimes dropping it."""
+"""What happens to a residual branch before it is added: a learned scale, or dropping it."""
 
 from __future__ import annotations
 

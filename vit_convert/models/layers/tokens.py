@@ -33,7 +33,7 @@ class PatchEmbed(tf_keras.layers.Layer):
 
 
 class PrependToken(tf_keras.layers.Layer):
-    """Puts a learned token (1, 1, dim) before the others: (batch, n, dim) -> (batch, n + 1, dim)."""
+    """Puts a learned token (1, 1, dim) before the others."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the token."""
