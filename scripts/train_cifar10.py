@@ -1,13 +1,19 @@
 #!/usr/bin/env python3
 """Train the checkpoints of weights/ with timm's own modules on CIFAR-10, and record their logits.
 
-    python scripts/train_cifar10.py vit  --data cifar10.zip --epochs 13
-    python scripts/train_cifar10.py cait --data cifar10.zip --epochs 11
+    python scripts/train_cifar10.py vit  --data cifar10.zip --epochs 11
+    python scripts/train_cifar10.py cait --data cifar10.zip --epochs 7
 
-The zip holds JPEGs as train/<class>/*.jpg and test/<class>/*.jpg. Each model trains in about an hour
-on two cores. Three files per model appear in weights/: the checkpoint (float16), what PyTorch gives
-for 64 test images (`*_reference.npz`: images, logits, and the blocks' outputs for the first), and
-`*_training.json` with the accuracy measured; the 64 images themselves go to weights/images/<class>/.
+The zip holds JPEGs as train/<class>/*.jpg and test/<class>/*.jpg. Each model trains in about an
+hour on two cores. What appears in weights/ for each:
+
+    <model>_cifar10.pth or .safetensors   the checkpoint, in float16
+    <model>_cifar10_reference.npz         what PyTorch gives for 64 test images (images, logits),
+                                          and the output of each block for the first
+    <model>_cifar10_training.json         the accuracy measured, on all 10,000 test images
+    images/<class>/                       the 64 test images
+
+With --record-only nothing is trained: the checkpoint there is measured and recorded anew.
 """
 
 from __future__ import annotations
@@ -43,7 +49,7 @@ NORMALISATION = {
 
 
 def build(name: str) -> torch.nn.Module:
-    """The model to train: 32x32 images in 64 patches of 4x4, ten classes, 2.7 million parameters."""
+    """The model to train: 32x32 images in 64 patches of 4x4, ten classes, 2.7 M parameters."""
     if name == "vit":
         from timm.models.vision_transformer import VisionTransformer
 
@@ -164,14 +170,34 @@ def save(name: str, model: torch.nn.Module, path: Path, **details: object) -> No
         torch.save({"model": weights, "args": argparse.Namespace(model=name), **details}, path)
 
 
-def record(
-    name: str, model: torch.nn.Module, images: np.ndarray, names: list[str], out: Path
-) -> None:
-    """Write what `model` gives for 64 test images to `out`_reference.npz, with the blocks of the
-    first image, so that `vit-convert verify --reference` needs no PyTorch."""
+def load(name: str, path: Path) -> torch.nn.Module:
+    """The model of a checkpoint that `save` wrote, in float32."""
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        weights = load_file(path)
+    else:
+        # our own file: the Namespace in it is what weights_only would refuse
+        weights = torch.load(path, weights_only=False)["model"]
+    model = build(name)
+    model.load_state_dict({key: value.float() for key, value in weights.items()})
+    return model.eval()
+
+
+def record(name: str, model: torch.nn.Module, archive: zipfile.ZipFile, out: Path) -> float:
+    """Record 64 test images and what the model gives for them; return the test accuracy.
+
+    `out`_reference.npz holds the outputs of the blocks for the first image too, so that
+    `vit-convert verify --reference` can name the block that differs without PyTorch.
+    """
+    images, labels, names = read_split(archive, "test")
     chosen: list[int] = []
     for label, count in enumerate(IMAGES_PER_CLASS_RECORDED):
         chosen += range(label * 1000, label * 1000 + count)
+    for i in chosen:
+        path = out.parent / "images" / names[i].removeprefix("test/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(archive.read(names[i]))
     inputs = normalise(images[chosen], name)
     channels_last = inputs.permute(0, 2, 3, 1).numpy()
     record_reference(
@@ -182,42 +208,43 @@ def record(
         names=[names[i].removeprefix("test/") for i in chosen],
         made_with=f"timm {timm.__version__} on PyTorch {torch.__version__}",
     )
+    return accuracy(model, normalise(images, name), torch.from_numpy(labels))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("model", choices=sorted(NORMALISATION))
     parser.add_argument("--data", type=Path, required=True, help="cifar10.zip")
     parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--record-only", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent.parent / "weights")
     arguments = parser.parse_args()
-
-    torch.manual_seed(arguments.seed)
-    with zipfile.ZipFile(arguments.data) as archive:
-        train_images, train_labels, _ = read_split(archive, "train")
-        test_images, test_labels, test_names = read_split(archive, "test")
     name = arguments.model
-    model = build(name)
-    started = time.time()
-    train(model, normalise(train_images, name), torch.from_numpy(train_labels), arguments.epochs)
-    minutes = (time.time() - started) / 60
-
     stem = arguments.out / f"{name}_cifar10"
-    suffix = ".pth" if name == "vit" else ".safetensors"
-    save(name, model, stem.with_suffix(suffix), epoch=arguments.epochs)
-    # What is recorded is what the file holds: the weights as float16 rounded them, run in float32.
-    model.load_state_dict({key: value.half().float() for key, value in model.state_dict().items()})
-    record(name, model, test_images, test_names, stem)
-    top1 = accuracy(model, normalise(test_images, name), torch.from_numpy(test_labels))
-    report = {
-        "test_top1_percent": round(top1, 2),
-        "epochs": arguments.epochs,
-        "minutes": round(minutes, 1),
-        "torch": torch.__version__,
-        "timm": timm.__version__,
-    }
-    Path(f"{stem}_training.json").write_text(json.dumps(report, indent=2) + "\n")
+    checkpoint = stem.with_suffix(".pth" if name == "vit" else ".safetensors")
+    report_file = Path(f"{stem}_training.json")
+    report = json.loads(report_file.read_text()) if arguments.record_only else {}
+
+    with zipfile.ZipFile(arguments.data) as archive:
+        if not arguments.record_only:
+            torch.manual_seed(arguments.seed)
+            images, labels, _ = read_split(archive, "train")
+            model = build(name)
+            started = time.time()
+            train(model, normalise(images, name), torch.from_numpy(labels), arguments.epochs)
+            report = {
+                "epochs": arguments.epochs,
+                "minutes": round((time.time() - started) / 60, 1),
+                "torch": torch.__version__,
+                "timm": timm.__version__,
+            }
+            save(name, model, checkpoint, epoch=arguments.epochs)
+        # What is recorded is what the file holds: weights rounded to float16, run in float32.
+        report["test_top1_percent"] = round(record(name, load(name, checkpoint), archive, stem), 2)
+    report_file.write_text(json.dumps(report, indent=2) + "\n")
     print(json.dumps(report))
 
 

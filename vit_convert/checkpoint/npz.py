@@ -43,6 +43,7 @@ def _tensor(archive: ZipArchive, name: str) -> LazyTensor:
     damaged = CheckpointError(
         f"the array {printable(name)} is damaged",
         where=str(archive.file.path),
+        expected="a complete checkpoint",
         hint="download or copy it again",
     )
     start, header = _header(archive.head(name, _MAX_HEADER), damaged)

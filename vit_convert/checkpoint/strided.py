@@ -64,6 +64,7 @@ def view(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> 
     if (0 not in shape and last >= count) or extent > max(count, MAX_EXPANDED):
         raise CheckpointError(
             f"a tensor of shape {shape} does not fit its storage of {count} elements",
+            expected="a complete checkpoint",
             hint="the file is damaged: download or copy it again",
         )
 

@@ -86,6 +86,7 @@ def _storage(
         raise CheckpointError(
             f"{name} has {archive.size(name)} bytes where the tensors need {nbytes}",
             where=str(archive.file.path),
+            expected="a complete checkpoint",
             hint="the file is damaged: download or copy it again",
         )
     return Storage(dtype, nbytes, partial(archive.read, name), big_endian)
