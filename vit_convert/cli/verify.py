@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -20,6 +21,13 @@ from vit_convert.cli import console, options
     type=click.FloatRange(0, min_open=True),
     help="Of |difference| / max |logit|.  [default: 1e-5; 5e-3 for float16]",
 )
+@click.option(
+    "--delegate",
+    type=click.Choice(["cpu", "gpu"]),
+    default="cpu",
+    show_default=True,
+    help="What a .tflite file runs on: gpu is LiteRT's GPU accelerator, with no CPU fallback.",
+)
 @options.as_json
 def verify(
     artifact: Path,
@@ -28,15 +36,22 @@ def verify(
     images: Path | None,
     key: str | None,
     tolerance: float | None,
+    delegate: Literal["cpu", "gpu"],
     as_json: bool,
 ) -> None:
     """Compare an artifact with the checkpoint it came from, or with recorded logits.
 
-    Exits with 1 if they differ by more than the tolerance, and names the first block that does.
+    Exits with 1 if they differ by more than the tolerance, and names the first block that does; or
+    if the GPU refuses an operation, and names that and its block.
+
+    --delegate gpu uses the GPU of the machine's Vulkan driver; without one, SwiftShader, which
+    needs no GPU, where Chromium is installed. VK_ICD_FILENAMES chooses another driver.
     """
-    from vit_convert.parity.report import as_dict, columns, row
+    from vit_convert.parity.report import as_dict, columns, gpu_lines, row
     from vit_convert.parity.verify import verify as run
 
+    if delegate == "gpu":
+        console.note(f"running {artifact.name} on the GPU")
     result = run(
         artifact,
         source=source,
@@ -44,15 +59,19 @@ def verify(
         images=images,
         key=key,
         tolerance=tolerance,
+        delegate=delegate,
     )
     if as_json:
         console.out_json(as_dict(result))
     else:
         console.table(columns(), [row(result)])
-        console.out(f"compared with {result.reference} on {result.num_images} images")
+        if result.num_images:
+            console.out(f"compared with {result.reference} on {result.num_images} images")
+        for line in gpu_lines(result.gpu) if result.gpu else ():
+            console.out(line)
         if result.first_difference:
             console.out(f"the first block that differs is {result.first_difference}")
-        elif result.where:
+        elif result.where and result.num_images:
             console.out(f"where the difference begins: {result.where}")
         if result.note:
             console.warn(result.note)

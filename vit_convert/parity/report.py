@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vit_convert.parity.delegate import GpuReport
 from vit_convert.parity.verify import VerifyResult
 
 
@@ -52,8 +53,25 @@ def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
         ]
     if data["output"] == "features":
         numbers[2] = "-"  # features are no classes
-    verdict = "equal" if data["passed"] else f"DIFFERS: {comparison['problem'] or data['where']}"
+    verdict = "equal"
+    if not data["passed"]:
+        run = data.get("gpu") is None or not data["gpu"]["problem"]
+        what = comparison["problem"] or data["where"]
+        verdict = f"DIFFERS: {what}" if run else f"NOT RUN: {what}"
     return (Path(data["artifact"]).name, f"{data['size'] / 1e6:.2f} MB", *numbers, verdict)
+
+
+def gpu_lines(report: GpuReport) -> list[str]:
+    """How a graph and the GPU get along, in words."""
+    lines = [
+        f"on the GPU: {report.on_gpu} of {report.operations} operations",
+        f"adapter: {report.adapter}; {report.runtime}",
+    ]
+    first = report.first_refused
+    if first:
+        tensor = f"; its output is {first.tensor}" if first.tensor else "; which one is not known"
+        lines.append(f"the first refused operation is {first}{tensor}")
+    return lines + [f"refused: {line}" for line in report.refused]
 
 
 def _cleaned(value: Any) -> Any:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact, artifact_size, open_artifact
-from vit_convert.images import normalise
 from vit_convert.parity.compare import (
     BlockDifference,
     Comparison,
@@ -19,6 +19,7 @@ from vit_convert.parity.compare import (
     first_difference,
     tolerance_for_softmax,
 )
+from vit_convert.parity.delegate import GpuReport, on_gpu
 from vit_convert.parity.evidence import (
     LiveReference,
     PictureFolder,
@@ -26,10 +27,11 @@ from vit_convert.parity.evidence import (
     Reference,
     Sample,
 )
+from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.reference import TorchReference
 
-_RANDOM_IMAGES = 4
+Delegate = Literal["cpu", "gpu"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ class VerifyResult:
         where: where the difference begins, for people; "" where parity holds.
         note: what the numbers cannot be blamed on the artifact for, or "".
         seconds: that it took.
+        delegate: what a TFLite file was run on.
+        gpu: how its graph and the GPU get along, where that was asked. Nothing is compared unless
+            all of it runs there.
     """
 
     artifact: Path
@@ -61,6 +66,8 @@ class VerifyResult:
     where: str
     note: str
     seconds: float
+    delegate: Delegate = "cpu"
+    gpu: GpuReport | None = None
 
     @property
     def passed(self) -> bool:
@@ -76,6 +83,7 @@ def verify(
     images: str | Path | None = None,
     tolerance: float | None = None,
     key: str | None = None,
+    delegate: Delegate = "cpu",
 ) -> VerifyResult:
     """Compare an artifact with its source checkpoint, or with what that gave when it was recorded.
 
@@ -90,11 +98,13 @@ def verify(
         tolerance: the largest |difference| / max |reference| that passes; by the artifact's
             precision by default.
         key: which state dict of the checkpoint.
+        delegate: "gpu" runs a TFLite file on LiteRT's GPU accelerator, without a CPU fallback.
 
     Raises:
         UsageError: options that do not fit together or do not fit the artifact.
         ArtifactError: the artifact or the recording is broken.
-        MissingDependencyError: `source` is given and PyTorch or timm is not installed.
+        MissingDependencyError: `source` is given and PyTorch or timm is not installed, or the GPU
+            is asked for and there is none.
         VitConvertError: the checkpoint or a picture cannot be read.
     """
     if (source is None) == (reference is None):
@@ -112,19 +122,19 @@ def verify(
         )
     started = time.perf_counter()
     artifact = open_artifact(Path(artifact_path))
-    if reference is not None:
-        if artifact.options.output == "features":
-            raise UsageError(
-                "the artifact gives features, and logits were recorded",
-                where=str(artifact_path),
-                hint="--source CHECKPOINT",
-            )
-        recorded = RecordedReference(read_reference(reference), Path(reference).name)
-        result = verify_artifact(artifact, recorded, tolerance)
+    evidence = _evidence(artifact, source, reference, images, key)
+    if delegate == "cpu":
+        result = verify_artifact(artifact, evidence, tolerance)
     else:
-        assert source is not None
-        live = _live_reference(artifact, Path(source), images, key)
-        result = verify_artifact(artifact, live, tolerance)
+        with on_gpu(artifact) as (report, accelerated):
+            if accelerated is None:
+                result = _not_run(artifact, evidence, report)
+            else:
+                result = verify_artifact(accelerated, evidence, tolerance)
+                if not result.passed:
+                    on_cpu = verify_artifact(artifact, evidence, tolerance)
+                    result = replace(result, note=_blame(on_cpu, result.note))
+        result = replace(result, delegate=delegate, gpu=report)
     return replace(result, seconds=time.perf_counter() - started)
 
 
@@ -137,7 +147,7 @@ def verify_artifact(
     outputs, expected, got, notes = [], [], [], set()
     worst, worst_distance = None, -1.0
     for sample in reference.batches():
-        _check_images(sample.images, artifact)
+        check_images(sample.images, artifact)
         inputs, note = to_input_range(sample.images, artifact)
         notes.add(note)
         got.append(_first_output(artifact, inputs))
@@ -172,62 +182,61 @@ def verify_artifact(
     )
 
 
-def to_input_range(images: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, str]:
-    """Normalised images as the artifact takes them, and a note where that may lose something.
-
-    Images that were made of pixels become whole numbers again, exactly: an artifact that takes
-    uint8 loses the fractions of others.
-    """
-    if artifact.input_range == "normalised":
-        return images, ""
-    preprocessing = artifact.spec.preprocessing
-    mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
-    unit = images * std + mean
-    if artifact.input_range == "0..1":
-        return unit.astype(np.float32), ""
-    pixels = unit * 255
-    whole = np.rint(pixels)
-    if np.abs(pixels - whole).max() < 0.01 and whole.min() >= 0 and whole.max() <= 255:
-        return whole.astype(np.float32), ""
-    note = (
-        "the images are no whole pixels in 0..255: an artifact that takes uint8 cuts them off, and "
-        "the difference includes that"
-    )
-    return pixels.astype(np.float32), note
-
-
-def _live_reference(
-    artifact: Artifact, source: Path, images: str | Path | None, key: str | None
-) -> LiveReference:
+def _evidence(
+    artifact: Artifact,
+    source: str | Path | None,
+    reference: str | Path | None,
+    images: str | Path | None,
+    key: str | None,
+) -> Reference:
+    """What to compare with: the source run on pictures, or the recording."""
+    if reference is not None:
+        if artifact.options.output == "features":
+            raise UsageError(
+                "the artifact gives features, and logits were recorded",
+                where=str(artifact.path),
+                hint="--source CHECKPOINT",
+            )
+        return RecordedReference(read_reference(reference), Path(reference).name)
+    assert source is not None
     from vit_convert.conversion import open_source
 
     spec = artifact.spec
-    tensors = open_source(source, key=key, spec=spec)
+    tensors = open_source(Path(source), key=key, spec=spec)
     pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
     model = TorchReference(spec, tensors, features=artifact.options.output == "features")
-    return LiveReference(model, pictures, source.name)
+    return LiveReference(model, pictures, Path(source).name)
 
 
-def random_images(artifact: Artifact) -> np.ndarray:
-    """Four normalised images, always the same: noise, and of whole pixels where the artifact takes
-    pixels."""
-    config = artifact.spec.config
-    shape = (_RANDOM_IMAGES, *config.image_size, config.in_channels)
-    rng = np.random.default_rng(0)
-    if artifact.input_range == "normalised":
-        return rng.standard_normal(shape, np.float32)
-    return normalise(rng.integers(0, 256, shape, np.uint8), artifact.spec.preprocessing)
+def _not_run(artifact: Artifact, reference: Reference, report: GpuReport) -> VerifyResult:
+    """The result for a graph that the GPU does not take."""
+    infinite = float("inf")
+    comparison = Comparison(
+        infinite, infinite, infinite, 0.0, default_tolerance(artifact), False, report.problem
+    )
+    return VerifyResult(
+        artifact=artifact.path,
+        kind=artifact.kind,
+        size=artifact_size(artifact.path),
+        output=artifact.options.output,
+        comparison=comparison,
+        num_images=0,
+        reference=reference.description,
+        first_difference=None,
+        where=report.first_refused.block if report.first_refused else "",
+        note="",
+        seconds=0.0,
+    )
 
 
-def _check_images(images: np.ndarray, artifact: Artifact) -> None:
-    config = artifact.spec.config
-    expected = (*config.image_size, config.in_channels)
-    if images.shape[1:] != expected:
-        raise UsageError(
-            f"the images are {images.shape[1:]}, and the artifact takes {expected}",
-            where=str(artifact.path),
-            expected="images of the artifact's (height, width, channels)",
-        )
+def _blame(on_cpu: VerifyResult, note: str) -> str:
+    """Whether it is the GPU or the file that is wrong, for the note of a failure on the GPU."""
+    blame = (
+        "the same file is right on the CPU: the GPU computes something else"
+        if on_cpu.passed
+        else "the same file differs on the CPU too"
+    )
+    return f"{blame}; {note}" if note else blame
 
 
 def _first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
@@ -262,7 +271,13 @@ def _locate(
     if not sample.blocks:
         return None, "not known: no blocks were recorded; --source CHECKPOINT tells"
     inputs, _ = to_input_range(sample.images, artifact)
-    difference = first_difference(sample.blocks, artifact.blocks(inputs), tolerance)
+    blocks = artifact.blocks(inputs)
+    if not blocks:
+        return None, (
+            "not known: reading the blocks out of the graph changes what it computes; "
+            "--delegate cpu tells whether the file itself is right"
+        )
+    difference = first_difference(sample.blocks, blocks, tolerance)
     if difference is not None:
         return difference, difference.name
     expected = _as_output(sample.outputs, artifact.options.output)
