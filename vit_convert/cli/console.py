@@ -46,13 +46,14 @@ def error(problem: VitConvertError) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout; numbers read better right-aligned, so all but the first column are."""
+    """A table on stdout, with columns of numbers aligned to the right."""
     from rich.console import Console
     from rich.table import Table
 
     grid = Table(title=title or None, title_justify="left")
     for i, column in enumerate(columns):
-        grid.add_column(column, justify="left" if i == 0 else "right", overflow="fold")
+        numbers = all(row[i][:1].isdigit() for row in rows)
+        grid.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         grid.add_row(*row)
     # A pipe has no width of its own, and 80 columns would break names apart.

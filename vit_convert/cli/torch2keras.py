@@ -74,7 +74,7 @@ def torch2keras(
     for name, fact in assumptions(conversion.recognition).items():
         console.warn(
             f"{name} is assumed to be {fact.value} ({fact.why}); "
-            f"--{name.replace('_', '-')} or --variant changes it"
+            f"--{name.replace('_', '-')} changes it"
         )
     for name, reason in conversion.ledger.ignored.items():
         console.note(f"ignored {name}: {reason}")
