@@ -1,8 +1,9 @@
-# Sourced by scripts/test, after the package is installed: makes sure that there is a Vulkan driver for
-# the tests of `verify --delegate gpu`. Chromium carries one that needs no GPU, SwiftShader.
+# Sourced by scripts/test, which calls install_gpu_driver once the package is installed: the tests of
+# `verify --delegate gpu` need a Vulkan driver, and Chromium carries one that needs no GPU.
 gpu_driver_found() {
-    [ -n "${VK_ICD_FILENAMES:-}" ] || .venv/bin/python -c \
-        "import sys; from vit_convert.parity.gpu_process import software_drivers as found; sys.exit(not found())"
+    [ -n "${VK_ICD_FILENAMES:-}" ] || .venv/bin/python -c "if True:
+        from vit_convert.parity.gpu_process import software_drivers
+        raise SystemExit(not software_drivers())"
 }
 
 install_gpu_driver() {

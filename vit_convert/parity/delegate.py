@@ -135,14 +135,19 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
 
 def parse_refusal(log: str) -> tuple[tuple[str, ...], int, int] | None:
     """What the delegate refuses ("NAME: reason", ...), how many operations it takes, and how many
-    there are; None where the log says nothing of the kind."""
+    there are; None where the log says nothing of the kind.
+
+    What it refuses without a reason follows from other refusals, and is left out: a DEQUANTIZE,
+    say, whose weights go to an operation that runs on the CPU.
+    """
     found = _REFUSED.search(log)
     if found is None:
         return None
-    lines = (line.rstrip(" .") for line in found[1].splitlines())
-    refused = tuple(line for line in lines if line and not _OTHER_LINE.match(line))
+    lines = [line.rstrip(" .") for line in found[1].splitlines()]
+    refused = [line for line in lines if line and not _OTHER_LINE.match(line)]
     taken = 0 if found[2] == "No" else int(found[2])
-    return refused, taken, taken + int(found[3])
+    reasoned = tuple(line for line in refused if not line.endswith(":")) or tuple(refused)
+    return (reasoned, taken, taken + int(found[3])) if reasoned else None
 
 
 def _compiled(path: Path, stack: ExitStack) -> tuple[GpuProcess, int, GpuError | None]:
@@ -194,13 +199,14 @@ def _first_refused(refused: Sequence[str], graph: TfliteGraph, process: GpuProce
     """The first refused operation, found by offering each that may be meant to the GPU alone.
 
     The delegate tells kinds of operations and reasons, but not which operations it means: of forty
-    BATCH_MATMULs it may refuse one.
+    BATCH_MATMULs it may refuse one. What prepares constants is offered with what takes them.
     """
-    kinds = dict(line.partition(": ")[::2] for line in reversed(refused))
+    kinds = {line.partition(":")[0] for line in refused}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "operation.tflite")
         for operation in graph.operations:
-            if operation.name not in kinds:
+            parts = [*(graph.operations[i] for i in graph.preparing(operation.index)), operation]
+            if operation.prepares or kinds.isdisjoint(part.name for part in parts):
                 continue
             write_alone(graph, operation, path)
             try:
@@ -210,9 +216,11 @@ def _first_refused(refused: Sequence[str], graph: TfliteGraph, process: GpuProce
                     break
                 parsed = parse_refusal(error.log)
                 if parsed is not None:
-                    return _refusal(operation, parsed[0][-1].partition(": ")[2])
-    name, reason = refused[0].partition(": ")[::2]
-    return Refusal(name, reason)
+                    name, _, reason = parsed[0][0].partition(":")
+                    part = next((part for part in parts if part.name == name), operation)
+                    return _refusal(part, reason.strip())
+    name, _, reason = refused[0].partition(":")
+    return Refusal(name, reason.strip())
 
 
 def _refusal(operation: Operation, reason: str) -> Refusal:

@@ -41,13 +41,17 @@ class Accelerator:
         self.model: Any = None
 
     def compile(self, path: str) -> tuple[int, ...]:
-        """Compile a file; gives the shape of its first input, or raises RuntimeError."""
+        """Compile a file; gives the shape of its first input, () where it has none.
+
+        Raises:
+            RuntimeError: an operation is refused.
+        """
         self.model = self.factory.from_file(
             path, environment=self.environment, options=self.options
         )
         if not self.model.is_fully_accelerated():
             raise RuntimeError("not every operation runs on the GPU")
-        return tuple(self._details("input")[0][1])
+        return next((tuple(shape) for _, shape, _ in self._details("input")), ())
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The outputs of the compiled model, by name, for one batch of its size."""

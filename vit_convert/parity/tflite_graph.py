@@ -73,6 +73,15 @@ class TfliteGraph:
         found = {"embeddings": before[-1], **last} if before else {}
         return {name: int(self.main.operators[i].outputs[0]) for name, i in found.items()}
 
+    def preparing(self, index: int) -> list[int]:
+        """The operations that prepare an operation's constants, in the order of execution."""
+        found: set[int] = set()
+        for tensor in map(int, self.main.operators[index].inputs):
+            producer = self.producers.get(tensor)
+            if producer is not None and self.is_prepared(tensor):
+                found |= {*self.preparing(producer), producer}
+        return sorted(found)
+
     def data(self, buffer: int) -> np.ndarray | None:
         """A buffer's bytes, also where the file keeps them behind the tables; None if empty."""
         entry = self.model.buffers[buffer]

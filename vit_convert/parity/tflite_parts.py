@@ -21,7 +21,7 @@ def write_alone(graph: TfliteGraph, operation: Operation, path: Path) -> None:
     model.buffers, model.subgraphs = [graph.schema.BufferT()], [part]
     part.tensors, part.operators = [], []
     places = {-1: -1}
-    for index in (*_preparing(graph, operation.index), operation.index):
+    for index in (*graph.preparing(operation.index), operation.index):
         node = copy.copy(graph.main.operators[index])
         for tensor in map(int, (*node.inputs, *node.outputs)):
             if tensor not in places:
@@ -76,16 +76,6 @@ def write_with_outputs(graph: TfliteGraph, tensors: Mapping[str, int], path: Pat
         entry.name, entry.tensorIndex = name, place
         signature.outputs.append(entry)
     _write(model, path)
-
-
-def _preparing(graph: TfliteGraph, index: int) -> list[int]:
-    """The operations that prepare an operation's constants, in the order of execution."""
-    found: set[int] = set()
-    for tensor in map(int, graph.main.operators[index].inputs):
-        producer = graph.producers.get(tensor)
-        if producer is not None and graph.is_prepared(tensor):
-            found |= {*_preparing(graph, producer), producer}
-    return sorted(found)
 
 
 def _copied(graph: TfliteGraph, index: int, buffers: list[Any]) -> Any:
