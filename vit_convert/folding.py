@@ -46,14 +46,14 @@ def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec,
 
     Args:
         spec: a model that is not folded.
-        weights: canonical name -> array in PyTorch's layout, all of spec.parameters(). An array is
-            read when a folded one is computed from it.
+        weights: canonical name -> array in PyTorch's layout, all of spec.parameters(); there may
+            be more. An array is read when a folded one is computed from it.
 
     Returns:
         The folded spec, and its weights, all of its parameters().
     """
     config = spec.config
-    work = {name: _reading(weights, name) for name in weights}
+    work = {p.name: _reading(weights, p.name) for p in spec.parameters()}
     blocks = [f"blocks.{i}" for i in range(config.depth)]
     blocks += [f"blocks_token_only.{i}" for i in range(getattr(config, "depth_token_only", 0))]
 
