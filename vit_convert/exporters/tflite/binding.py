@@ -9,6 +9,7 @@ is read when the file is written; no weight is an input any more, and no block a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -55,11 +56,11 @@ def bind(skeleton: Skeleton, weights: Mapping[str, np.ndarray], precision: Preci
     for index, parameter in matrices.items():
         tensor = graph.main.tensors[index]
         tensor.buffer = graph.add_buffer()
-        size = int(np.prod(parameter.shape)) * dtype.itemsize
+        size = math.prod(parameter.shape) * dtype.itemsize
         contents[tensor.buffer] = Content(size, _reader(weights, parameter, dtype))
     if precision == "float16":
         graph.narrow(matrices)
-    graph.drop_unused_tensors()
+    graph.drop_unused()
     return BoundModel(graph.tree, contents)
 
 
@@ -175,14 +176,22 @@ class _Graph:
             (add,) = following
             if self.kind(add) == _OPERATORS.ADD and add.inputs[0] == product:
                 bias = add.inputs[1]
-                if self._is_constant(bias) and len(self.main.tensors[bias].shape) == 1:
+                if self._is_vector(bias, consumers):
+                    self.main.tensors[bias].shape = self.main.tensors[bias].shape[-1:]
                     operator.inputs[2] = bias
                     operator.outputs = add.outputs
                     fused.append(id(add))
         self.main.operators = [o for o in self.main.operators if id(o) not in fused]
 
-    def _is_constant(self, index: int) -> bool:
-        return self.tree.buffers[self.main.tensors[index].buffer].data is not None
+    def _is_vector(self, index: int, consumers: Mapping[int, list[Any]]) -> bool:
+        """Whether a tensor is a constant (channels,), or (1, 1, channels) for one operation only:
+        the converter adds CaiT's class token to the bias of what is added to it first."""
+        tensor = self.main.tensors[index]
+        if self.tree.buffers[tensor.buffer].data is None:
+            return False
+        if len(tensor.shape) == 1:
+            return True
+        return bool(math.prod(tensor.shape) == tensor.shape[-1]) and len(consumers[index]) == 1
 
     def narrow(self, matrices: dict[int, Parameter]) -> None:
         """Store matrices and the convolution's filter as float16, behind a DEQUANTIZE each.
@@ -224,8 +233,8 @@ class _Graph:
         self.main.tensors.append(wide)
         return len(self.main.tensors) - 1
 
-    def drop_unused_tensors(self) -> None:
-        """Leave only tensors that an operation takes or gives."""
+    def drop_unused(self) -> None:
+        """Leave only tensors that an operation takes or gives, and data that something refers to."""
         used = {i for o in self.main.operators for i in (*o.inputs, *o.outputs) if i >= 0}
         used |= {*self.main.inputs, *self.main.outputs}
         place = {old: new for new, old in enumerate(sorted(used))} | {-1: -1}
@@ -235,3 +244,7 @@ class _Graph:
             holder.outputs = [place[i] for i in holder.outputs]
         for entry in (*self.signature.inputs, *self.signature.outputs):
             entry.tensorIndex = place[entry.tensorIndex]
+        filled = {t.buffer for t in self.main.tensors} | {m.buffer for m in self.tree.metadata}
+        for index, buffer in enumerate(self.tree.buffers):
+            if index not in filled:
+                buffer.data = None
