@@ -21,7 +21,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, ViTConfig
 
-# canonical name -> what computes the array, in float64
+# canonical name -> what computes the array anew, in float64, for its caller to do with as it likes
 _Recipes = dict[str, Callable[[], np.ndarray]]
 
 
@@ -73,11 +73,12 @@ def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec,
 
 
 def _reading(weights: Mapping[str, np.ndarray], name: str) -> Callable[[], np.ndarray]:
-    return lambda: np.asarray(weights[name], np.float64)
+    return lambda: np.array(weights[name], np.float64)
 
 
 def _change(work: _Recipes, name: str, function: Callable[..., np.ndarray], *others: str) -> None:
-    """Let the array `name` be function(itself, *others), of what they all are now."""
+    """Let the array `name` be function(itself, *others), of what they all are now. The function may
+    work in place, which spares the memory of a second array and half the time."""
     arguments = [work[each] for each in (name, *others)]
     work[name] = lambda: function(*(each() for each in arguments))
 
@@ -86,7 +87,8 @@ def _fold_embeddings(work: _Recipes, prefix: int) -> None:
     _change(work, "patch_embed.proj.weight", lambda weight: _centred(weight, axis=0))
 
     def with_bias(position: np.ndarray, bias: np.ndarray) -> np.ndarray:
-        return np.concatenate([position[:, :prefix], position[:, prefix:] + bias], axis=1)
+        position[:, prefix:] += bias
+        return position
 
     if "patch_embed.proj.bias" in work:
         _change(work, "pos_embed", with_bias, "patch_embed.proj.bias")
@@ -105,8 +107,7 @@ def _fold_block(work: _Recipes, block: str, scale: float) -> None:
             name = f"{block}.{layer}.{leaf}"
             for gamma in scales:
                 if f"{block}.{gamma}" in work:
-                    # transposed, so that gamma meets the outputs of weight and bias alike
-                    _change(work, name, lambda w, g: (w.T * g).T, f"{block}.{gamma}")
+                    _change(work, name, _scale_outputs, f"{block}.{gamma}")
             _change(work, name, lambda array: _centred(array, axis=0))
     fused = f"{block}.attn.qkv.weight" in work
     if fused:
@@ -116,7 +117,8 @@ def _fold_block(work: _Recipes, block: str, scale: float) -> None:
 
     def scaled(array: np.ndarray) -> np.ndarray:
         query = len(array) // 3 if fused else len(array)
-        return np.concatenate([array[:query] * scale, array[query:]])
+        array[:query] *= scale
+        return array
 
     for leaf in ("weight", "bias"):
         _change(work, f"{block}.attn.{'qkv' if fused else 'q'}.{leaf}", scaled)
@@ -132,8 +134,20 @@ def _absorb_norm(work: _Recipes, norm: str, *linears: str) -> None:
         else:
             work[bias] = work[f"{norm}.bias"]
             _change(work, bias, lambda beta, w: w @ beta, weight)
-        _change(work, weight, lambda w, gamma: w * gamma, f"{norm}.weight")
+        _change(work, weight, _scale_inputs, f"{norm}.weight")
+
+
+def _scale_outputs(array: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """Of a layer's weight (outputs, inputs) or bias (outputs,)."""
+    array *= gamma[:, None] if array.ndim == 2 else gamma
+    return array
+
+
+def _scale_inputs(weight: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    weight *= gamma
+    return weight
 
 
 def _centred(array: np.ndarray, axis: int) -> np.ndarray:
-    return array - array.mean(axis=axis, keepdims=True)
+    array -= array.mean(axis=axis, keepdims=True)
+    return array

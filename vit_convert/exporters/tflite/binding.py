@@ -19,10 +19,11 @@ from ai_edge_litert import schema_py_generated as schema
 
 from vit_convert.architectures import Parameter
 from vit_convert.exporters.registry import Precision
-from vit_convert.exporters.tflite.flatbuffer import Content
+from vit_convert.exporters.tflite.flatbuffer import Content, tree_of
 from vit_convert.exporters.tflite.skeleton import Skeleton
 
 _OPERATORS = schema.BuiltinOperator
+_STRIP = 16
 
 
 @dataclass
@@ -46,7 +47,7 @@ def bind(skeleton: Skeleton, weights: Mapping[str, np.ndarray], precision: Preci
         weights: canonical name -> array in PyTorch's layout; read when the file is written.
         precision: of the weights of linear layers and of the convolution.
     """
-    graph = _Graph(schema.ModelT.InitFromPackedBuf(skeleton.content))
+    graph = _Graph(tree_of(skeleton.content))
     matrices = graph.take_inputs(skeleton.weights)
     graph.name_blocks(skeleton.blocks)
     matrices = graph.connect(matrices)
@@ -67,7 +68,16 @@ def bind(skeleton: Skeleton, weights: Mapping[str, np.ndarray], precision: Preci
 def _reader(
     weights: Mapping[str, np.ndarray], parameter: Parameter, dtype: np.dtype
 ) -> Callable[[], np.ndarray]:
-    return lambda: np.ascontiguousarray(weights[parameter.name], dtype)
+    return lambda: _contiguous(weights[parameter.name], dtype)
+
+
+def _contiguous(matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Row by row in memory. A matrix of an .h5 lies there column by column, and turning it around in
+    strips, whose lines fit into the processor's cache, takes half the time."""
+    rows = np.empty(matrix.shape, dtype)
+    for start in range(0, matrix.shape[1], _STRIP):
+        rows[:, start : start + _STRIP] = matrix[:, start : start + _STRIP]
+    return rows
 
 
 class _Graph:
@@ -234,7 +244,7 @@ class _Graph:
         return len(self.main.tensors) - 1
 
     def drop_unused(self) -> None:
-        """Leave only tensors that an operation takes or gives, and data that something refers to."""
+        """Leave only tensors that an operation takes or gives, and data that something takes."""
         used = {i for o in self.main.operators for i in (*o.inputs, *o.outputs) if i >= 0}
         used |= {*self.main.inputs, *self.main.outputs}
         place = {old: new for new, old in enumerate(sorted(used))} | {-1: -1}

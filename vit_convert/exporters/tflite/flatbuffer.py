@@ -16,6 +16,7 @@ from vit_convert.errors import ArtifactError
 
 ENTRY = "vit_convert"
 _IDENTIFIER = b"TFL3"
+_DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind the tables
 _LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form
 _DATA_FIELD = 4  # of the table Buffer, in its vtable
 _ALIGNMENT = 64  # what LiteRT wants of memory that it uses in place; the schema asks for 16
@@ -40,6 +41,19 @@ class Content:
 
     size: int
     read: Callable[[], np.ndarray]
+
+
+def tree_of(content: bytes) -> Any:
+    """A model in flatbuffers' object form, also where the data of buffers lie behind the tables."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    tree = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in tree.buffers:
+        if buffer.offset > 1:  # 0 and 1 are no places: there the field is not used
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    tree.metadata = [entry for entry in tree.metadata if entry.name != _DATA_BEHIND]
+    return tree
 
 
 def add_entry(tree: Any, content: bytes) -> None:

@@ -94,6 +94,10 @@ def convert(
             [function], tf.train.Checkpoint()
         )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        # Both spare the converter from rebuilding the file in Python, which takes a second: once to
+        # note a few flags in it, once to look for equal constants.
+        converter.exclude_conversion_metadata = True
+        converter._experimental_use_buffer_offset = True
         content = converter.convert()
     return Skeleton(content, inputs, tuple(outputs), tuple(blocks))
 
