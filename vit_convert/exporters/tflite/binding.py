@@ -72,7 +72,7 @@ def _reader(
 
 
 def _contiguous(matrix: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    """Row by row in memory. A matrix of an .h5 lies there column by column, and turning it around in
+    """Row by row in memory. A matrix of an .h5 lies there column by column; turning it around in
     strips, whose lines fit into the processor's cache, takes half the time."""
     rows = np.empty(matrix.shape, dtype)
     for start in range(0, matrix.shape[1], _STRIP):
