@@ -1,6 +1,7 @@
 """Mapping a model to an equal one with fewer operations.
 
-Exact in real arithmetic; computed in float64 and rounded to float32 once. What is folded:
+Exact in real arithmetic; computed in float64 and rounded to float32 once. An array is computed when
+it is asked for, from the few that it depends on. What is folded:
 
 - LayerScale into the rows of the projection before it (y = g * (W x + b) = (g W) x + g b);
 - every layer that writes to the residual stream is centred over the channels,
@@ -13,28 +14,46 @@ Exact in real arithmetic; computed in float64 and rounded to float32 once. What 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, ViTConfig
 
-Weights = dict[str, np.ndarray]
+# canonical name -> what computes the array anew, in float64, for its caller to do with as it likes
+_Recipes = dict[str, Callable[[], np.ndarray]]
 
 
-def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec, Weights]:
+class FoldedWeights(Mapping[str, np.ndarray]):
+    """Canonical name -> array in float32, computed anew each time it is asked for."""
+
+    def __init__(self, recipes: _Recipes) -> None:
+        self._recipes = recipes
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._recipes[name]().astype(np.float32)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+
+def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec, FoldedWeights]:
     """Fold a model.
 
     Args:
         spec: a model that is not folded.
-        weights: canonical name -> array in PyTorch's layout, all of spec.parameters().
+        weights: canonical name -> array in PyTorch's layout, all of spec.parameters(); there may
+            be more. An array is read when a folded one is computed from it.
 
     Returns:
-        The folded spec, and its weights in float32, all of its parameters().
+        The folded spec, and its weights, all of its parameters().
     """
     config = spec.config
-    work = {name: np.asarray(array, np.float64) for name, array in weights.items()}
+    work = {p.name: _reading(weights, p.name) for p in spec.parameters()}
     blocks = [f"blocks.{i}" for i in range(config.depth)]
     blocks += [f"blocks_token_only.{i}" for i in range(getattr(config, "depth_token_only", 0))]
 
@@ -50,20 +69,35 @@ def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec,
     if getattr(folded.config, "folds_fc_norm", False):
         _absorb_norm(work, "fc_norm", *heads)
     folded = replace(folded, source=replace(spec.source, dtypes={}))
-    return folded, {p.name: work[p.name].astype(np.float32) for p in folded.parameters()}
+    return folded, FoldedWeights({p.name: work[p.name] for p in folded.parameters()})
 
 
-def _fold_embeddings(work: Weights, prefix: int) -> None:
-    work["patch_embed.proj.weight"] = _centred(work["patch_embed.proj.weight"], axis=0)
-    position = work["pos_embed"].copy()
-    position[:, prefix:] += work.pop("patch_embed.proj.bias", np.zeros(()))
-    work["pos_embed"] = _centred(position, axis=-1)
-    for name in ("cls_token", "dist_token"):
+def _reading(weights: Mapping[str, np.ndarray], name: str) -> Callable[[], np.ndarray]:
+    return lambda: np.array(weights[name], np.float64)
+
+
+def _change(work: _Recipes, name: str, function: Callable[..., np.ndarray], *others: str) -> None:
+    """Let the array `name` be function(itself, *others), of what they all are now. The function may
+    work in place, which spares the memory of a second array and half the time."""
+    arguments = [work[each] for each in (name, *others)]
+    work[name] = lambda: function(*(each() for each in arguments))
+
+
+def _fold_embeddings(work: _Recipes, prefix: int) -> None:
+    _change(work, "patch_embed.proj.weight", lambda weight: _centred(weight, axis=0))
+
+    def with_bias(position: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        position[:, prefix:] += bias
+        return position
+
+    if "patch_embed.proj.bias" in work:
+        _change(work, "pos_embed", with_bias, "patch_embed.proj.bias")
+    for name in ("pos_embed", "cls_token", "dist_token"):
         if name in work:
-            work[name] = _centred(work[name], axis=-1)
+            _change(work, name, lambda tokens: _centred(tokens, axis=-1))
 
 
-def _fold_block(work: Weights, block: str, scale: float) -> None:
+def _fold_block(work: _Recipes, block: str, scale: float) -> None:
     """Fold one block of either kind; `scale` is that of the attention scores."""
     for layer, *scales in (
         ("attn.proj", "ls1.gamma", "gamma_1"),
@@ -73,31 +107,47 @@ def _fold_block(work: Weights, block: str, scale: float) -> None:
             name = f"{block}.{layer}.{leaf}"
             for gamma in scales:
                 if f"{block}.{gamma}" in work:
-                    # transposed, so that gamma meets the outputs of weight and bias alike
-                    work[name] = (work[name].T * work[f"{block}.{gamma}"]).T
-            work[name] = _centred(work[name], axis=0)
-    if f"{block}.attn.qkv.weight" in work:
+                    _change(work, name, _scale_outputs, f"{block}.{gamma}")
+            _change(work, name, lambda array: _centred(array, axis=0))
+    fused = f"{block}.attn.qkv.weight" in work
+    if fused:
         _absorb_norm(work, f"{block}.norm1", f"{block}.attn.qkv")
-        query = slice(0, len(work[f"{block}.attn.qkv.bias"]) // 3)
-        scaled = (f"{block}.attn.qkv", query)
     else:
         _absorb_norm(work, f"{block}.norm1", *(f"{block}.attn.{part}" for part in "qkv"))
-        scaled = (f"{block}.attn.q", slice(None))
+
+    def scaled(array: np.ndarray) -> np.ndarray:
+        query = len(array) // 3 if fused else len(array)
+        array[:query] *= scale
+        return array
+
     for leaf in ("weight", "bias"):
-        array = work[f"{scaled[0]}.{leaf}"].copy()
-        array[scaled[1]] *= scale
-        work[f"{scaled[0]}.{leaf}"] = array
+        _change(work, f"{block}.attn.{'qkv' if fused else 'q'}.{leaf}", scaled)
     _absorb_norm(work, f"{block}.norm2", f"{block}.mlp.fc1")
 
 
-def _absorb_norm(work: Weights, norm: str, *linears: str) -> None:
+def _absorb_norm(work: _Recipes, norm: str, *linears: str) -> None:
     """Put gamma and beta of a norm into each of the linear layers that take its output."""
-    gamma, beta = work[f"{norm}.weight"], work[f"{norm}.bias"]
     for linear in linears:
-        weight = work[f"{linear}.weight"]
-        work[f"{linear}.bias"] = weight @ beta + work.get(f"{linear}.bias", 0.0)
-        work[f"{linear}.weight"] = weight * gamma
+        weight, bias = f"{linear}.weight", f"{linear}.bias"
+        if bias in work:
+            _change(work, bias, lambda b, w, beta: w @ beta + b, weight, f"{norm}.bias")
+        else:
+            work[bias] = work[f"{norm}.bias"]
+            _change(work, bias, lambda beta, w: w @ beta, weight)
+        _change(work, weight, _scale_inputs, f"{norm}.weight")
+
+
+def _scale_outputs(array: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    """Of a layer's weight (outputs, inputs) or bias (outputs,)."""
+    array *= gamma[:, None] if array.ndim == 2 else gamma
+    return array
+
+
+def _scale_inputs(weight: np.ndarray, gamma: np.ndarray) -> np.ndarray:
+    weight *= gamma
+    return weight
 
 
 def _centred(array: np.ndarray, axis: int) -> np.ndarray:
-    return array - array.mean(axis=axis, keepdims=True)
+    array -= array.mean(axis=axis, keepdims=True)
+    return array

@@ -46,6 +46,11 @@ class Sample:
         return self.endpoints({name: name for name in names})
 
 
+def centred(tokens: np.ndarray) -> np.ndarray:
+    """Without their mean over the channels, which a folded model does not carry along."""
+    return tokens - tokens.mean(axis=-1, keepdims=True)
+
+
 def relative(reference: np.ndarray, got: np.ndarray) -> float:
     """max |difference| / max |reference|"""
     assert reference.shape == got.shape

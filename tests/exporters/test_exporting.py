@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -99,10 +100,14 @@ def test_a_full_disk_is_told_as_such(sample, tmp_path, monkeypatch, error):
 
 
 def test_a_full_disk_is_told_as_such_for_tflite(sample, tmp_path, monkeypatch):
-    def write_bytes(self, data):
-        raise OSError(errno.ENOSPC, "No space left on device")
+    ordinary = Path.open
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", write_bytes)
+    def opened(self, mode="r", **options):
+        if mode == "wb":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return ordinary(self, mode, **options)
+
+    monkeypatch.setattr("pathlib.Path.open", opened)
     with pytest.raises(OutputError, match="no space left"):
         export(sample("vit").h5, ["tflite"], tmp_path)
     assert listing(tmp_path) == []

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.interpreter import Interpreter
 from exporting import relative
+from families import small_vit
 
-from vit_convert.errors import ArtifactError
-from vit_convert.exporters import open_artifact
-from vit_convert.exporters.tflite.flatbuffer import read_entry
+from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.vit import VIT
+from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.exporters import ExportOptions, open_artifact
+from vit_convert.exporters.tflite import TFLITE
+from vit_convert.exporters.tflite.binding import bind
+from vit_convert.exporters.tflite.flatbuffer import read_entry, write
+from vit_convert.exporters.tflite.skeleton import convert
+from vit_convert.folding import fold
 
 
 def test_litert_runs_its_signature(sample, exported):
@@ -89,3 +99,85 @@ def test_a_truncated_file_is_refused(exported, tmp_path, share):
     path.write_bytes(data[: int(len(data) * share)])
     with pytest.raises(ArtifactError, match="damaged"):
         open_artifact(path)
+
+
+def test_data_lie_behind_the_tables_and_aligned(exported):
+    content = exported("tflite", "vit", precision="float16").read_bytes()
+    model = schema.Model.GetRootAs(content)
+    starts = [
+        model.Buffers(i)._tab.Vector(4)
+        for i in range(model.BuffersLength())
+        if model.Buffers(i).DataLength()
+    ]
+    assert len(starts) > 20
+    assert all(start % 64 == 0 for start in starts)
+    assert min(starts) > max(model.Buffers(i)._tab.Pos for i in range(model.BuffersLength()))
+
+
+def test_other_readers_read_it(sample, exported):
+    model, path = sample("cait"), exported("tflite", "cait")
+    expected = model.timm_logits[:1]
+    interpreter = tf.lite.Interpreter(model_content=path.read_bytes())
+    got = interpreter.get_signature_runner("serving_default")(images=model.images[:1])["logits"]
+    assert relative(expected, got) <= 1e-4
+    compiled = CompiledModel.from_file(str(path))
+    (images,), (logits,) = compiled.create_input_buffers(0), compiled.create_output_buffers(0)
+    images.write(model.images[:1])
+    compiled.run_by_index(0, [images], [logits])
+    assert relative(expected, logits.read(7, np.float32)[None]) <= 1e-4
+
+
+def test_the_signature_has_nothing_but_images_and_what_was_asked_for(exported):
+    model = schema.ModelT.InitFromPackedBuf(exported("tflite", "deit").read_bytes())
+    (signature,), (main,) = model.signatureDefs, model.subgraphs
+    assert [(e.name, e.tensorIndex) for e in signature.inputs] == [(b"images", main.inputs[0])]
+    assert [(e.name, e.tensorIndex) for e in signature.outputs] == [(b"logits", main.outputs[0])]
+    assert (len(main.inputs), len(main.outputs)) == (1, 1)
+
+
+def test_weights_bear_their_pytorch_names(exported):
+    model = schema.ModelT.InitFromPackedBuf(exported("tflite", "vit").read_bytes())
+    names = {tensor.name.decode() for tensor in model.subgraphs[0].tensors}
+    assert {"blocks.1.attn.qkv.weight", "blocks.0.mlp.fc2.weight", "head.weight"} <= names
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_one_weight_is_in_memory_at_a_time(tmp_path, precision):
+    """Of a model of ten equal blocks, whose weights are a tenth each."""
+    spec = small_vit(depth=10, embed_dim=128, mlp_dim=512).spec
+    weights = {p.name: np.ones(p.shape, np.float32) for p in spec.parameters()}
+    total = sum(array.nbytes for array in weights.values())
+    folded, lazy = fold(spec, weights)
+    skeleton = convert(folded, lazy, ExportOptions(), "normalised")
+    bound = bind(skeleton, lazy, precision)
+    tracemalloc.start()
+    write(tmp_path / "model.tflite", bound.tree, bound.contents)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (tmp_path / "model.tflite").stat().st_size > total / 2.2
+    assert peak < total / 4
+
+
+def test_the_converter_sees_no_large_weight():
+    spec, weights = fold(small_vit().spec, small_vit().arrays())
+    read = []
+
+    class Watched(dict):
+        def __getitem__(self, name):
+            read.append(name)
+            return weights[name]
+
+    skeleton = convert(spec, Watched(), ExportOptions(), "normalised")
+    assert {p.name for p in skeleton.weights.values()} == set(weights) - set(read)
+    assert sum(name.endswith(".weight") for name in read) == 1
+    assert "patch_embed.proj.weight" in read
+
+
+def test_a_model_beyond_the_formats_limit_is_refused(tmp_path):
+    config = next(v.config for v in VIT.variants if v.name == "vit_huge_patch14_224")
+    model = SimpleNamespace(spec=ModelSpec("vit", config), weights={})
+    with pytest.raises(UsageError, match=r"2\.5. GB in float32") as caught:
+        TFLITE.write(model, tmp_path / "huge_float32.tflite", ExportOptions())
+    assert caught.value.expected == "a precision that fits: float16 (1.27 GB)"
+    assert caught.value.hint == "--precision float16"
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from vit_convert.errors import ArtifactError, UsageError
-from vit_convert.exporters.keras_h5 import KERAS_H5, load_model
+from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
@@ -88,13 +88,13 @@ def export_all(
         if paths.count(path) > 1:
             raise UsageError("would be written twice", where=str(path), hint="ask for it once")
         check_output(path, force)
-    progress(f"loading {source.name}")
-    keras_model = load_model(source, dtype="float32")
+    progress(f"opening {source.name}")
     with ExitStack() as stack:
+        opened = stack.enter_context(open_model(source))
         scratch = [stack.enter_context(whole(path, force)) for path in paths]
         for (_, write, options), path in zip(plan, scratch, strict=True):
             progress(f"writing {path.name}")
-            write(keras_model, path, options)
+            write(opened, path, options)
     return paths
 
 

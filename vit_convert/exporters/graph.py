@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
 from vit_convert.exporters.registry import ExportOptions, InputRange
 from vit_convert.tensorflow_quiet import import_tensorflow
@@ -19,13 +20,20 @@ _ENDPOINTS = {"logits": "logits", "softmax": "logits", "features": "features"}
 _PUBLISHED_NAME = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 
-def output_endpoints(model: ConvertedModel, options: ExportOptions) -> dict[str, str]:
+def output_endpoints(
+    spec: ModelSpec, endpoints: Iterable[str], options: ExportOptions
+) -> dict[str, str]:
     """Output name -> endpoint of the model, with logits, softmax or features first.
+
+    Args:
+        spec: what the model is.
+        endpoints: what it has.
+        options: what to export.
 
     Raises:
         UsageError: softmax of a model without a head.
     """
-    if options.output == "softmax" and not model.spec.config.num_classes:
+    if options.output == "softmax" and not spec.config.num_classes:
         raise UsageError(
             "the model has no head, so that there are no probabilities",
             where="--output softmax",
@@ -35,13 +43,16 @@ def output_endpoints(model: ConvertedModel, options: ExportOptions) -> dict[str,
     point = _ENDPOINTS[options.output]
     if not options.attention:
         return {_NAMES[options.output]: point}
-    return {**model.attention_outputs(), _PUBLISHED_NAME: point}
+    from vit_convert.models import model_class
+
+    return {**model_class(spec).published_names(endpoints), _PUBLISHED_NAME: point}
 
 
 def block_endpoints(model: ConvertedModel) -> dict[str, str]:
     """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference begins."""
-    names = (n for n in model.endpoint_names if n.startswith(("embeddings", "blocks")))
-    return {name: name for name in names}
+    from vit_convert.models.base import block_points
+
+    return {name: name for name in block_points(model.endpoint_names)}
 
 
 def trace(
@@ -62,34 +73,44 @@ def trace(
     Raises:
         UsageError: the images are not RGB and would have to be normalised.
     """
-    tf = import_tensorflow()
     view = model.view(endpoints)
-    normalise = _normalisation(model, input_range)
-    main, point = next(iter(endpoints.items()))
-    softmax = options.output == "softmax" and point == "logits"
+    normalise = normalisation(model.spec, input_range)
 
     def graph(images: Any, training: bool = False) -> dict[str, Any]:
         outputs = dict(view(normalise(images), training=training))
-        if softmax:
-            outputs[main] = tf.nn.softmax(outputs[main])
+        return with_softmax(outputs, endpoints, options)
+
+    return import_tensorflow().function(graph, autograph=False)
+
+
+def with_softmax(
+    outputs: dict[str, Any], endpoints: dict[str, str], options: ExportOptions
+) -> dict[str, Any]:
+    """The outputs with the first made probabilities, if it is logits and the options ask for it."""
+    main, point = next(iter(endpoints.items()))
+    if options.output != "softmax" or point != "logits":
         return outputs
+    return {**outputs, main: import_tensorflow().nn.softmax(outputs[main])}
 
-    return tf.function(graph, autograph=False)
 
-
-def image_spec(model: ConvertedModel, batch: int | None, dtype: str = "float32") -> Any:
+def image_spec(spec: ModelSpec, batch: int | None, dtype: str = "float32") -> Any:
     """The `tf.TensorSpec` of the input `images`."""
-    config = model.spec.config
+    config = spec.config
     shape = (batch, *config.image_size, config.in_channels)
     return import_tensorflow().TensorSpec(shape, dtype, name="images")
 
 
-def _normalisation(model: ConvertedModel, input_range: InputRange) -> Callable[[Any], Any]:
+def normalisation(spec: ModelSpec, input_range: InputRange) -> Callable[[Any], Any]:
+    """Images in an input range -> normalised images, in the graph.
+
+    Raises:
+        UsageError: the images are not RGB and would have to be normalised.
+    """
     if input_range == "normalised":
         return lambda images: images
     tf = import_tensorflow()
-    preprocessing = model.spec.preprocessing
-    channels = model.spec.config.in_channels
+    preprocessing = spec.preprocessing
+    channels = spec.config.in_channels
     if channels != len(preprocessing.mean):
         raise UsageError(
             f"the model takes images of {channels} channels, which the mean and the standard "

@@ -11,6 +11,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,6 +177,31 @@ def load_model(path: str | Path, dtype: str | None = None) -> ConvertedModel:
         model = build(spec, dtype=dtype)
         model.assign(_Reading(weights))
     return model
+
+
+class OpenModel:
+    """An .h5 file as the source of artifacts; see `vit_convert.exporters.registry.SourceModel`."""
+
+    def __init__(self, path: Path, spec: ModelSpec, tensors: Tensors) -> None:
+        self._path = path
+        self.spec = spec
+        self.weights: Mapping[str, np.ndarray] = _Reading(tensors)
+
+    @cached_property
+    def keras(self) -> ConvertedModel:
+        """The Keras model, in float32 whatever the global policy."""
+        return load_model(self._path, dtype="float32")
+
+
+@contextmanager
+def open_model(path: Path) -> Iterator[OpenModel]:
+    """Open an .h5 file to make artifacts of it.
+
+    Raises:
+        ArtifactError: see `open_h5`.
+    """
+    with open_h5(path) as (spec, tensors):
+        yield OpenModel(path, spec, tensors)
 
 
 class _Reading(Mapping[str, np.ndarray]):

@@ -5,10 +5,10 @@ Nothing here imports TensorFlow: a target imports it when it writes or opens.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -42,6 +42,22 @@ class ExportOptions:
     embed_preprocessing: bool = False
 
 
+class SourceModel(Protocol):
+    """The converted model that artifacts are made of, open."""
+
+    @property
+    def spec(self) -> ModelSpec:
+        """What it is."""
+
+    @property
+    def weights(self) -> Mapping[str, np.ndarray]:
+        """Canonical name -> array in PyTorch's layout, read each time it is asked for."""
+
+    @property
+    def keras(self) -> ConvertedModel:
+        """The Keras model, built when it is asked for."""
+
+
 @dataclass(frozen=True)
 class Artifact:
     """A model file or folder, opened.
@@ -67,7 +83,7 @@ class Artifact:
     blocks: Callable[[np.ndarray], Outputs] | None = None
 
 
-Write = Callable[["ConvertedModel", Path, ExportOptions], None]
+Write = Callable[[SourceModel, Path, ExportOptions], None]
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ It takes float32 and, where preprocessing is embedded, uint8 as well.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vit_convert.exporters.graph import image_spec
-from vit_convert.exporters.registry import ExportOptions, Target
+from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
@@ -26,14 +26,11 @@ from vit_convert.exporters.tf_module import (
 )
 from vit_convert.tensorflow_quiet import import_tensorflow
 
-if TYPE_CHECKING:
-    from vit_convert.models import ConvertedModel
 
-
-def _write(model: ConvertedModel, path: Path, options: ExportOptions) -> None:
+def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
     tf = import_tensorflow()
     embedded = options.embed_preprocessing
-    module = TensorFlowModule(model, options, "0..255" if embedded else "normalised")
+    module = TensorFlowModule(model.keras, options, "0..255" if embedded else "normalised")
 
     def serve(images: Any) -> Any:
         return module.plain(tf.cast(images, tf.float32))
@@ -45,7 +42,7 @@ def _write(model: ConvertedModel, path: Path, options: ExportOptions) -> None:
     module.root.serve.get_concrete_function(module.images)
     module.signatures["serve"] = module.signatures["serving_default"]
     if embedded:
-        images = image_spec(model, module.images.shape[0], "uint8")
+        images = image_spec(model.spec, module.images.shape[0], "uint8")
         module.root.serve.get_concrete_function(images)
         function = tf.function(serve_uint8, autograph=False)
         module.signatures["serve_uint8"] = function.get_concrete_function(images)

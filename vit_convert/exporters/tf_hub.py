@@ -8,9 +8,9 @@ Hub convention, float32 RGB in 0..1; mean and std are applied inside.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from vit_convert.exporters.registry import ExportOptions, Target
+from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
@@ -19,12 +19,9 @@ from vit_convert.exporters.tf_module import (
 )
 from vit_convert.tensorflow_quiet import import_tensorflow
 
-if TYPE_CHECKING:
-    from vit_convert.models import ConvertedModel
 
-
-def _write(model: ConvertedModel, path: Path, options: ExportOptions) -> None:
-    module = TensorFlowModule(model, options, "0..1")
+def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+    module = TensorFlowModule(model.keras, options, "0..1")
 
     def call(inputs: Any, training: bool = False) -> Any:
         return module.plain(inputs, training)

@@ -40,10 +40,10 @@ class TensorFlowModule:
     def __init__(
         self, model: ConvertedModel, options: ExportOptions, input_range: InputRange
     ) -> None:
-        endpoints = output_endpoints(model, options)
+        endpoints = output_endpoints(model.spec, model.endpoint_names, options)
         batch = None if options.batch_size == "dynamic" else options.batch_size
         self._metadata = (model.spec, options, input_range, tuple(endpoints))
-        self.images = image_spec(model, batch)
+        self.images = image_spec(model.spec, batch)
         self.graph = trace(model, endpoints, options, input_range)
         blocks = trace(model, block_endpoints(model), options, input_range)
         self.signatures = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -34,6 +34,11 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
     """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
     return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
+
+
+def block_points(endpoints: Iterable[str]) -> list[str]:
+    """Those that are the residual stream: "embeddings", "blocks.0", ..."""
+    return [point for point in endpoints if point.startswith(("embeddings", "blocks"))]
 
 
 class ConvertedModel(tf_keras.Model):
@@ -91,12 +96,17 @@ class ConvertedModel(tf_keras.Model):
 
     def attention_outputs(self) -> dict[str, str]:
         """Names that published CaiT and DeiT SavedModels use -> endpoints, for `view`."""
+        return self.published_names(self.endpoint_names)
+
+    @classmethod
+    def published_names(cls, endpoints: Iterable[str]) -> dict[str, str]:
+        """As `attention_outputs`, for a model that has these endpoints."""
         names = {"output_1": "logits"}
-        for point in self.endpoint_names:
+        for point in endpoints:
             kind, _, index = point.rpartition(".")
             template = {
-                "attention": self.attention_name,
-                "class_attention": self.class_attention_name,
+                "attention": cls.attention_name,
+                "class_attention": cls.class_attention_name,
             }.get(kind)
             if template:
                 names[template.format(i=index)] = point

@@ -20,9 +20,10 @@ from vit_convert.models.layers.tokens import (
     PositionEmbedding,
     TakeToken,
 )
+from vit_convert.models.layers.weighted import Weighted
 
 
-class _ScaledBlock(tf_keras.layers.Layer):
+class _ScaledBlock(Weighted, tf_keras.layers.Layer):
     """What both kinds of blocks share: two LayerScales (gamma_1, gamma_2) and stochastic depth."""
 
     attention_class: type[tf_keras.layers.Layer]

@@ -1,9 +1,14 @@
-"""Our metadata in a .tflite file: an entry named `vit_convert` in the model's metadata table."""
+"""Writing .tflite files, whose weights need not fit into memory, and our metadata in them: an entry
+named `vit_convert` in the model's metadata table."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +16,10 @@ from vit_convert.errors import ArtifactError
 
 ENTRY = "vit_convert"
 _IDENTIFIER = b"TFL3"
+_DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind the tables
+_LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form
+_DATA_FIELD = 4  # of the table Buffer, in its vtable
+_ALIGNMENT = 64  # what LiteRT wants of memory that it uses in place; the schema asks for 16
 
 
 def is_tflite(path: Path) -> bool:
@@ -21,12 +30,36 @@ def is_tflite(path: Path) -> bool:
         return file.read(8)[4:] == _IDENTIFIER
 
 
-def with_entry(model: bytes, content: bytes) -> bytearray:
-    """A copy of a .tflite file with `content` as its entry."""
-    import flatbuffers
+@dataclass(frozen=True)
+class Content:
+    """What belongs into a large buffer.
+
+    Attributes:
+        size: in bytes.
+        read: gives it; called once, when it is written.
+    """
+
+    size: int
+    read: Callable[[], np.ndarray]
+
+
+def tree_of(content: bytes) -> Any:
+    """A model in flatbuffers' object form, also where the data of buffers lie behind the tables."""
     from ai_edge_litert import schema_py_generated as schema
 
-    tree = schema.ModelT.InitFromPackedBuf(model)
+    tree = schema.ModelT.InitFromPackedBuf(content)
+    for buffer in tree.buffers:
+        if buffer.offset > 1:  # 0 and 1 are no places: there the field is not used
+            buffer.data = np.frombuffer(content, np.uint8, buffer.size, buffer.offset)
+        buffer.offset = buffer.size = 0
+    tree.metadata = [entry for entry in tree.metadata if entry.name != _DATA_BEHIND]
+    return tree
+
+
+def add_entry(tree: Any, content: bytes) -> None:
+    """Add our entry to a model in flatbuffers' object form."""
+    from ai_edge_litert import schema_py_generated as schema
+
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
     tree.buffers.append(buffer)
@@ -34,9 +67,60 @@ def with_entry(model: bytes, content: bytes) -> bytearray:
     entry.name = ENTRY
     entry.buffer = len(tree.buffers) - 1
     tree.metadata = [*(tree.metadata or []), entry]
-    builder = flatbuffers.Builder(len(model) + len(content) + 4096)
+
+
+def write(path: Path, tree: Any, contents: Mapping[int, Content]) -> None:
+    """Write a model, one buffer at a time.
+
+    The tables come first and the data of all buffers after them, aligned. A flatbuffer may lie like
+    that, so that the file is an ordinary one; only builders, who write it backwards in memory, do
+    not make it so.
+
+    Args:
+        path: where.
+        tree: the model in flatbuffers' object form. Its buffers are emptied.
+        contents: index of a buffer -> what belongs into it; the others have their data in the tree.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import flatbuffers
+
+    contents = {**contents}
+    for index, buffer in enumerate(tree.buffers):
+        if buffer.data is not None and len(buffer.data):
+            data = np.asarray(buffer.data, np.uint8)
+            contents[index] = Content(data.nbytes, partial(np.asarray, data))
+        buffer.data = np.zeros(1, np.uint8) if index in contents else None
+    builder = flatbuffers.Builder(1 << 16)
     builder.Finish(tree.Pack(builder), file_identifier=_IDENTIFIER)
-    return builder.Output()
+    tables = bytearray(builder.Output())
+    places = _lay_out(tables, contents)
+    with path.open("wb") as file:
+        file.write(tables)
+        for index, start in places.items():
+            file.write(bytes(start - _LENGTH.size - file.tell()))
+            file.write(_LENGTH.pack(contents[index].size))
+            array = contents[index].read()
+            assert array.nbytes == contents[index].size
+            file.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:
+    """Index of a buffer -> where in the file its data begin; the tables are made to point there."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(tables)
+    places, end = {}, len(tables)
+    for index in sorted(contents):
+        table = model.Buffers(index)._tab
+        pointer = table.Pos + table.Offset(_DATA_FIELD)
+        start = -(-(end + _LENGTH.size) // _ALIGNMENT) * _ALIGNMENT
+        # an offset counts from where it stands to the vector, which begins with its length
+        _LENGTH.pack_into(tables, pointer, start - _LENGTH.size - pointer)
+        places[index] = start
+        end = start + contents[index].size
+    return places
 
 
 def read_entry(path: Path) -> bytes | None:

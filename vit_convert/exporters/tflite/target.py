@@ -1,58 +1,77 @@
-"""TFLite: converted with builtin operations only, opened with LiteRT's interpreter."""
+"""TFLite: builtin operations only, written without passing the weights through the converter, and
+opened with LiteRT's interpreter."""
 
 from __future__ import annotations
 
+import math
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures import ModelSpec
+from vit_convert.errors import UsageError
 from vit_convert.exporters.batches import in_batches
-from vit_convert.exporters.graph import image_spec, output_endpoints, trace
 from vit_convert.exporters.metadata import Metadata, foreign
-from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs, Target
-from vit_convert.exporters.tf_module import trackable
+from vit_convert.exporters.registry import (
+    Artifact,
+    ExportOptions,
+    InputRange,
+    Outputs,
+    Precision,
+    SourceModel,
+    Target,
+)
+from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import (
+    add_entry,
     damaged,
     is_tflite,
     read_entry,
-    with_entry,
+    write,
 )
-from vit_convert.tensorflow_quiet import import_tensorflow, quiet
+from vit_convert.exporters.tflite.skeleton import convert
+from vit_convert.folding import fold
+from vit_convert.tensorflow_quiet import quiet
 
-if TYPE_CHECKING:
-    from vit_convert.models import ConvertedModel
+_LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
+_TABLES = 2**22  # bytes that a file has beside its weights, generously
+_BYTES: dict[Precision, int] = {"float32": 4, "float16": 2}  # of a weight
 
-_BLOCK_OUTPUT = re.compile(r"^[^;]*/(?:(blocks(?:_token_only)?\.\d+)/add_1|pos_embed/add)$")
 
-
-def _write(model: ConvertedModel, path: Path, options: ExportOptions) -> None:
-    endpoints = output_endpoints(model, options)
+def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
-    batch = None if options.batch_size == "dynamic" else options.batch_size or 1
-    graph = trace(model, endpoints, options, input_range)
-    images = image_spec(model, batch, "uint8" if embedded else "float32")
-    metadata = Metadata(TFLITE.name, model.spec, options, input_range, tuple(endpoints))
-    with quiet():
-        converted = _convert(graph.get_concrete_function(images), model, options)
-    path.write_bytes(with_entry(converted, metadata.to_json().encode()))
+    spec, weights = model.spec, model.weights
+    _check_size(spec, options.precision, path)
+    if not spec.config.folded:
+        if options.output == "features":  # else the last norm's parameters would go into the head
+            spec = spec.with_config(num_classes=0)
+        spec, weights = fold(spec, weights)
+    skeleton = convert(spec, weights, options, input_range)
+    bound = bind(skeleton, weights, options.precision)
+    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
+    add_entry(bound.tree, metadata.to_json().encode())
+    write(path, bound.tree, bound.contents)
 
 
-def _convert(function: Any, model: ConvertedModel, options: ExportOptions) -> bytes:
-    tf = import_tensorflow()
-    # Without the trackable the converter freezes the graph and the file gets no signature.
-    converter = tf.lite.TFLiteConverter.from_concrete_functions(
-        [function], trackable(model, function)
+def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
+    """Raises UsageError if the file would be larger than a flatbuffer can be."""
+    count = sum(math.prod(p.shape) for p in spec.parameters())
+    sizes = {name: count * size + _TABLES for name, size in _BYTES.items()}
+    if sizes[precision] < _LIMIT:
+        return
+    fitting = [name for name, size in sizes.items() if size < _LIMIT]
+    raise UsageError(
+        f"the weights are {sizes[precision] / 1e9:.2f} GB in {precision}, and a .tflite file is "
+        f"at most {_LIMIT / 1e9:.2f} GB (2 GiB)",
+        where=path.name,
+        expected="a precision that fits: "
+        + (", ".join(f"{n} ({sizes[n] / 1e9:.2f} GB)" for n in fitting) or "there is none"),
+        hint=" ".join(f"--precision {name}" for name in fitting[:1]) or "--saved-model",
     )
-    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-    if options.precision == "float16":
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.target_spec.supported_types = [tf.float16]
-    return converter.convert()
 
 
 def _open(path: Path) -> Artifact:
@@ -106,22 +125,12 @@ def _interpreter(path: Path, **options: Any) -> Any:
 
 
 def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
-    """ "embeddings", "blocks.0", ... -> tensor index; empty unless every one is found.
-
-    The converter names a tensor after the Keras layer and operation that it comes from. A block's
-    output is the second addition of its layer, which nothing is fused with because the next norm
-    and the next residual branch both take it.
-    """
-    found: dict[str, list[int]] = {}
-    for tensor in interpreter.get_tensor_details():
-        match = _BLOCK_OUTPUT.search(tensor["name"])
-        if match and len(tensor["shape"]) == 3:
-            found.setdefault(match[1] or "embeddings", []).append(tensor["index"])
+    """ "embeddings", "blocks.0", ... -> tensor index; empty unless every one is found."""
     config = metadata.spec.config
-    expected = 1 + config.depth + getattr(config, "depth_token_only", 0)
-    if len(found) != expected or any(len(indices) != 1 for indices in found.values()):
-        return {}
-    return {name: index for name, (index,) in found.items()}
+    names = ["embeddings", *(f"blocks.{i}" for i in range(config.depth))]
+    names += [f"blocks_token_only.{i}" for i in range(getattr(config, "depth_token_only", 0))]
+    found = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
+    return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 
 
 def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outputs]:

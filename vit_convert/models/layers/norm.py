@@ -7,8 +7,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.weighted import Weighted
 
-class LayerNorm(tf_keras.layers.Layer):
+
+class LayerNorm(Weighted, tf_keras.layers.Layer):
     """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), biased variance as PyTorch.
 
     Computed in float32 whatever the policy.

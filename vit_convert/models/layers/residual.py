@@ -7,8 +7,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.weighted import Weighted
 
-class LayerScale(tf_keras.layers.Layer):
+
+class LayerScale(Weighted, tf_keras.layers.Layer):
     """x * gamma, one factor per channel (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:

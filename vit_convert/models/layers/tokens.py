@@ -7,6 +7,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.weighted import Weighted
+
+
+class _Projection(Weighted, tf_keras.layers.Conv2D):
+    """A convolution."""
+
 
 class PatchEmbed(tf_keras.layers.Layer):
     """Images (batch, height, width, channels) -> tokens (batch, patches, dim), row by row."""
@@ -15,7 +21,7 @@ class PatchEmbed(tf_keras.layers.Layer):
         self, patch_size: tuple[int, int], dim: int, use_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.proj = tf_keras.layers.Conv2D(
+        self.proj = _Projection(
             dim,
             patch_size,
             strides=patch_size,
@@ -32,7 +38,7 @@ class PatchEmbed(tf_keras.layers.Layer):
         return tf.reshape(grid, (-1, rows * columns, dim))
 
 
-class PrependToken(tf_keras.layers.Layer):
+class PrependToken(Weighted, tf_keras.layers.Layer):
     """Puts a learned token (1, 1, dim) before the others."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -66,7 +72,7 @@ def batched(value: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
     return tf.tile(value, (tf.shape(like)[0], 1, 1))
 
 
-class PositionEmbedding(tf_keras.layers.Layer):
+class PositionEmbedding(Weighted, tf_keras.layers.Layer):
     """Adds a learned embedding (1, n, dim) to the tokens (batch, n, dim)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
