@@ -11,8 +11,8 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-# All that a folded ViT or CaiT needs: no norm subtracts a mean. FACTS.md of the project lists what
-# the delegate refuses: BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex), ...
+# All that a folded ViT or CaiT needs: no norm subtracts a mean. What the GPU delegate refuses is not
+# among it: BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex) ...
 ALLOWED = {
     "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "GELU", "MEAN", "MUL",
     "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "STRIDED_SLICE", "TRANSPOSE",
