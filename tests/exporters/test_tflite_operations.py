@@ -11,7 +11,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-# All that a folded ViT or CaiT needs: no norm subtracts a mean. What the GPU delegate refuses is not
+# All that a folded ViT or CaiT needs: no norm subtracts a mean. What GPU delegates refuse is not
 # among it: BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex) ...
 ALLOWED = {
     "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "GELU", "MEAN", "MUL",
