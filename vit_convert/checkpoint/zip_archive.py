@@ -139,7 +139,7 @@ class ZipArchive:
         return CheckpointError(
             what,
             where=str(self.file.path),
-            expected=expected,
+            expected=expected or "a complete checkpoint",
             hint="" if expected else "download or copy it again",
         )
 
