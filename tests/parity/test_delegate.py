@@ -263,7 +263,7 @@ def with_a_crash(editor: Editor) -> None:
 def wrong_on_the_gpu(editor: Editor) -> None:
     """Positions are added without the batch axis, as (tokens, dim): LiteRT 2.3.0 takes the first
     axis of the tokens for the batch, and that of the constant for something else."""
-    node = editor.find("pos_embed/add")
+    node = editor.find("embeddings")
     tokens, positions = node.inputs
     shape = list(editor.main.tensors[tokens].shape)
     buffer = editor.model.buffers[editor.main.tensors[positions].buffer]
