@@ -26,7 +26,6 @@ from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
 from vit_convert.exporters import ExportOptions, export, open_artifact
 from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.folding import fold
 from vit_convert.parity import gpu_process
 from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.evidence import RecordedReference
@@ -66,15 +65,12 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """For each model a PyTorch checkpoint, the .h5 of it as it is, and the .h5 of it folded."""
+    """For each model a PyTorch checkpoint, its .h5, and recorded logits."""
     path = tmp_path_factory.mktemp("gpu")
     for name, build in MODELS.items():
         family = build()
         torch.save(family.model.state_dict(), path / f"{name}.pth")
         write_h5(path / f"{name}.h5", family.spec, family.tensors())
-        spec, weights = fold(family.spec, family.arrays())
-        tensors = {key: LazyTensor.of(key, value) for key, value in weights.items()}
-        write_h5(path / f"{name} folded.h5", spec, tensors)
         images = family.images(2)
         record_reference(path / f"{name}.npz", images, family.logits(images))
     return path
@@ -92,14 +88,12 @@ def vit(folder: Path) -> Path:
     return exported(folder, "vit")
 
 
-@pytest.mark.parametrize(
-    ("name", "folded", "precision"),
-    [*product(MODELS, [""], LIMITS), *product(MODELS, [" folded"], ["float32"])],
-)
+@pytest.mark.parametrize("precision", LIMITS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_operation_runs_on_the_gpu_and_gives_what_timm_gives(
-    name: str, folded: str, precision: str, folder: Path
+    name: str, precision: str, folder: Path
 ) -> None:
-    path = exported(folder, name + folded, precision=precision)
+    path = exported(folder, name, precision=precision)
     result = verify(path, source=folder / f"{name}.pth", delegate="gpu")
     assert result.passed, result
     assert result.comparison.relative <= LIMITS[precision]
@@ -146,13 +140,11 @@ def test_attention_maps_on_the_gpu_are_those_of_the_cpu(name: str, folder: Path)
         )
 
 
-@pytest.mark.parametrize(
-    ("name", "precision"), [*product(MODELS, ["float32"]), ("vit folded", "float16")]
-)
+@pytest.mark.parametrize(("name", "precision"), [*product(MODELS, ["float32"]), ("vit", "float16")])
 def test_blocks_are_read_on_the_gpu(name: str, precision: str, folder: Path) -> None:
     artifact = open_artifact(exported(folder, name, precision=precision))
     assert artifact.blocks is not None
-    images = MODELS[name.removesuffix(" folded")]().images(2)
+    images = MODELS[name]().images(2)
     expected = artifact.blocks(images)
     with on_gpu(artifact) as (_, accelerated):
         assert accelerated is not None

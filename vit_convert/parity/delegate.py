@@ -40,7 +40,7 @@ class Refusal:
     Attributes:
         name: "BATCH_MATMUL", ...
         reason: in the delegate's words.
-        block: what it belongs to: "blocks.3", "pos_embed", "head", ...; "" where that is not known.
+        block: what it belongs to: "blocks.3", "embeddings", ...; "" where that is not known.
         tensor: the name of its output, which holds the layer's; "" where that is not known.
     """
 

@@ -10,11 +10,13 @@ from typing import Any
 
 import numpy as np
 
-# The converter names a tensor after the Keras layers whose operations it joined, "a/b;a/c".
+# Tensors bear the names of the layer and operation that they come from ("blocks.3/attn/MatMul"),
+# of parameters ("blocks.3.attn.qkv.weight"), or of the block that they leave ("blocks.3").
 _LAYER = re.compile(
-    r"(?:^|/)(blocks(?:_token_only)?\.\d+|patch_embed|(?:cls|dist)_token|pos_embed|norm|fc_norm"
-    r"|pool(?:_\d+)?|head(?:_dist)?)(?=/|$)"
+    r"(?:^|/)(embeddings|blocks(?:_token_only)?\.\d+|patch_embed|(?:cls|dist)_token|pos_embed|norm"
+    r"|fc_norm|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
 )
+_BLOCK = re.compile(r"embeddings|blocks(_token_only)?\.\d+")
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Operation:
         index: its place in the order of execution.
         name: as LiteRT calls it, "BATCH_MATMUL".
         tensor: the name of its first output.
-        block: what it belongs to: "blocks.3", "pos_embed", "head", ...; "" where no name tells.
+        block: what it belongs to: "blocks.3", "embeddings", "head", ...; "" where no name tells.
         prepares: whether it only prepares constants, as DEQUANTIZE of float16 weights.
     """
 
@@ -64,14 +66,10 @@ class TfliteGraph:
         self.operations = [self._operation(i) for i in range(len(self.main.operators))]
 
     def blocks(self) -> dict[str, int]:
-        """ "embeddings", "blocks.0", ... -> index of the tensor (batch, tokens, dim) that leaves
-        it: what its last operation gives, and for the embeddings what comes before blocks.0."""
-        steps = [op for op in self.operations if not op.prepares]
-        last = {op.block: op.index for op in steps if op.block.startswith("blocks")}
-        first = next((op.index for op in steps if op.block == "blocks.0"), 0)
-        before = [op.index for op in steps if op.index < first]
-        found = {"embeddings": before[-1], **last} if before else {}
-        return {name: int(self.main.operators[i].outputs[0]) for name, i in found.items()}
+        """ "embeddings", "blocks.0", ... -> index of the tensor (batch, tokens, dim) of that name,
+        which leaves it."""
+        names = ((i, self._tensor_name(i)) for i in range(len(self.main.tensors)))
+        return {name: index for index, name in names if _BLOCK.fullmatch(name)}
 
     def preparing(self, index: int) -> list[int]:
         """The operations that prepare an operation's constants, in the order of execution."""
