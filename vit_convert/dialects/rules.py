@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -213,14 +213,10 @@ def write_with(
         for rule in dialect.rules:
             if match := compile_pattern(rule.target).fullmatch(name):
                 arrays = rule.transform.backward(tensor.read(), len(rule.sources))
+                names = [prefix + source.format(**match.groupdict()) for source in rule.sources]
                 written += [
-                    LazyTensor(
-                        prefix + source.format(**match.groupdict()),
-                        array.shape,
-                        tensor.dtype,
-                        lambda array=array: array,  # type: ignore[misc]
-                    )
-                    for source, array in zip(rule.sources, arrays, strict=True)
+                    replace(LazyTensor.of(source, array), dtype=tensor.dtype)
+                    for source, array in zip(names, arrays, strict=True)
                 ]
                 break
         else:
