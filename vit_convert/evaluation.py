@@ -6,13 +6,18 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures import Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters.registry import Artifact
-from vit_convert.images import ImageFolder
-from vit_convert.prediction import prepare, probabilities
+from vit_convert.images import ImageFolder, load_image, to_pixels
+from vit_convert.prediction import as_input, probabilities
+
+# (path, class name) of the pictures that can be read, their pixels, problems of the others
+_Decoded = tuple[list[tuple[Path, str]], list[np.ndarray], list[str]]
 
 
 @dataclass
@@ -71,10 +76,17 @@ def evaluate(
     unreadable: list[str] = []
     for start in range(0, len(items), batch):
         part = items[start : start + batch]
+        decoded: dict[tuple[Any, Preprocessing], _Decoded] = {}
         for a, artifact in enumerate(artifacts):
-            readable, images = _prepared(part, artifact, unreadable if a == 0 else [])
+            how = (artifact.spec.config.image_size, artifact.spec.preprocessing)
+            if how not in decoded:
+                decoded[how] = _decode(part, *how)
+            readable, pixels, problems = decoded[how]
+            if a == 0:
+                unreadable += problems
             if not readable:
                 continue
+            images = as_input(np.stack(pixels), artifact)
             began = time.perf_counter()
             scores = probabilities(artifact, images)
             seconds[a] += time.perf_counter() - began
@@ -103,19 +115,19 @@ def _percent(hits: np.ndarray) -> float:
     return float(np.mean(hits)) * 100
 
 
-def _prepared(
-    items: Sequence[tuple[Path, str]], artifact: Artifact, unreadable: list[str]
-) -> tuple[list[tuple[Path, str]], np.ndarray]:
-    """The pictures that can be read, decoded and stacked; the others are listed."""
-    readable, images = [], []
+def _decode(
+    items: Sequence[tuple[Path, str]], size: tuple[int, int], preprocessing: Preprocessing
+) -> _Decoded:
+    """The pictures that can be read, their pixels, and what is wrong with the others."""
+    readable, pixels, problems = [], [], []
     for path, name in items:
         try:
-            images.append(prepare([path], artifact)[0])
+            pixels.append(to_pixels(load_image(path), size, preprocessing))
         except VitConvertError as error:
-            unreadable.append(f"{path}: {error.what}")
+            problems.append(f"{path}: {error.what}")
             continue
         readable.append((path, name))
-    return readable, np.stack(images) if images else np.empty((0,))
+    return readable, pixels, problems
 
 
 def _class_index(artifact: Artifact, classes: Sequence[str], folder: Path) -> dict[str, int]:

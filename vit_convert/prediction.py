@@ -36,11 +36,15 @@ def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:
     Raises:
         VitConvertError: a file cannot be read as a picture.
     """
-    spec = artifact.spec
-    size = spec.config.image_size
-    pixels = np.stack([to_pixels(load_image(path), size, spec.preprocessing) for path in paths])
+    size, preprocessing = artifact.spec.config.image_size, artifact.spec.preprocessing
+    pixels = [to_pixels(load_image(path), size, preprocessing) for path in paths]
+    return as_input(np.stack(pixels), artifact)
+
+
+def as_input(pixels: np.ndarray, artifact: Artifact) -> np.ndarray:
+    """Pixels (n, height, width, 3) uint8 as float32 in the artifact's input range."""
     if artifact.input_range == "normalised":
-        return normalise(pixels, spec.preprocessing)
+        return normalise(pixels, artifact.spec.preprocessing)
     scale = 255 if artifact.input_range == "0..1" else 1
     return pixels.astype(np.float32) / np.float32(scale)
 
@@ -61,8 +65,13 @@ def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
     first = next(iter(artifact.run(images).values()))
     if artifact.options.output == "softmax":
         return first
-    exponentials = np.exp(first - first.max(axis=1, keepdims=True))
-    return exponentials / exponentials.sum(axis=1, keepdims=True)
+    return softmax(first)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities of logits (..., classes), in float64."""
+    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
 
 
 def predict(

@@ -22,6 +22,7 @@ from vit_convert.architectures import ModelSpec, Parameter
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
+from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.tensorflow_quiet import import_tensorflow
 
@@ -224,15 +225,14 @@ class _Reading(Mapping[str, np.ndarray]):
 def _open(path: Path) -> Artifact:
     model = load_model(path)
     spec = model.spec
-    points = {name: name for name in model.endpoint_names if name.startswith(("blocks", "embed"))}
-
+    view = model.view(block_endpoints(model))
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:
         return in_batches(lambda part: {"logits": graph(part, training=False).numpy()}, images)
 
     def blocks(images: np.ndarray) -> Outputs:
-        return {k: np.asarray(v) for k, v in model.view(points)(images, training=False).items()}
+        return {k: np.asarray(v) for k, v in view(images, training=False).items()}
 
     return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
 

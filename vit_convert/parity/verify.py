@@ -30,6 +30,7 @@ from vit_convert.parity.evidence import (
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.reference import TorchReference
+from vit_convert.prediction import softmax
 
 Delegate = Literal["cpu", "gpu"]
 
@@ -247,8 +248,7 @@ def _as_output(outputs: np.ndarray, output: str) -> np.ndarray:
     """What an artifact with that output should give where its source gives `outputs`."""
     if output != "softmax":
         return outputs
-    powers = np.exp(outputs.astype(np.float64) - outputs.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return softmax(outputs)
 
 
 def _distances(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
