@@ -19,6 +19,7 @@ from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
+from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
 
 
@@ -51,7 +52,7 @@ def cli(debug: bool) -> None:
         logging.getLogger("vit_convert").setLevel(logging.DEBUG)
 
 
-for _command in (inspect, torch2keras, keras2torch, export, verify, predict, evaluate):
+for _command in (inspect, torch2keras, keras2torch, export, verify, predict, evaluate, web):
     cli.add_command(_command)
 
 

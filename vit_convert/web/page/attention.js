@@ -1,0 +1,63 @@
+// Attention maps, and drawing them over the picture.
+
+// The colours of a map from low to high, evenly spaced: dark to light at every step, so that they
+// also read without colours
+const RAMP = [
+  [18, 10, 48],
+  [84, 20, 110],
+  [165, 44, 96],
+  [227, 89, 51],
+  [250, 163, 26],
+  [252, 243, 161],
+];
+
+/**
+ * How much each patch is looked at, 0 the least and 1 the most in this picture.
+ * @param {Float32Array} weights (1, heads, queries, keys)
+ * @param {{heads: number, query: ?number, skip: number, grid: number[]}} block of model.json's
+ *   "attention"
+ * @param {?number} head null for the mean over the heads
+ * @returns {Float32Array} (rows, columns) of the grid
+ */
+export function attentionMap(weights, { heads, query, skip, grid }, head) {
+  const patches = grid[0] * grid[1];
+  const keys = patches + skip;
+  const queries = weights.length / heads / keys;
+  const map = new Float32Array(patches);
+  for (let h = 0; h < heads; h += 1) {
+    if (head !== null && h !== head) continue;
+    for (let q = 0; q < queries; q += 1) {
+      if (query !== null && q !== query) continue;
+      const start = (h * queries + q) * keys + skip;
+      for (let i = 0; i < patches; i += 1) map[i] += weights[start + i];
+    }
+  }
+  const low = map.reduce((a, b) => Math.min(a, b));
+  const high = map.reduce((a, b) => Math.max(a, b));
+  return map.map((value) => (high > low ? (value - low) / (high - low) : 0));
+}
+
+/**
+ * Draw a map over a canvas: what is looked at keeps its light, the rest darkens.
+ * @param {HTMLCanvasElement} canvas
+ * @param {Float32Array} map (rows, columns), 0..1
+ * @param {number[]} grid
+ * @param {number} strength 0..1
+ */
+export function drawMap(canvas, map, [rows, columns], strength) {
+  const small = new ImageData(columns, rows);
+  map.forEach((value, i) => small.data.set([...colour(value), 255], i * 4));
+  const source = new OffscreenCanvas(columns, rows);
+  source.getContext("2d").putImageData(small, 0, 0);
+  const context = canvas.getContext("2d");
+  context.clearRect(0, 0, canvas.width, canvas.height);
+  context.globalAlpha = strength;
+  context.imageSmoothingQuality = "high";
+  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+}
+
+function colour(value) {
+  const place = value * (RAMP.length - 1);
+  const below = Math.min(Math.floor(place), RAMP.length - 2);
+  return RAMP[below].map((low, c) => low + (RAMP[below + 1][c] - low) * (place - below));
+}
