@@ -96,20 +96,17 @@ async function compile(accelerator, fallBack) {
     element("progress").hidden = true;
     showEngine();
   }
-  if (engine.accelerator !== accelerator) notice ||= `Not on ${TITLES[accelerator]}.`;
-  say(notice && `${notice} It runs on ${TITLES[engine.accelerator]}.`, "notice");
+  if (engine.refusals.length > 0) notice ||= `The GPU refuses ${engine.refusals.join("; ")}.`;
+  if (engine.accelerator !== accelerator) notice += ` It runs on ${TITLES[engine.accelerator]}.`;
+  say(notice, "notice");
 }
 
 function showEngine() {
-  const { accelerator, accelerated, device, build } = engine ?? {};
+  const { accelerator, onGpu, device, build } = engine ?? {};
   for (const radio of radios()) radio.checked = radio.value === accelerator;
   const where = device || build;
   element("ran-on").textContent = engine ? TITLES[accelerator] + (where && ` (${where})`) : "–";
-  element("operations").textContent = accelerated
-    ? `${accelerated[0]} of ${accelerated[1]}`
-    : engine
-      ? "not told"
-      : "–";
+  element("operations").textContent = onGpu?.join(" of ") ?? (engine ? "not told" : "–");
   element("measure").disabled = !engine;
   element("latency").textContent = "–";
 }

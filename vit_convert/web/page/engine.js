@@ -10,8 +10,9 @@ import {
 } from "./litert/dist/index.js";
 import { onLog } from "./wasm_loader.js";
 
-// "Replacing 185 out of 185 node(s) with delegate (...) node, yielding 1 partitions ..."
-const DELEGATED = /Replacing (\d+) out of (\d+) node\(s\) with delegate \(([^)]*)\)/;
+// What LiteRT logs where the GPU refuses operations; between the two lines stands one for each
+const REFUSED = "Following operations are not supported by GPU delegate";
+const SPLIT = /(\d+) operations will run on the GPU, and the remaining (\d+) operations/;
 const IDENTIFIER = "TFL3";
 
 /** What a person should know about a model that cannot be used. */
@@ -140,7 +141,8 @@ export class Engine {
     this.InputArray = input.dtype === "uint8" ? Uint8Array : Float32Array;
     /** Where it runs, which is not always where it was asked to. */
     this.accelerator = compiled.options.accelerator;
-    this.accelerated = accelerated(lines, this.accelerator);
+    this.onGpu = onGpu(compiled, description.operations, lines);
+    this.refusals = refusals(lines);
     this.device = this.accelerator === "webgpu" ? describeAdapter(getWebGpuDevice()) : "";
   }
 
@@ -187,13 +189,22 @@ async function chooseBuild(accelerator) {
     : ["1 thread", {}];
 }
 
-/** How many operations which delegate took, as LiteRT logged it: [taken, all], or null. */
-function accelerated(lines, accelerator) {
-  const wanted = accelerator === "webgpu" ? /gpu/i : /xnnpack/i;
-  const found = lines.map((line) => DELEGATED.exec(line)).filter((match) => match?.[3].match(wanted));
-  if (found.length === 0) return null;
-  const taken = found.reduce((sum, match) => sum + Number(match[1]), 0);
-  return [taken, Number(found[0][2])];
+/**
+ * How many operations run on the GPU: [those, all], or null where LiteRT does not tell. It counts them
+ * only in its log, and only where some were refused.
+ */
+function onGpu(compiled, operations, lines) {
+  if (compiled.options.accelerator !== "webgpu") return [0, operations];
+  if (compiled.isFullyAccelerated) return [operations, operations];
+  const found = lines.map((line) => SPLIT.exec(line)).findLast(Boolean);
+  return found ? [Number(found[1]), Number(found[1]) + Number(found[2])] : null;
+}
+
+/** The operations that LiteRT says the GPU refuses, with its reasons. */
+function refusals(lines) {
+  const begin = lines.findIndex((line) => line.includes(REFUSED)) + 1;
+  const end = lines.findIndex((line) => SPLIT.test(line));
+  return begin > 0 && end > begin ? lines.slice(begin, end) : [];
 }
 
 function describeAdapter(device) {
