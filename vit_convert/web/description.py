@@ -141,7 +141,7 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     found = [
         {
             "output": name,
-            "title": f"{'class attention ' if cait else ''}block {int(match[1]) + 1}",
+            "title": f"{'class attention' if cait else 'block'} {int(match[1]) + 1}",
             "heads": config.num_heads,
             "query": 0 if cait or config.class_token else None,
             "skip": skip,

@@ -18,7 +18,7 @@ const radios = () => [...document.querySelectorAll("input[name=accelerator]")];
 let description;
 let bytes; // of the model file
 let engine;
-let shown; // what was made of the last picture: {picture, input, outputs}
+let shown; // what was made of the last picture: {picture, input, outputs, classes}
 let work = Promise.resolve(); // one thing at a time
 
 /** Do something after all that was begun before, and say what went wrong. */
@@ -51,13 +51,7 @@ async function start() {
   });
   bar.removeAttribute("value"); // how long compiling takes is not known
   const wanted = new URLSearchParams(location.search).get("accelerator");
-  const gpu = await hasWebGpu();
-  await compile(wanted in TITLES ? wanted : gpu ? "webgpu" : "wasm", !(wanted in TITLES));
-  if (!gpu) radios().find(({ value }) => value === "webgpu").disabled = true;
-  element("accelerators").disabled = false;
-  element("file").disabled = false;
-  element("camera").disabled = false;
-  element("camera").hidden = !hasCamera();
+  await compile(wanted in TITLES ? wanted : (await hasWebGpu()) ? "webgpu" : "wasm");
 }
 
 function introduce() {
@@ -79,8 +73,8 @@ function introduce() {
   }
 }
 
-/** Compile for an accelerator; if that fails and `fallBack`, for WebAssembly. */
-async function compile(accelerator, fallBack) {
+/** Compile for an accelerator; if that fails, for WebAssembly. */
+async function compile(accelerator) {
   say(`Compiling for ${TITLES[accelerator]} …`, "busy");
   element("progress").hidden = false;
   engine?.delete();
@@ -89,7 +83,7 @@ async function compile(accelerator, fallBack) {
   try {
     engine = await Engine.create(description, bytes, accelerator);
   } catch (error) {
-    if (!fallBack || accelerator === "wasm") throw error;
+    if (accelerator === "wasm") throw error;
     notice = error.message;
     engine = await Engine.create(description, bytes, "wasm");
   } finally {
@@ -103,11 +97,12 @@ async function compile(accelerator, fallBack) {
 
 function showEngine() {
   const { accelerator, onGpu, device, build } = engine ?? {};
+  for (const id of ["accelerators", "file", "camera", "measure"]) element(id).disabled = !engine;
+  element("camera").hidden = !hasCamera();
   for (const radio of radios()) radio.checked = radio.value === accelerator;
   const where = device || build;
   element("ran-on").textContent = engine ? TITLES[accelerator] + (where && ` (${where})`) : "–";
   element("operations").textContent = onGpu?.join(" of ") ?? (engine ? "not told" : "–");
-  element("measure").disabled = !engine;
   element("latency").textContent = "–";
 }
 
@@ -137,7 +132,8 @@ async function answer() {
   const { outputs, milliseconds: took } = await engine.run(shown.input);
   shown.outputs = outputs;
   element("latency").textContent = milliseconds(took);
-  showClasses(best(outputs));
+  shown.classes = best(outputs);
+  showClasses(shown.classes);
   fillHeads();
   showAttention();
 }
@@ -191,8 +187,7 @@ function drawPicture(picture) {
   const { size, offset } = placement(picture, target, preprocessing.crop_pct);
   const zoom = VIEW / Math.max(...target);
   const whole = new OffscreenCanvas(picture.width, picture.height);
-  const opaque = picture.data.map((value, i) => (i % 4 === 3 ? 255 : value));
-  const image = new ImageData(opaque, picture.width, picture.height);
+  const image = new ImageData(picture.data, picture.width, picture.height);
   whole.getContext("2d").putImageData(image, 0, 0);
   for (const canvas of [element("seen"), element("overlay")]) {
     [canvas.height, canvas.width] = target.map((side) => Math.round(side * zoom));
@@ -302,7 +297,7 @@ async function switchTo(accelerator) {
   const address = new URL(location.href);
   address.searchParams.set("accelerator", accelerator);
   history.replaceState(null, "", address);
-  await compile(accelerator, false);
+  await compile(accelerator);
   if (shown) await answer();
 }
 
@@ -315,13 +310,18 @@ listen();
  *                                              what the model takes -> {output name: Float32Array}
  *   await vitConvert.show(blob)                as if the picture had been chosen
  *   vitConvert.description, vitConvert.engine  model.json; where the model runs
- *   vitConvert.input()                         what was made of the last picture
+ *   await vitConvert.settled()                 once all that was begun is done
+ *   vitConvert.shown                           what was made of the last picture: input, outputs,
+ *                                              classes (label and probability, best first)
  */
 globalThis.vitConvert = {
   ready: inTurn(start),
   run: (values) => inTurn(async () => (await engine.run(values)).outputs),
   show: (blob) => inTurn(() => show(blob)),
-  input: () => shown?.input,
+  settled: () => work,
+  get shown() {
+    return shown;
+  },
   get description() {
     return description;
   },

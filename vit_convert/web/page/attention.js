@@ -1,14 +1,13 @@
 // Attention maps, and drawing them over the picture.
 
-// The colours of a map from low to high, evenly spaced: dark to light at every step, so that they
-// also read without colours
+// The colours of a map from low to high, evenly spaced, as red, green, blue and opacity: what is not
+// looked at sinks into the dark, what is glows and shows the picture
 const RAMP = [
-  [18, 10, 48],
-  [84, 20, 110],
-  [165, 44, 96],
-  [227, 89, 51],
-  [250, 163, 26],
-  [252, 243, 161],
+  [10, 8, 38, 0.95],
+  [60, 16, 92, 0.8],
+  [176, 46, 88, 0.6],
+  [248, 140, 40, 0.45],
+  [255, 214, 120, 0.3],
 ];
 
 /**
@@ -38,7 +37,7 @@ export function attentionMap(weights, { heads, query, skip, grid }, head) {
 }
 
 /**
- * Draw a map over a canvas: what is looked at keeps its light, the rest darkens.
+ * Draw a map on a canvas that lies over the picture.
  * @param {HTMLCanvasElement} canvas
  * @param {Float32Array} map (rows, columns), 0..1
  * @param {number[]} grid
@@ -46,7 +45,7 @@ export function attentionMap(weights, { heads, query, skip, grid }, head) {
  */
 export function drawMap(canvas, map, [rows, columns], strength) {
   const small = new ImageData(columns, rows);
-  map.forEach((value, i) => small.data.set([...colour(value), 255], i * 4));
+  map.forEach((value, i) => small.data.set(colour(value), i * 4));
   const source = new OffscreenCanvas(columns, rows);
   source.getContext("2d").putImageData(small, 0, 0);
   const context = canvas.getContext("2d");
@@ -56,8 +55,10 @@ export function drawMap(canvas, map, [rows, columns], strength) {
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
 
+/** Red, green, blue and opacity, 0..255. */
 function colour(value) {
   const place = value * (RAMP.length - 1);
   const below = Math.min(Math.floor(place), RAMP.length - 2);
-  return RAMP[below].map((low, c) => low + (RAMP[below + 1][c] - low) * (place - below));
+  const mixed = RAMP[below].map((low, c) => low + (RAMP[below + 1][c] - low) * (place - below));
+  return [...mixed.slice(0, 3), 255 * mixed[3]];
 }

@@ -103,6 +103,9 @@ export class Engine {
     const stop = onLog((line) => lines.push(line));
     try {
       unloadLiteRt();
+      if (accelerator === "webgpu" && !(await hasWebGpu())) {
+        throw new ModelError("This browser offers no WebGPU.");
+      }
       const [build, options] = await chooseBuild(accelerator);
       await loadLiteRt("./litert/wasm/", options);
       const compiled = await loadAndCompile(bytes, {

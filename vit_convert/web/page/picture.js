@@ -7,7 +7,8 @@ export class PictureError extends Error {}
 /**
  * Decode a picture.
  * @param {Blob} blob
- * @returns {Promise<{data: Uint8ClampedArray, width: number, height: number}>} RGBA.
+ * @returns {Promise<{data: Uint8ClampedArray, width: number, height: number}>} RGBA, opaque.
+ * @throws {PictureError}
  */
 export async function decode(blob) {
   let bitmap;
@@ -37,10 +38,16 @@ function pixelsOf(bitmap) {
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("it is too large for this browser");
   context.drawImage(bitmap, 0, 0);
-  const { data } = context.getImageData(0, 0, width, height);
-  const opaque = data.every((value, i) => i % 4 !== 3 || value === 255);
+  const drawn = context.getImageData(0, 0, width, height).data;
   // A 2D canvas forgets the colours under transparent pixels; WebGL hands them through.
-  return { data: (opaque ? null : straightPixels(bitmap)) ?? data, width, height };
+  const data = isOpaque(drawn) ? drawn : (straightPixels(bitmap) ?? drawn);
+  for (let i = 3; i < data.length; i += 4) data[i] = 255;
+  return { data, width, height };
+}
+
+function isOpaque(data) {
+  for (let i = 3; i < data.length; i += 4) if (data[i] !== 255) return false;
+  return true;
 }
 
 /** RGBA that was never multiplied with alpha, or null where there is no WebGL for it. */

@@ -141,7 +141,8 @@ export function placement(picture, target, cropPct) {
 
 /**
  * Resize and crop.
- * @param {{data: Uint8ClampedArray, width: number, height: number}} picture RGBA; alpha is ignored.
+ * @param {{data: Uint8ClampedArray, width: number, height: number}} picture RGBA; alpha is not
+ *   used.
  * @param {number[]} target what the model takes.
  * @param {{interpolation: string, crop_pct: number}} preprocessing
  * @returns {Uint8Array} RGB, (height, width, 3).

@@ -3,6 +3,7 @@
 // listened to: it says there, and nowhere else, how many operations an accelerator took.
 
 const listeners = new Set();
+let threads = []; // of the build that is loaded; LiteRT does not end them when it is unloaded
 
 /** Call `listener(line)` with each line that LiteRT logs; gives a function that ends it. */
 export function onLog(listener) {
@@ -17,11 +18,24 @@ export function onLog(listener) {
  * @returns {Promise<object>} a Wrapper.
  */
 export async function createWasmLib(Wrapper, url) {
+  for (const thread of threads) thread.terminate();
+  threads = [];
   await runScript(url);
   const factory = globalThis.ModuleFactory;
   globalThis.ModuleFactory = undefined;
   if (typeof factory !== "function") throw new Error(`${url} defines no ModuleFactory`);
-  return new Wrapper(await factory({ print: log, printErr: log }));
+  const { Worker } = globalThis;
+  globalThis.Worker = class extends Worker {
+    constructor(...options) {
+      super(...options);
+      threads.push(this);
+    }
+  };
+  try {
+    return new Wrapper(await factory({ print: log, printErr: log }));
+  } finally {
+    globalThis.Worker = Worker;
+  }
 }
 
 function log(line) {
