@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -47,9 +48,8 @@ def test_logits_are_those_that_pytorch_gave(
 ) -> None:
     browser.open(addresses(name), f"?accelerator={accelerator}")
     recording = read_reference(WEIGHTS / f"{name}_cifar10_reference.npz")
-    images = recording.images[::8]
+    images, expected = recording.images[::13], recording.logits[::13]
     logits = np.array(browser.call(RUN, images.reshape(len(images), -1).tolist()))
-    expected = recording.logits[::8]
     assert logits.shape == expected.shape
     assert np.abs(logits - expected).max() <= 1e-5 * np.abs(expected).max()
     operations = len(TfliteGraph(models(name)).operations)
@@ -76,7 +76,7 @@ def test_a_picture_is_classified_as_predict_does(
     name: str, browser: Browser, addresses: Addresses, models: Models
 ) -> None:
     browser.open(addresses(name), "?accelerator=wasm")
-    for picture in sorted(PICTURES.glob("*/0003.jpg")):
+    for picture in sorted(PICTURES.glob("[a-d]*/0003.jpg")):
         browser.choose(picture)
         expected = expected_classes(models(name), picture)
         assert without_index(browser.classes()) == expected, picture
@@ -119,32 +119,38 @@ def test_names_of_classes_are_text_whatever_they_hold(
     assert not browser.driver.find_elements(By.CSS_SELECTOR, "#classes img, #classes b")
 
 
-@pytest.mark.parametrize(("event", "transfer"), [("drop", "dataTransfer"), ("paste", "clipboardData")])
+@pytest.mark.parametrize(
+    ("event", "transfer"), [("drop", "dataTransfer"), ("paste", "clipboardData")]
+)
 def test_pictures_can_be_dropped_and_pasted(
-    event: str, transfer: str, browser: Browser, addresses: Addresses, models: Models
+    event: str,
+    transfer: str,
+    photograph: Path,
+    browser: Browser,
+    addresses: Addresses,
+    models: Models,
 ) -> None:
-    picture = PICTURES / "ship" / "0000.jpg"
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.call(
         """
         const [name, property, content] = given;
         const transfer = new DataTransfer();
         const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
-        transfer.items.add(new File([bytes], "ship.jpg", { type: "image/jpeg" }));
+        transfer.items.add(new File([bytes], "photograph.png", { type: "image/png" }));
         const Kind = name === "drop" ? DragEvent : ClipboardEvent;
         const event = new Kind(name, { [property]: transfer, bubbles: true, cancelable: true });
         document.body.dispatchEvent(event);
         """,
         event,
         transfer,
-        base64.b64encode(picture.read_bytes()).decode(),
+        base64.b64encode(photograph.read_bytes()).decode(),
     )
     browser.settle()
-    assert without_index(browser.classes()) == expected_classes(models("vit"), picture)
+    assert without_index(browser.classes()) == expected_classes(models("small"), photograph)
 
 
 def test_a_picture_can_be_taken_with_the_camera(browser: Browser, addresses: Addresses) -> None:
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.driver.find_element(By.ID, "camera").click()
     browser.wait_for("document.getElementById('video').videoWidth > 0")
     browser.driver.find_element(By.ID, "shoot").click()
@@ -157,7 +163,7 @@ def test_a_broken_picture_is_refused_and_the_last_one_stays(
     tmp_path: Path, browser: Browser, addresses: Addresses
 ) -> None:
     whole = PICTURES / "frog" / "0001.jpg"
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.choose(whole)
     before = browser.classes()
     (tmp_path / "text.jpg").write_text("This is no picture.")
@@ -174,13 +180,18 @@ def test_a_broken_picture_is_refused_and_the_last_one_stays(
 def changed(page: Path, folder: Path, content: bytes | None, **description: Any) -> Path:
     """A copy of a page with another model file, and other values in its model.json."""
     copy = folder / "changed"
-    shutil.copytree(page, copy)
-    (copy / "model.tflite").unlink()
+    shutil.copytree(page, copy, ignore=shutil.ignore_patterns("litert", "model.tflite"))
+    (copy / "litert").symlink_to(page / "litert")
     if content is not None:
         (copy / "model.tflite").write_bytes(content)
     path = copy / "model.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | description))
     return copy
+
+
+def stated(content: bytes) -> dict[str, Any]:
+    """What model.json says of a file."""
+    return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 @pytest.mark.parametrize(
@@ -214,11 +225,8 @@ def test_a_model_that_litert_refuses_is_refused(
     tmp_path: Path, browser: Browser, pages: Callable[[str], Path]
 ) -> None:
     """Where a file is what was written, but LiteRT cannot read it."""
-    from hashlib import sha256
-
     content = b"\x20\0\0\0TFL3" + bytes(400)
-    digest = sha256(content).hexdigest()
-    copy = changed(pages("small"), tmp_path, content, size=len(content), sha256=digest)
+    copy = changed(pages("small"), tmp_path, content, **stated(content))
     with served(copy) as address:
         browser.open(address, ready=False)
         browser.wait_for("document.getElementById('status').className === 'problem'")
@@ -259,8 +267,9 @@ def test_attention_of_the_class_token_lies_over_the_picture(
         heads.select_by_value(choice)
         drawn = alphas(browser)
         # the more a patch is looked at, the more light it lets through
-        assert drawn.argmin() == expected.argmax()
-        assert np.corrcoef(drawn.ravel(), expected.ravel())[0, 1] < -0.9
+        ranks = [values.ravel().argsort().argsort() for values in (drawn, expected)]
+        assert np.corrcoef(*ranks)[0, 1] < -0.8
+        assert np.ptp(drawn) > 50
     browser.driver.find_element(By.ID, "attention-on").click()
     assert not overlay.is_displayed()
 
@@ -289,23 +298,23 @@ def test_maps_are_taken_from_the_right_rows_and_columns(
 
 
 def test_the_accelerator_can_be_switched_and_the_picture_stays(
-    browser: Browser, addresses: Addresses, models: Models
+    photograph: Path, browser: Browser, addresses: Addresses, models: Models
 ) -> None:
-    picture = PICTURES / "truck" / "0005.jpg"
-    browser.open(addresses("vit"))
+    browser.open(addresses("small"))
     assert browser.text("ran-on").startswith("WebGPU")  # the better one, unless asked otherwise
-    browser.choose(picture)
+    browser.choose(photograph)
+    expected = expected_classes(models("small"), photograph)
     for value, title in (("wasm", "WebAssembly"), ("webgpu", "WebGPU"), ("wasm", "WebAssembly")):
         browser.call("vitConvert.shown.classes = null")
         browser.driver.find_element(By.CSS_SELECTOR, f"[value={value}]").click()
         browser.settle()
         assert browser.text("ran-on").startswith(title)
         assert browser.driver.current_url.endswith(f"?accelerator={value}")
-        assert without_index(browser.classes()) == expected_classes(models("vit"), picture)
+        assert without_index(browser.classes()) == expected
 
 
 def test_runs_can_be_measured(browser: Browser, addresses: Addresses) -> None:
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.driver.find_element(By.ID, "measure").click()
     browser.settle()
     assert "ms (median of 20)" in browser.text("latency")
@@ -349,21 +358,23 @@ def test_operations_that_the_gpu_refuses_are_named(
     """None of ours is refused; so that the count is not taken on trust, a model that is not ours."""
     import tensorflow as tf
 
+    module = tf.Module()
+
     @tf.function(input_signature=[tf.TensorSpec((1, 24, 50, 3), name="images")])
     def graph(images: Any) -> dict[str, Any]:
         rows = tf.nn.relu(tf.reshape(images, (1, 60, 60)) - 0.5)
         spread = tf.broadcast_to(tf.reshape(rows, (1, 60, 10, 1, 6)), (1, 60, 10, 3, 6))
         return {"logits": tf.reduce_sum(tf.reshape(spread, (1, 1800, 6)), 1)}
 
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([graph.get_concrete_function()])
-    content = converter.convert()
+    module.graph = graph
+    functions = [graph.get_concrete_function()]
+    content = tf.lite.TFLiteConverter.from_concrete_functions(functions, module).convert()
     description = json.loads((pages("small") / "model.json").read_text())
     copy = changed(
         pages("small"),
         tmp_path,
         content,
-        size=len(content),
-        sha256=__import__("hashlib").sha256(content).hexdigest(),
+        **stated(content),
         input=description["input"] | {"dtype": "float32"},
         output=description["output"] | {"name": "logits"},
         attention=[],
@@ -382,7 +393,7 @@ def test_it_fits_a_phone_and_follows_the_colour_scheme(
 ) -> None:
     browser.media(prefers_color_scheme=scheme)
     browser.size(width, 700)
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.choose(PICTURES / "horse" / "0000.jpg")
     found = browser.call(
         """
@@ -399,7 +410,7 @@ def test_it_fits_a_phone_and_follows_the_colour_scheme(
 def test_every_control_has_a_name_and_can_be_reached_by_keyboard(
     browser: Browser, addresses: Addresses
 ) -> None:
-    browser.open(addresses("vit"), "?accelerator=wasm")
+    browser.open(addresses("small"), "?accelerator=wasm")
     browser.choose(PICTURES / "horse" / "0000.jpg")
     nodes = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
     roles = ("button", "checkbox", "radio", "combobox", "slider", "img", "progressbar")
@@ -417,11 +428,9 @@ def test_every_control_has_a_name_and_can_be_reached_by_keyboard(
     assert unreachable == []
 
 
-def test_the_page_asks_only_for_what_it_needs(
-    browser: Browser, addresses: Addresses
-) -> None:
+def test_the_page_asks_only_for_what_it_needs(browser: Browser, addresses: Addresses) -> None:
     """Of the four builds of LiteRT.js one is loaded, and no other server is asked (`browser`)."""
-    browser.open(addresses("vit"), "?accelerator=webgpu")
+    browser.open(addresses("small"), "?accelerator=webgpu")
     asked = {url.removeprefix(browser.origin) for url in browser.requests()}
     assert {name for name in asked if name.endswith(".wasm")} == {
         "litert/wasm/litert_wasm_jspi_internal.wasm"

@@ -5,15 +5,16 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import vit_convert.web
 from browsing import Browser, served
 from PIL import Image
 
+import vit_convert.web
 from vit_convert.architectures import Preprocessing
 from vit_convert.images import load_image, normalise, to_pixels
 
@@ -77,20 +78,20 @@ def in_browser(
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
-@pytest.mark.parametrize("crop_pct", [1.0, 0.9, 0.875, 0.43, 1.3])
-@pytest.mark.parametrize("size", [(32, 32), (33, 33), (24, 50)])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.9, 0.43, 1.3])
 def test_resizing_and_cropping_are_pillows_to_the_last_bit(
-    interpolation: Any, crop_pct: float, size: tuple[int, int], modules: Browser
+    interpolation: Any, crop_pct: float, modules: Browser
 ) -> None:
     preprocessing = Preprocessing((0.48, 0.45, 0.41), (0.23, 0.22, 0.27), interpolation, crop_pct)
-    rng = np.random.default_rng([int(crop_pct * 1000), *size])
-    for shape in ((32, 32), (97, 143), (143, 97), (7, 5), (301, 11), (50, 24)):
+    rng = np.random.default_rng(int(crop_pct * 1000))
+    shapes = ((32, 32), (97, 143), (143, 97), (7, 5), (301, 11), (50, 24))
+    for size, shape in product(((32, 32), (33, 33), (24, 50)), shapes):
         rgb = rng.integers(0, 256, (*shape, 3), np.uint8)
         if shape[0] > 50:  # hard edges, where bicubic overshoots
             rgb = np.where(rgb > 127, 255, 0).astype(np.uint8)
         expected = to_pixels(Image.fromarray(rgb), size, preprocessing)
         pixels, values = in_browser(modules, rgb, size, preprocessing)
-        np.testing.assert_array_equal(pixels, expected, err_msg=str(shape))
+        np.testing.assert_array_equal(pixels, expected, err_msg=f"{shape} to {size}")
         np.testing.assert_array_equal(values, normalise(expected, preprocessing))
 
 
@@ -141,23 +142,21 @@ EXACT: dict[str, Callable[[], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", EXACT)
-def test_pictures_are_decoded_as_pillow_does(
-    kind: str, modules: Browser, tmp_path: Path
-) -> None:
+def test_pictures_are_decoded_as_pillow_does(kind: str, modules: Browser, tmp_path: Path) -> None:
     path = tmp_path / "picture"
     path.write_bytes(EXACT[kind]())
     np.testing.assert_array_equal(decoded(modules, path.read_bytes()), np.array(load_image(path)))
 
 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
-@pytest.mark.parametrize("orientation", range(1, 9))
 def test_jpegs_are_upright_and_as_pillow_decodes_them(
-    orientation: int, subsampling: str, modules: Browser, tmp_path: Path
+    subsampling: str, modules: Browser, tmp_path: Path
 ) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = orientation
     path = tmp_path / "picture.jpg"
-    image = picture("RGB")
-    path.write_bytes(saved(image, "JPEG", quality=90, subsampling=subsampling, exif=exif))
-    expected = np.array(load_image(path)).astype(int)
-    assert np.abs(decoded(modules, path.read_bytes()) - expected).max() <= 2
+    exif = Image.Exif()
+    for orientation in range(1, 9):
+        exif[0x0112] = orientation
+        image = picture("RGB")
+        path.write_bytes(saved(image, "JPEG", quality=90, subsampling=subsampling, exif=exif))
+        expected = np.array(load_image(path)).astype(int)
+        assert np.abs(decoded(modules, path.read_bytes()) - expected).max() <= 1, orientation

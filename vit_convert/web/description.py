@@ -120,9 +120,7 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
     types = {v: k.lower() for k, v in vars(graph.schema.TensorType).items() if k.isupper()}
     found = types[graph.main.tensors[int(graph.main.inputs[0])].type]
     if found not in _TYPES:
-        raise ArtifactError(
-            f"takes images as {found}", where=where, expected=" or ".join(_TYPES)
-        )
+        raise ArtifactError(f"takes images as {found}", where=where, expected=" or ".join(_TYPES))
     return found
 
 
