@@ -18,16 +18,29 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 from vit_convert.web.server import server, url
 
-SECONDS = 60  # before a page that says nothing is given up
+SECONDS = 300  # before a page that says nothing is given up; machines can be busy
 FLAGS = (
-    "--headless --no-sandbox --disable-dev-shm-usage --no-first-run --disable-quic --disable-sync "
-    "--disable-background-networking --disable-component-update --hide-scrollbars "
+    "--headless",
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--hide-scrollbars",
+    "--no-first-run",
+    # nobody to talk to but the page's server
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-background-networking",
+    "--disable-component-update",
     # WebGPU, WebGL and a camera on a machine that has none of them
-    "--enable-unsafe-webgpu --use-webgpu-adapter=swiftshader --use-vulkan=swiftshader "
-    "--disable-vulkan-surface --use-angle=swiftshader --enable-unsafe-swiftshader "
-    "--enable-features=Vulkan,WebAssemblyJSPromiseIntegration "
-    "--use-fake-device-for-media-stream --use-fake-ui-for-media-stream"
-).split()
+    "--enable-unsafe-webgpu",
+    "--use-webgpu-adapter=swiftshader",
+    "--use-vulkan=swiftshader",
+    "--disable-vulkan-surface",
+    "--use-angle=swiftshader",
+    "--enable-unsafe-swiftshader",
+    "--enable-features=Vulkan,WebAssemblyJSPromiseIntegration",
+    "--use-fake-device-for-media-stream",
+    "--use-fake-ui-for-media-stream",
+)
 
 
 def start_chromium() -> webdriver.Chrome:

@@ -355,7 +355,7 @@ def test_any_web_server_will_do(
 def test_operations_that_the_gpu_refuses_are_named(
     tmp_path: Path, browser: Browser, pages: Callable[[str], Path]
 ) -> None:
-    """None of ours is refused; so that the count is not taken on trust, a model that is not ours."""
+    """None of ours are: so that the count is not taken on trust, a model that is not ours."""
     import tensorflow as tf
 
     module = tf.Module()

@@ -1,10 +1,10 @@
 """LiteRT.js, which runs .tflite files in browsers: fetched from the npm registry, pinned by version
 and hash.
 
-It is somebody else's work (Google's, Apache-2.0) and no part of this package. What `npm pack
-@litertjs/core@2.5.3` gives is downloaded once, checked against the hash that npm published, and kept
-in a cache folder. The one package that it depends on, @litertjs/wasm-utils, is not needed: the page's
-own wasm_loader.js does what is asked of it.
+It is somebody else's work (Google's, Apache-2.0) and no part of this package. What
+`npm pack @litertjs/core@2.5.3` gives is downloaded once, checked against the hash that npm
+published, and kept in a cache folder. The one package that it depends on, @litertjs/wasm-utils, is
+not needed: the page's own wasm_loader.js does what is asked of it.
 """
 
 from __future__ import annotations
@@ -28,22 +28,24 @@ from vit_convert.output import whole
 
 PACKAGE = "@litertjs/core"
 VERSION = "2.5.3"
-INTEGRITY = (  # as `npm view @litertjs/core@2.5.3 dist.integrity` says
-    "sha512-PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ=="
+# as `npm view @litertjs/core@2.5.3 dist.integrity` says
+INTEGRITY = (
+    "sha512-"
+    "PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ=="
 )
-# What the page takes of the package, and the SHA-256 of each. Which of the four builds a browser
-# loads depends on what it can do: relaxed SIMD, threads, JSPI.
+# What the page takes of the package, and the SHA-256 of each in base64. Which of the four builds a
+# browser loads depends on what it can do: relaxed SIMD, threads, JSPI.
 FILES = {
-    "dist/index.js": "e7daccc3a31eef890848a737ccb863ded5f046a6b40c3fdc0556495adeb5d9b3",
-    "package.json": "1ba6b1c4b25c061cf97876e4846be92f8dfe312d2f78d82ee3ee92ab45c80987",
-    "wasm/litert_wasm_compat_internal.js": "4d8f894b7883654fd6e8439730aa41e79ceaab7d19184fc4f1f0b0f1a2a2c8a5",
-    "wasm/litert_wasm_compat_internal.wasm": "5255c8ad06eabdbd2522cdebf6b22fc10faf74625c23a49b9e072570cd1fa41c",
-    "wasm/litert_wasm_internal.js": "68efb69f770e3f76aff36a377de629ca496c131b86ac0f0f4b592a1543a898eb",
-    "wasm/litert_wasm_internal.wasm": "7280cf4471774867e385e6c3cd53e2b45e2975b80fea338fff4ef359b0865614",
-    "wasm/litert_wasm_jspi_internal.js": "e685a3ed86f447c1feb8f5414319539c5e94d1cfc0eb49c3c5e6a788a6f5541b",
-    "wasm/litert_wasm_jspi_internal.wasm": "a103e14db26cdbda9ba1a93633e59f3bf604d082fa7ab0c30ca730838e3faa69",
-    "wasm/litert_wasm_threaded_internal.js": "92fe7a720c6deedaa1194c011c79a005ea4f6fc98f533b661cf7900760ab4849",
-    "wasm/litert_wasm_threaded_internal.wasm": "b5e54eca10f043497edf9a02186332707cae260c550d7ea22b2cae55669596cf",
+    "dist/index.js": "59rMw6Me74kISKc3zLhj3tXwRqa0DD/cBVZJWt612bM=",
+    "package.json": "G6axxLJcBhz5eHbkhGvpL43+MS0veNgu4+6Sq0XICYc=",
+    "wasm/litert_wasm_compat_internal.js": "TY+JS3iDZU/W6EOXMKpB55zqq30ZGE/E8fCw8aKiyKU=",
+    "wasm/litert_wasm_compat_internal.wasm": "UlXIrQbqvb0lIs3r9rIvwQ+vdGJcI6SbngclcM0fpBw=",
+    "wasm/litert_wasm_internal.js": "aO+2n3cOP3av82o3feYpyklsExuGrA8PS1kqFUOomOs=",
+    "wasm/litert_wasm_internal.wasm": "coDPRHF3SGfjhebDzVPitF4pdbgP6jOP/07zWbCGVhQ=",
+    "wasm/litert_wasm_jspi_internal.js": "5oWj7Yb0R8H+uPVBQxlTnF6U0c/A60nDxeaniKb1VBs=",
+    "wasm/litert_wasm_jspi_internal.wasm": "oQPhTbJs29qboak2M+WfO/YE0IL6erDDDKcwg44/qmk=",
+    "wasm/litert_wasm_threaded_internal.js": "kv56cgxt7tqhGUwBHHmgBepPb8mPUztmHPeQB2CrSEk=",
+    "wasm/litert_wasm_threaded_internal.wasm": "teVOyhDwQ0l+35oCGGMycHyuJgxVDX6iKyyuVWaVls8=",
 }
 _TARBALL = f"litertjs-core-{VERSION}.tgz"  # as `npm pack` calls it
 _REGISTRY = "https://registry.npmjs.org"
@@ -60,7 +62,8 @@ def runtime_files(
 
     Args:
         given: the package as the user has it: npm's tarball, or a folder with its files (such as
-            node_modules/@litertjs/core). By default the cached tarball, downloaded if there is none.
+            node_modules/@litertjs/core). By default the tarball in the cache, downloaded if there
+            is none.
         progress: called with the name of each step as it begins.
 
     Returns:
@@ -100,7 +103,8 @@ def registry() -> str:
     Raises:
         MissingDependencyError: it is no address of the web.
     """
-    chosen = os.environ.get("NPM_CONFIG_REGISTRY") or os.environ.get("npm_config_registry")
+    # npm takes the name in any case
+    chosen = next((v for k, v in os.environ.items() if k.upper() == "NPM_CONFIG_REGISTRY"), "")
     address = (chosen or _configured_registry() or _REGISTRY).rstrip("/")
     if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
         raise MissingDependencyError(
@@ -157,7 +161,11 @@ def _download(url: str) -> bytes:
 
 def _integrity(content: bytes) -> str:
     """As npm and browsers write it (W3C Subresource Integrity)."""
-    return "sha512-" + base64.b64encode(hashlib.sha512(content).digest()).decode()
+    return f"sha512-{_base64(hashlib.sha512(content))}"
+
+
+def _base64(digest: hashlib._Hash) -> str:
+    return base64.b64encode(digest.digest()).decode()
 
 
 def _verified(content: bytes, where: str) -> bytes:
@@ -184,7 +192,7 @@ def _from_folder(folder: Path) -> dict[str, bytes]:
     for name, digest in FILES.items():
         path = folder / name
         content = path.read_bytes() if path.is_file() else None
-        if content is None or hashlib.sha256(content).hexdigest() != digest:
+        if content is None or _base64(hashlib.sha256(content)) != digest:
             raise MissingDependencyError(
                 "is not there" if content is None else f"is not the one of {PACKAGE} {VERSION}",
                 where=str(path),
