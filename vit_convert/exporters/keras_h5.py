@@ -24,6 +24,7 @@ from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -251,4 +252,5 @@ KERAS_H5 = Target(
     write=None,
     matches=_matches,
     open=_open,
+    prepare=preparing(_open),
 )
