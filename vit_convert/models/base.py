@@ -14,13 +14,14 @@ from vit_convert.architectures import ModelSpec, TransformerConfig
 from vit_convert.models.layers.attention import AttentionOptions
 from vit_convert.models.layers.norm import LayerNorm
 
-# "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
+# "embeddings" and "blocks.{i}" (batch, tokens, dim), of the last block those tokens that are read;
+# "attention.{i}" (batch, heads, n, n);
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig) -> AttentionOptions:
-    """The part of a configuration that concerns attention."""
+def attention_options(config: TransformerConfig, queries: int | None = None) -> AttentionOptions:
+    """The part of a configuration that concerns attention, in which `queries` tokens ask."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -28,6 +29,7 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
         attn_drop=config.attn_drop_rate,
         proj_drop=config.drop_rate,
         scaled=config.folded,
+        queries=queries,
     )
 
 
