@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vit_convert.architectures.base import (
+    PUBLISHED_LOGITS,
     Architecture,
     Fact,
     ModelSpec,
@@ -21,6 +22,7 @@ from vit_convert.architectures.vit import VIT, ViTConfig
 from vit_convert.errors import RecognitionError
 
 __all__ = [
+    "PUBLISHED_LOGITS",
     "Architecture",
     "CaiTConfig",
     "Fact",

@@ -235,7 +235,18 @@ def _open(path: Path) -> Artifact:
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
+    def attention(images: np.ndarray) -> Outputs:
+        maps = model.view({point: point for point in model.attention_outputs().values()})
+        return in_batches(
+            lambda part: {
+                name: value.numpy()
+                for name, value in maps(part, training=False).items()
+                if name != "logits"
+            },
+            images,
+        )
+
+    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks, attention)
 
 
 def _matches(path: Path) -> bool:

@@ -72,6 +72,9 @@ class Artifact:
             array (n, ...). The first output is the logits (or softmax, or features).
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
+        attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
+            "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
+            give its attention maps.
     """
 
     path: Path
@@ -81,6 +84,7 @@ class Artifact:
     input_range: InputRange
     run: Callable[[np.ndarray], Outputs]
     blocks: Callable[[np.ndarray], Outputs] | None = None
+    attention: Callable[[np.ndarray], Outputs] | None = None
 
 
 @dataclass(frozen=True)

@@ -106,6 +106,7 @@ def _open(path: Path) -> Artifact:
         metadata.input_range,
         run,
         blocks if tensors else None,
+        metadata.attention(run),
     )
 
 
