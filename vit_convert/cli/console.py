@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
+
+_NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
 
 def out(text: str = "") -> None:
@@ -45,17 +48,32 @@ def error(problem: VitConvertError) -> None:
         click.echo(f"  try: {problem.hint}", err=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout, with columns of numbers aligned to the right."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    styles: Sequence[str] = (),
+) -> None:
+    """A table on stdout, with columns of numbers aligned to the right.
+
+    Args:
+        columns: the headings.
+        rows: one text per column.
+        title: above it.
+        styles: rich's style of each row; none by default.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(title=title or None, title_justify="left")
+    grid = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        numbers = all(row[i][:1].isdigit() for row in rows)
+        numbers = all(_NUMBER.fullmatch(row[i]) for row in rows)
         grid.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        # as Text, because names from files are no markup
+        grid.add_row(*map(Text, row), style=style)
     # A pipe has no width of its own, and 80 columns would break names apart.
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
     console.print(grid)

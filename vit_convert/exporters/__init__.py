@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
@@ -19,8 +20,10 @@ __all__ = [
     "Artifact",
     "ExportOptions",
     "InputRange",
+    "Metadata",
     "Target",
     "artifact_size",
+    "describe_artifact",
     "export",
     "export_all",
     "open_artifact",
@@ -114,13 +117,25 @@ def open_artifact(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
-    artifact = Path(path)
+    return _target_of(Path(path)).open(Path(path))
+
+
+def describe_artifact(path: str | Path) -> Metadata:
+    """What any artifact says about itself. TensorFlow is not imported, and no weights are read.
+
+    Raises:
+        ArtifactError: as `open_artifact`.
+    """
+    return _target_of(Path(path)).describe(Path(path))
+
+
+def _target_of(path: Path) -> Target:
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
-    if not artifact.exists():
+    if not path.exists():
         raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
     for target in TARGETS.values():
-        if target.matches(artifact):
-            return target.open(artifact)
+        if target.matches(path):
+            return target
     raise ArtifactError(
         "is no artifact that is known here",
         where=str(path),
