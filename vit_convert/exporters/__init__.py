@@ -27,6 +27,7 @@ __all__ = [
     "export",
     "export_all",
     "open_artifact",
+    "target_of",
 ]
 
 
@@ -117,7 +118,7 @@ def open_artifact(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
-    return _target_of(Path(path)).open(Path(path))
+    return target_of(path).open(Path(path))
 
 
 def describe_artifact(path: str | Path) -> Metadata:
@@ -126,15 +127,21 @@ def describe_artifact(path: str | Path) -> Metadata:
     Raises:
         ArtifactError: as `open_artifact`.
     """
-    return _target_of(Path(path)).describe(Path(path))
+    return target_of(path).describe(Path(path))
 
 
-def _target_of(path: Path) -> Target:
+def target_of(path: str | Path) -> Target:
+    """What kind of artifact there is, told from its content.
+
+    Raises:
+        ArtifactError: there is nothing, or nothing that is known here.
+    """
+    artifact = Path(path)
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
-    if not path.exists():
+    if not artifact.exists():
         raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
     for target in TARGETS.values():
-        if target.matches(path):
+        if target.matches(artifact):
             return target
     raise ArtifactError(
         "is no artifact that is known here",

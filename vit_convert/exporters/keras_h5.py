@@ -25,6 +25,7 @@ from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -269,4 +270,5 @@ KERAS_H5 = Target(
     matches=_matches,
     open=_open,
     describe=_describe,
+    prepare=preparing(_open),
 )

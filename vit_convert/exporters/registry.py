@@ -88,6 +88,23 @@ class Artifact:
     attention: Callable[[np.ndarray], Outputs] | None = None
 
 
+@dataclass(frozen=True)
+class Inference:
+    """One inference of an artifact, ready to be timed.
+
+    Attributes:
+        run: makes one, of random images, and waits until it is done.
+        batch: how many images: 1, unless the artifact was exported with another batch size.
+        operations: how many operations its graph has; None where they are not to be counted.
+        delegated: how many of them run on XNNPACK's kernels; None as well.
+    """
+
+    run: Callable[[], object]
+    batch: int
+    operations: int | None = None
+    delegated: int | None = None
+
+
 Write = Callable[[SourceModel, Path, ExportOptions], None]
 
 
@@ -104,6 +121,8 @@ class Target:
         matches: whether a path holds this kind, judged from its content.
         open: path -> Artifact; raises ArtifactError if it is broken.
         describe: path -> what the artifact says about itself, without opening it; as `open`.
+        prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
+            does.
     """
 
     name: str
@@ -113,3 +132,4 @@ class Target:
     matches: Callable[[Path], bool]
     open: Callable[[Path], Artifact]
     describe: Callable[[Path], Metadata]
+    prepare: Callable[[Path, int], Inference]

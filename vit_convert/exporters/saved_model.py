@@ -25,6 +25,7 @@ from vit_convert.exporters.tf_module import (
     open_module,
     read_metadata,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -63,4 +64,5 @@ SAVED_MODEL = Target(
     matches=_matches,
     open=open_module,
     describe=read_metadata,
+    prepare=preparing(open_module),
 )

@@ -18,6 +18,7 @@ from vit_convert.exporters.tf_module import (
     open_module,
     read_metadata,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -43,4 +44,5 @@ HUB = Target(
     matches=lambda path: is_saved_model(path) and is_ours(path, "hub"),
     open=open_module,
     describe=read_metadata,
+    prepare=preparing(open_module),
 )
