@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -80,7 +80,7 @@ def table(
 
 
 @contextmanager
-def steps(what: str) -> Iterator[Any]:
+def steps(what: str) -> Iterator[Callable[[str], None]]:
     """Progress by steps: gives a function that takes the name of the step that begins."""
     if not sys.stderr.isatty():
         yield lambda step: note(f"{what}: {step}")
@@ -92,18 +92,36 @@ def steps(what: str) -> Iterator[Any]:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Any]:
-    """Progress over `total` things: gives a function that takes how many more are done."""
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress over `total` things: gives a function that takes how many more are done.
+
+    Where stderr is no terminal, a line for each tenth, or one in all for less than ten things.
+    """
     if not sys.stderr.isatty():
-        note(f"{what}: {total}")
-        yield lambda count: None
+        yield _lines(what, total)
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(console=Console(stderr=True)) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)
+
+
+def _lines(what: str, total: int) -> Callable[[int], None]:
+    if total < 10:
+        note(f"{what}: {total}")
+        return lambda count: None
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        if before * 10 // total != done * 10 // total:
+            note(f"{what}: {done} of {total}")
+
+    return advance
 
 
 def megabytes(size: int) -> str:
