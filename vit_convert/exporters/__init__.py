@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
@@ -19,8 +20,10 @@ __all__ = [
     "Artifact",
     "ExportOptions",
     "InputRange",
+    "Metadata",
     "Target",
     "artifact_size",
+    "describe_artifact",
     "export",
     "export_all",
     "open_artifact",
@@ -116,6 +119,15 @@ def open_artifact(path: str | Path) -> Artifact:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
     return target_of(path).open(Path(path))
+
+
+def describe_artifact(path: str | Path) -> Metadata:
+    """What any artifact says about itself. TensorFlow is not imported, and no weights are read.
+
+    Raises:
+        ArtifactError: as `open_artifact`.
+    """
+    return target_of(path).describe(Path(path))
 
 
 def target_of(path: str | Path) -> Target:

@@ -15,6 +15,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 
 if TYPE_CHECKING:
+    from vit_convert.exporters.metadata import Metadata
     from vit_convert.models import ConvertedModel
 
 Precision = Literal["float32", "float16"]
@@ -119,6 +120,7 @@ class Target:
             where `torch2keras` writes this kind.
         matches: whether a path holds this kind, judged from its content.
         open: path -> Artifact; raises ArtifactError if it is broken.
+        describe: path -> what the artifact says about itself, without opening it; as `open`.
         prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
             does.
     """
@@ -129,4 +131,5 @@ class Target:
     write: Write | None
     matches: Callable[[Path], bool]
     open: Callable[[Path], Artifact]
+    describe: Callable[[Path], Metadata]
     prepare: Callable[[Path, int], Inference]

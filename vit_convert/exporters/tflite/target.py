@@ -77,10 +77,7 @@ def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
 
 
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -108,6 +105,13 @@ def _open(path: Path) -> Artifact:
         blocks if tensors else None,
         metadata.attention(run),
     )
+
+
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
 
 
 def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
@@ -205,5 +209,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
     prepare=_prepare,
 )
