@@ -89,28 +89,30 @@ def write(
         path: where.
         tree: the model in flatbuffers' object form. Its buffers are emptied.
         contents: index of a buffer -> what belongs into it; the others have their data in the tree.
-        beyond_limit: let the tables tell by 64-bit numbers where data are, so that the file may be
-            larger than offsets in a flatbuffer can reach. LiteRT reads that; other readers may not.
+        beyond_limit: let the tables tell by 64-bit numbers where `contents` are, so that the file
+            may be larger than a flatbuffer's offsets can reach. LiteRT reads that; others may not.
 
     Raises:
         OSError: it cannot be written.
     """
     import flatbuffers
 
+    far = {*contents} if beyond_limit else set()
     contents = {**contents}
     for index, buffer in enumerate(tree.buffers):
         if buffer.data is not None and len(buffer.data):
             data = np.asarray(buffer.data, np.uint8)
             contents[index] = Content(data.nbytes, partial(np.asarray, data))
         buffer.data = None
-        if index in contents and beyond_limit:
+        if index in far:
             buffer.offset = buffer.size = 1  # a field that is not 0 gets a place
         elif index in contents:
             buffer.data = np.zeros(1, np.uint8)
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(tree.Pack(builder), file_identifier=_IDENTIFIER)
     tables = bytearray(builder.Output())
-    places = _lay_out(tables, contents)
+    order = sorted(contents, key=lambda index: (index in far, index))
+    places = _lay_out(tables, {index: contents[index] for index in order})
     with path.open("wb") as file:
         file.write(tables)
         for index, start in places.items():
@@ -122,12 +124,13 @@ def write(
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:
-    """Index of a buffer -> where in the file its data begin; the tables are made to point there."""
+    """Index of a buffer -> where in the file its data begin, in the order of `contents`; the tables
+    are made to point there."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(tables)
     places, end = {}, len(tables)
-    for index in sorted(contents):
+    for index, content in contents.items():
         table = model.Buffers(index)._tab
         start = -(-(end + _LENGTH.size) // _ALIGNMENT) * _ALIGNMENT
         pointer = table.Offset(_DATA_FIELD)
@@ -137,9 +140,9 @@ def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, in
             _LENGTH.pack_into(tables, pointer, start - _LENGTH.size - pointer)
         else:
             _PLACE.pack_into(tables, table.Pos + table.Offset(_OFFSET_FIELD), start)
-            _PLACE.pack_into(tables, table.Pos + table.Offset(_SIZE_FIELD), contents[index].size)
+            _PLACE.pack_into(tables, table.Pos + table.Offset(_SIZE_FIELD), content.size)
         places[index] = start
-        end = start + contents[index].size
+        end = start + content.size
     return places
 
 
