@@ -21,8 +21,8 @@ import numpy as np
 from vit_convert.architectures import ModelSpec, Parameter
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.tensorflow_quiet import import_tensorflow
 
@@ -229,12 +229,20 @@ def _open(path: Path) -> Artifact:
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(lambda part: {"logits": graph(part, training=False).numpy()}, images)
+        return {"logits": graph(images, training=False).numpy()}
 
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
+    metadata = Metadata(
+        KERAS_H5.name,
+        spec,
+        ExportOptions(),
+        "normalised",
+        ("logits",),
+        spec.config.stream_scale,
+    )
+    return metadata.artifact(path, run, blocks, static=None)
 
 
 def _matches(path: Path) -> bool:
