@@ -48,10 +48,10 @@ class ModelSpec:
 
     architecture: str
     config: Any
-    preprocessing: Preprocessing = Preprocessing()
+    preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
     pos_embed: Literal["antialias", "bicubic"] = "antialias"
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only, for JSON and Keras."""
