@@ -69,21 +69,16 @@ def test_the_folder_holds_the_very_model_and_all_that_it_needs(
 
 
 @pytest.mark.parametrize(
-    ("name", "blocks", "query", "skip"),
+    ("name", "blocks", "query"),
     [
-        ("vit", ["output_2_transformer_block_0_att"], 0, 1),
-        ("deit", ["output_2_transformer_block_0_att"], 0, 2),
-        (
-            "cait",
-            ["output_3_ca_ffn_block_1_att", "output_3_ca_ffn_block_0_att"],
-            0,
-            1,
-        ),
-        ("average pool", ["output_2_transformer_block_0_att"], None, 0),
+        ("vit", ["output_2_transformer_block_0_att"], 0),
+        ("deit", ["output_2_transformer_block_0_att"], 0),
+        ("cait", ["output_3_ca_ffn_block_0_att", "output_3_ca_ffn_block_1_att"], 0),
+        ("average pool", ["output_2_transformer_block_0_att"], None),
     ],
 )
 def test_a_model_is_described(
-    name: str, blocks: list[str], query: int | None, skip: int, exported: Export
+    name: str, blocks: list[str], query: int | None, exported: Export
 ) -> None:
     found = describe(exported(name, attention=True))
     assert found["input"] == {
@@ -103,7 +98,7 @@ def test_a_model_is_described(
     assert found["labels"] == list("0123456")  # none are known
     assert [block["output"] for block in found["attention"]] == blocks
     for block in found["attention"]:
-        assert (block["query"], block["skip"]) == (query, skip)
+        assert block["query"] == query
         assert (block["heads"], block["grid"]) == (4, [3, 5])
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from vit_convert.attention_maps import attention_of, look, towards_patches
 from vit_convert.exporters import open_artifact
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.tflite_graph import TfliteGraph
@@ -253,12 +254,10 @@ def test_attention_of_the_class_token_lies_over_the_picture(
 ) -> None:
     browser.open(addresses(name), "?accelerator=wasm")
     browser.choose(PICTURES / "bird" / "0003.jpg")
-    outputs = open_artifact(models(name)).run(
-        np.array([*browser.call("return [...vitConvert.shown.input]")], np.float32).reshape(
-            1, 32, 32, 3
-        )
-    )
-    weights = list(outputs.values())[-1][0, :, 0, 1:].reshape(-1, 8, 8)
+    artifact = open_artifact(models(name))
+    image = np.array(browser.call("return [...vitConvert.shown.input]"), np.float32)
+    maps = attention_of(artifact, image.reshape(1, 32, 32, 3))
+    weights = look(artifact.spec, maps).layers[0].heads
     overlay = browser.driver.find_element(By.ID, "overlay")
     heads = Select(browser.driver.find_element(By.ID, "head"))
     assert overlay.is_displayed()
@@ -274,27 +273,38 @@ def test_attention_of_the_class_token_lies_over_the_picture(
     assert not overlay.is_displayed()
 
 
+def unit(values: np.ndarray) -> np.ndarray:
+    """From 0, the least, to 1, the most."""
+    return (values - values.min()) / (values.max() - values.min())
+
+
 def test_maps_are_taken_from_the_right_rows_and_columns(
     browser: Browser, addresses: Addresses
 ) -> None:
-    """Of ViT, distilled DeiT, CaiT's class attention, and a model without class token."""
+    """Of ViT, distilled DeiT, CaiT's class attention, and models that pool by the mean."""
     browser.open(addresses("small"), "?accelerator=wasm")
     rng = np.random.default_rng(0)
-    for queries, query, skip in ((16, 0, 1), (17, 0, 2), (1, 0, 1), (15, None, 0)):
-        weights = rng.random((4, queries, 15 + skip)).astype(np.float32)
-        block = {"heads": 4, "query": query, "skip": skip, "grid": [3, 5]}
-        rows = weights.mean(1) if query is None else weights[:, query]
-        for head, expected in ((None, rows.mean(0)[skip:]), (2, rows[2, skip:])):
+    for shape, query in (
+        ((4, 16, 16), "class token"),
+        ((4, 17, 17), "class token"),
+        ((4, 1, 16), "class token"),
+        ((4, 15, 15), "mean over patches"),
+        ((4, 16, 16), "mean over patches"),
+    ):
+        weights = rng.random(shape).astype(np.float32)
+        expected = towards_patches(weights, (3, 5), query).reshape(4, 15)
+        block = {"heads": 4, "query": 0 if query == "class token" else None, "grid": [3, 5]}
+        for head, wanted in ((None, expected.mean(0)), (2, expected[2])):
             drawn = browser.call(
                 "const { attentionMap } = await import('./attention.js');"
-                "const [weights, block, head] = given;"
-                "return [...attentionMap(Float32Array.from(weights), block, head)]",
+                "const [weights, block, queries, head] = given;"
+                "return [...attentionMap(Float32Array.from(weights), block, queries, head)]",
                 weights.ravel().tolist(),
                 block,
+                shape[1],
                 head,
             )
-            span = expected.max() - expected.min()
-            np.testing.assert_allclose(drawn, (expected - expected.min()) / span, atol=1e-5)
+            np.testing.assert_allclose(drawn, unit(wanted), atol=1e-5)
 
 
 def test_the_accelerator_can_be_switched_and_the_picture_stays(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,8 +18,6 @@ from vit_convert.images import INTERPOLATIONS
 from vit_convert.parity.tflite_graph import TfliteGraph
 
 _TYPES = ("float32", "uint8")  # of the input, that the page fills
-_CLASS_ATTENTION = re.compile(r"output_3_ca_ffn_block_(\d+)_att")
-_SELF_ATTENTION = re.compile(r"output_2_transformer_block_(\d+)_att")
 
 
 def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
@@ -37,7 +34,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         preprocessing: mean, std, interpolation, crop_pct.
         output: name, kind ("logits" or "softmax"), classes.
         labels: a name for each class.
-        attention: the maps that can be shown, the last block's first; see `_attention`.
+        attention: the maps that can be shown; see `_attention`.
         operations: how many the graph has, beside those that only prepare constants.
 
     Raises:
@@ -125,27 +122,25 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
 
 
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The outputs that say which patches the answer came from, the last block's first.
+    """The outputs that say which patches the answer came from, in the order of the choice.
 
-    Each is (1, heads, queries, keys). Of CaiT these are the class attention blocks; of ViT all
-    blocks, where "query" is the row to show: 0, the class token's, or None, their mean, where there
-    is no class token. The first "skip" keys are no patches; the others are a "grid" of rows and
-    columns.
+    As `vit_convert.attention_maps.look` has it: of CaiT the class-attention blocks, the first one
+    first; of others the blocks, the last one first. Each output is (1, heads, queries, tokens) with
+    the patches of the "grid" as the last tokens. The "query" that is shown is 0, the class token, or
+    None, the mean over the patches, where the model does not pool by a class token.
     """
     config = spec.config
-    cait = spec.architecture == "cait"
-    pattern = _CLASS_ATTENTION if cait else _SELF_ATTENTION
-    skip = 1 if cait else config.num_prefix_tokens
-    found = [
+    names = architecture(spec.architecture).attention_endpoints(outputs)
+    by_class = [point for point in names if point.startswith("class_attention.")]
+    shown = by_class or [*names][::-1]
+    kind = "class-attention block" if by_class else "block"
+    return [
         {
-            "output": name,
-            "title": f"{'class attention' if cait else 'block'} {int(match[1]) + 1}",
+            "output": names[point],
+            "title": f"{kind} {point.rpartition('.')[2]}",
             "heads": config.num_heads,
-            "query": 0 if cait or config.class_token else None,
-            "skip": skip,
+            "query": 0 if config.pool == "token" else None,
             "grid": list(config.grid),
         }
-        for name in outputs
-        if (match := pattern.fullmatch(name))
+        for point in shown
     ]
-    return found[::-1]

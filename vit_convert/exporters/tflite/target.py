@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,18 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.batches import in_batches
-from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.calibration import calibration_images
+from vit_convert.exporters.metadata import Metadata, Run, foreign
+from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
+    QUANTISED,
     Artifact,
     ExportOptions,
+    Inference,
     InputRange,
     Outputs,
     Precision,
+    Progress,
     SourceModel,
     Target,
 )
@@ -32,35 +37,56 @@ from vit_convert.exporters.tflite.flatbuffer import (
     read_entry,
     write,
 )
+from vit_convert.exporters.tflite.quantised import write_quantised
 from vit_convert.exporters.tflite.skeleton import convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
 
+_DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
-_BYTES: dict[Precision, int] = {"float32": 4, "float16": 2}  # of a weight
+# of a weight; channels have a scale each
+_BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.05, "int8": 1.05}
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> QuantisationReport | None:
+    _check_size(model.spec, options.precision, path)
+    if options.precision not in QUANTISED:
+        _write_float(model, path, options)
+        return None
+    calibration = calibration_images(
+        options.calibration, model.spec, options.embed_preprocessing, progress
+    )
+    wide = path.with_name(f"{path.stem}_of_float32.tflite")
+    metadata = _write_float(model, wide, replace(options, precision="float32"))
+    metadata = replace(metadata, options=options)
+    return write_quantised(wide, path, metadata, calibration, _open, progress)
+
+
+def _write_float(model: SourceModel, path: Path, options: ExportOptions) -> Metadata:
+    """Write a file of the precision that its weights are stored in, of any size."""
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
     spec, weights = model.spec, model.weights
-    _check_size(spec, options.precision, path)
     if not spec.config.folded:
         if options.output == "features":  # else the last norm's parameters would go into the head
             spec = spec.with_config(num_classes=0)
         spec, weights = fold(spec, weights)
     skeleton = convert(spec, weights, options, input_range)
     bound = bind(skeleton, weights, options.precision)
-    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
+    scale = spec.config.stream_scale
+    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
     add_entry(bound.tree, metadata.to_json().encode())
-    write(path, bound.tree, bound.contents)
+    size = _estimated_size(model.spec, options.precision)
+    write(path, bound.tree, bound.contents, beyond_limit=size >= _LIMIT)
+    return metadata
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     """Raises UsageError if the file would be larger than a flatbuffer can be."""
-    count = sum(math.prod(p.shape) for p in spec.parameters())
-    sizes = {name: count * size + _TABLES for name, size in _BYTES.items()}
+    sizes = {name: _estimated_size(spec, name) for name in _BYTES}
     if sizes[precision] < _LIMIT:
         return
     fitting = [name for name, size in sizes.items() if size < _LIMIT]
@@ -74,11 +100,13 @@ def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     )
 
 
+def _estimated_size(spec: ModelSpec, precision: Precision) -> float:
+    """Bytes of the file."""
+    return sum(math.prod(p.shape) for p in spec.parameters()) * _BYTES[precision] + _TABLES
+
+
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -86,28 +114,25 @@ def _open(path: Path) -> Artifact:
     runner = interpreter.get_signature_runner("serving_default")
     tensors = _block_tensors(interpreter, metadata)
 
-    def once(images: np.ndarray) -> Outputs:
-        outputs = runner(images=images)
-        return {name: outputs[name] for name in metadata.outputs}
+    keeping = cache(lambda: _keeping(path, tensors))
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(once, images.astype(dtype), static)
+        return dict(runner(images=images.astype(dtype)))
 
     def blocks(images: np.ndarray) -> Outputs:
-        return in_batches(_keeping(path, tensors), images.astype(dtype), static)
+        return keeping()(images.astype(dtype))
 
-    return Artifact(
-        path,
-        metadata.target,
-        metadata.spec,
-        metadata.options,
-        metadata.input_range,
-        run,
-        blocks if tensors else None,
-    )
+    return metadata.artifact(path, run, blocks if tensors else None, static)
 
 
-def _interpreter(path: Path, **options: Any) -> Any:
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
+
+
+def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
     """A LiteRT interpreter with its tensors allocated.
 
     Raises:
@@ -117,7 +142,7 @@ def _interpreter(path: Path, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(str(path), num_threads=os.cpu_count(), **options)
+            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count(), **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise damaged(path) from error
@@ -133,7 +158,7 @@ def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
     return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 
 
-def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outputs]:
+def _keeping(path: Path, tensors: dict[str, int]) -> Run:
     """images -> name -> tensor inside the graph, by an interpreter that reuses no memory."""
     from ai_edge_litert.interpreter import OpResolverType
 
@@ -155,6 +180,46 @@ def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outp
     return run
 
 
+def _prepare(path: Path, threads: int) -> Inference:
+    """As `Target.prepare`; of any .tflite file, whoever wrote it. The interpreter alone is timed,
+    without copying images to it."""
+    interpreter = _interpreter(path, threads)
+    rng = np.random.default_rng(0)
+    for entry in interpreter.get_input_details():
+        whole = np.issubdtype(entry["dtype"], np.integer)
+        values = rng.integers(0, 128, entry["shape"]) if whole else rng.normal(size=entry["shape"])
+        interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
+    operations = interpreter._get_ops_details()
+    delegates = [node for node in operations if node["op_name"] == _DELEGATE]
+    return Inference(
+        interpreter.invoke,
+        batch=int(interpreter.get_input_details()[0]["shape"][0]),
+        operations=len(operations) - len(delegates),
+        delegated=len(_behind(delegates, operations)),
+    )
+
+
+def _behind(delegates: list[Any], operations: list[Any]) -> set[int]:
+    """Indices of the operations that delegates replaced: all on which a delegate's outputs depend
+    and its inputs do not."""
+    producers = {
+        tensor: node
+        for node in operations
+        if node["op_name"] != _DELEGATE
+        for tensor in node["outputs"]
+    }
+    found: set[int] = set()
+    for delegate in delegates:
+        inputs = set(delegate["inputs"])
+        wanted = list(delegate["outputs"])
+        while wanted:
+            node = producers.get(wanted.pop())
+            if node is not None and node["index"] not in found:
+                found.add(node["index"])
+                wanted += [tensor for tensor in node["inputs"] if tensor not in inputs]
+    return found
+
+
 TFLITE = Target(
     name="tflite",
     title="TFLite",
@@ -162,4 +227,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
+    prepare=_prepare,
 )

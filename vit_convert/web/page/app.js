@@ -211,7 +211,7 @@ function fillHeads() {
   if (!block) return;
   const chosen = element("head").value;
   const options = [new Option("mean of all", "")];
-  for (let i = 0; i < block.heads; i += 1) options.push(new Option(i + 1, i));
+  for (let i = 0; i < block.heads; i += 1) options.push(new Option(i, i));
   element("head").replaceChildren(...options);
   element("head").value = options.some(({ value }) => value === chosen) ? chosen : "";
 }
@@ -223,7 +223,8 @@ function showAttention() {
   if (overlay.hidden) return;
   const head = element("head").value;
   const weights = shown.outputs[block.output];
-  const map = attentionMap(weights, block, head === "" ? null : Number(head));
+  const queries = engine.shapeOf(block.output)[2];
+  const map = attentionMap(weights, block, queries, head === "" ? null : Number(head));
   drawMap(overlay, map, block.grid, Number(element("strength").value));
 }
 

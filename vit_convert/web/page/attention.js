@@ -12,22 +12,21 @@ const RAMP = [
 
 /**
  * How much each patch is looked at, 0 the least and 1 the most in this picture.
- * @param {Float32Array} weights (1, heads, queries, keys)
- * @param {{heads: number, query: ?number, skip: number, grid: number[]}} block of model.json's
- *   "attention"
+ * @param {Float32Array} weights (1, heads, queries, tokens), with the patches as the last tokens
+ * @param {{heads: number, query: ?number, grid: number[]}} block of model.json's "attention"; a query
+ *   of null is the mean over the patches
+ * @param {number} queries
  * @param {?number} head null for the mean over the heads
  * @returns {Float32Array} (rows, columns) of the grid
  */
-export function attentionMap(weights, { heads, query, skip, grid }, head) {
+export function attentionMap(weights, { heads, query, grid }, queries, head) {
   const patches = grid[0] * grid[1];
-  const keys = patches + skip;
-  const queries = weights.length / heads / keys;
+  const tokens = weights.length / heads / queries;
+  const asking = query === null ? range(queries - patches, queries) : [query];
   const map = new Float32Array(patches);
-  for (let h = 0; h < heads; h += 1) {
-    if (head !== null && h !== head) continue;
-    for (let q = 0; q < queries; q += 1) {
-      if (query !== null && q !== query) continue;
-      const start = (h * queries + q) * keys + skip;
+  for (const h of head === null ? range(0, heads) : [head]) {
+    for (const q of asking) {
+      const start = (h * queries + q + 1) * tokens - patches;
       for (let i = 0; i < patches; i += 1) map[i] += weights[start + i];
     }
   }
@@ -54,6 +53,8 @@ export function drawMap(canvas, map, [rows, columns], strength) {
   context.imageSmoothingQuality = "high";
   context.drawImage(source, 0, 0, canvas.width, canvas.height);
 }
+
+const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i);
 
 /** Red, green, blue and opacity, 0..255. */
 function colour(value) {

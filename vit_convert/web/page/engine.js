@@ -173,6 +173,11 @@ export class Engine {
     return { outputs, milliseconds: performance.now() - begin };
   }
 
+  /** The shape of an output. */
+  shapeOf(name) {
+    return this.compiled.getOutputDetails().find((output) => output.name === name).shape;
+  }
+
   delete() {
     this.compiled.delete();
   }
