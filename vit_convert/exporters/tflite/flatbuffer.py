@@ -56,17 +56,23 @@ def tree_of(content: bytes) -> Any:
     return tree
 
 
-def add_entry(tree: Any, content: bytes) -> None:
-    """Add our entry to a model in flatbuffers' object form."""
+def add_entry(tree: Any, name: str, content: bytes) -> None:
+    """Add an entry to the metadata table of a model in flatbuffers' object form, or replace it."""
     from ai_edge_litert import schema_py_generated as schema
 
+    others = []
+    for other in tree.metadata or []:
+        if other.name in (name, name.encode()):
+            tree.buffers[other.buffer].data = None
+        else:
+            others.append(other)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
     tree.buffers.append(buffer)
     entry = schema.MetadataT()
-    entry.name = ENTRY
+    entry.name = name
     entry.buffer = len(tree.buffers) - 1
-    tree.metadata = [*(tree.metadata or []), entry]
+    tree.metadata = [*others, entry]
 
 
 def write(path: Path, tree: Any, contents: Mapping[int, Content]) -> None:

@@ -25,12 +25,12 @@ from vit_convert.exporters.registry import (
 )
 from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import (
-    add_entry,
     damaged,
     is_tflite,
     read_entry,
     write,
 )
+from vit_convert.exporters.tflite.model_metadata import attach_labels, describe
 from vit_convert.exporters.tflite.skeleton import convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
@@ -53,8 +53,9 @@ def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
     bound = bind(skeleton, weights, options.precision)
     scale = spec.config.stream_scale
     metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
-    add_entry(bound.tree, metadata.to_json().encode())
+    describe(bound.tree, metadata)
     write(path, bound.tree, bound.contents)
+    attach_labels(path, metadata)
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
