@@ -19,11 +19,13 @@ _HOMES = {
     "keras2torch": "vit_convert.transfer",
     "load_model": "vit_convert.exporters.keras_h5",
     "export": "vit_convert.exporters",
+    "export_all": "vit_convert.exporters",
     "open_artifact": "vit_convert.exporters",
     "ExportOptions": "vit_convert.exporters",
     "verify": "vit_convert.parity.verify",
     "predict": "vit_convert.prediction",
     "evaluate": "vit_convert.evaluation",
+    "benchmark": "vit_convert.benchmarking",
     "Overrides": "vit_convert.architectures",
     "VitConvertError": "vit_convert.errors",
 }

@@ -170,8 +170,11 @@ def test_outputs_are_described_in_the_order_of_the_graph(labelled):
     assert with_labels == ["output_1"]
 
 
-def test_labels_are_a_file_in_a_zip_behind_the_model(labelled):
-    path = labelled(small_vit(depth=1), precision="float16")
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])
+def test_labels_are_a_file_in_a_zip_behind_the_model(labelled, precision):
+    path = labelled(small_vit(depth=1), precision=precision)
+    (output,) = metadata(path)["subgraphs"][0]["outputs"]
+    assert output["associated_files"][0]["name"] == "labels.txt"
     with zipfile.ZipFile(path) as archive:
         (entry,) = archive.infolist()
         assert (entry.filename, entry.compress_type) == ("labels.txt", zipfile.ZIP_STORED)

@@ -219,4 +219,5 @@ VIT = Architecture(
     matches=_matches,
     recognise=_recognise,
     parameters=lambda config: tuple(_parameters(config)),
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
 )

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
 
 Run = Callable[[np.ndarray], Outputs]
 _PACKAGES = ("vit-convert", "tensorflow")
+_PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,25 @@ class Metadata:
     outputs: tuple[str, ...]
     stream_scale: float = 1.0
 
+    def _attention(self, run: Run) -> Run | None:
+        """`Artifact.attention` of an artifact with this metadata, by its `run`."""
+        names = architecture(self.spec.architecture).attention_endpoints(self.outputs)
+        if not names:
+            return None
+
+        def attention(images: np.ndarray) -> Outputs:
+            outputs = run(images)
+            return {endpoint: outputs[name] for endpoint, name in names.items()}
+
+        return attention
+
     def to_json(self) -> str:
         """JSON, with the versions of what made the artifact beside."""
         return json.dumps(
             {
                 "target": self.target,
                 "spec": self.spec.to_dict(),
-                "options": asdict(self.options),
+                "options": {k: v for k, v in asdict(self.options).items() if k not in _PRIVATE},
                 "input_range": self.input_range,
                 "outputs": list(self.outputs),
                 "stream_scale": self.stream_scale,
@@ -52,7 +65,14 @@ class Metadata:
             }
         )
 
-    def artifact(self, path: Path, run: Run, blocks: Run | None, static: int | None) -> Artifact:
+    def artifact(
+        self,
+        path: Path,
+        run: Run,
+        blocks: Run | None,
+        static: int | None,
+        attention: Run | None = None,
+    ) -> Artifact:
         """The artifact that this is about, opened.
 
         Args:
@@ -60,6 +80,7 @@ class Metadata:
             run: one batch of images -> all outputs.
             blocks: one batch of images -> the residual stream as the artifact has it, or None.
             static: the only batch size that they take, None if they take any.
+            attention: `Artifact.attention`, where it is not among the outputs of `run`.
         """
 
         def outputs(images: np.ndarray) -> Outputs:
@@ -78,6 +99,7 @@ class Metadata:
             self.input_range,
             outputs,
             stream if blocks else None,
+            attention or self._attention(outputs),
         )
 
     def unscaled(self, blocks: Outputs) -> Outputs:

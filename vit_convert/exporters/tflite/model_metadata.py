@@ -10,15 +10,16 @@ needed are written here.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.registry import Progress
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
-from vit_convert.exporters.tflite.flatbuffer import add_entry
+from vit_convert.exporters.tflite.flatbuffer import Content, add_entry, write
 
 ENTRY = "TFLITE_METADATA"
 LABELS = "labels.txt"
@@ -50,13 +51,32 @@ class _Byte:
     value: int
 
 
-def describe(tree: Any, metadata: Metadata) -> None:
-    """Put metadata into a model in flatbuffers' object form, the standard's and our own."""
+def write_described(
+    path: Path,
+    tree: Any,
+    contents: Mapping[int, Content],
+    metadata: Metadata,
+    *,
+    beyond_limit: bool = False,
+    progress: Progress = lambda step: None,
+) -> None:
+    """Write a model with metadata, the standard's and our own.
+
+    Args:
+        path, tree, contents, beyond_limit, progress: see `vit_convert.exporters.tflite.flatbuffer
+            .write`.
+        metadata: what the file says about itself, in place of what it said before.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     (signature,), (main,) = tree.signatureDefs, tree.subgraphs
     names = {entry.tensorIndex: entry.name.decode() for entry in signature.outputs}
     standard = _standard(metadata, [names[int(index)] for index in main.outputs])
     add_entry(tree, ENTRY, standard)
     add_entry(tree, OWN_ENTRY, metadata.to_json().encode())
+    write(path, tree, contents, beyond_limit, progress)
+    _attach_labels(path, metadata)
 
 
 def _standard(metadata: Metadata, outputs: Sequence[str]) -> bytes:
@@ -90,12 +110,8 @@ def _standard(metadata: Metadata, outputs: Sequence[str]) -> bytes:
     return bytes(builder.Output())
 
 
-def attach_labels(path: Path, metadata: Metadata) -> None:
-    """Append the names of the classes to a .tflite file, uncompressed as its readers want it.
-
-    Raises:
-        OSError: it cannot be written.
-    """
+def _attach_labels(path: Path, metadata: Metadata) -> None:
+    """Append the names of the classes to a .tflite file, uncompressed as its readers want it."""
     if _has_labels(metadata):
         names = [" ".join(label.splitlines()) for label in metadata.spec.labels]
         with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:

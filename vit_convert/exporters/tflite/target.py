@@ -5,63 +5,109 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
+from vit_convert.exporters.calibration import calibration_images
 from vit_convert.exporters.metadata import Metadata, Run, foreign
+from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
+    QUANTISED,
     Artifact,
     ExportOptions,
+    Inference,
     InputRange,
     Outputs,
     Precision,
+    Progress,
     SourceModel,
     Target,
 )
 from vit_convert.exporters.tflite.binding import bind
-from vit_convert.exporters.tflite.flatbuffer import (
-    damaged,
-    is_tflite,
-    read_entry,
-    write,
-)
-from vit_convert.exporters.tflite.model_metadata import attach_labels, describe
-from vit_convert.exporters.tflite.skeleton import convert
+from vit_convert.exporters.tflite.flatbuffer import damaged, is_tflite, read_entry
+from vit_convert.exporters.tflite.model_metadata import write_described
+from vit_convert.exporters.tflite.quantised import write_quantised
+from vit_convert.exporters.tflite.skeleton import Skeleton, convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
 
+_Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]
+_last_converted: WeakKeyDictionary[SourceModel, tuple[ExportOptions, _Converted]]
+_last_converted = WeakKeyDictionary()
+_DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
-_BYTES: dict[Precision, int] = {"float32": 4, "float16": 2}  # of a weight
+# of a weight; channels have a scale each
+_BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.05, "int8": 1.05}
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> QuantisationReport | None:
+    _check_size(model.spec, options.precision, path)
+    if options.precision not in QUANTISED:
+        _write_float(model, path, options, progress)
+        return None
+    calibration = calibration_images(
+        options.calibration, model.spec, options.embed_preprocessing, progress
+    )
+    wide = path.with_name(f"{path.stem}_of_float32.tflite")
+    metadata = _write_float(model, wide, replace(options, precision="float32"), progress)
+    metadata = replace(metadata, options=options)
+    return write_quantised(wide, path, metadata, calibration, _open, progress)
+
+
+def _write_float(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> Metadata:
+    """Write a file of the precision that its weights are stored in, of any size."""
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
-    spec, weights = model.spec, model.weights
-    _check_size(spec, options.precision, path)
-    if not spec.config.folded:
-        if options.output == "features":  # else the last norm's parameters would go into the head
-            spec = spec.with_config(num_classes=0)
-        spec, weights = fold(spec, weights)
-    skeleton = convert(spec, weights, options, input_range)
+    spec, weights, skeleton = _converted(model, options, input_range, progress)
     bound = bind(skeleton, weights, options.precision)
     scale = spec.config.stream_scale
     metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
-    describe(bound.tree, metadata)
-    write(path, bound.tree, bound.contents)
-    attach_labels(path, metadata)
+    size = _estimated_size(model.spec, options.precision)
+    write_described(
+        path,
+        bound.tree,
+        bound.contents,
+        metadata,
+        beyond_limit=size >= _LIMIT,
+        progress=progress,
+    )
+    return metadata
+
+
+def _converted(
+    model: SourceModel, options: ExportOptions, input_range: InputRange, progress: Progress
+) -> _Converted:
+    """The folded model and its graph, which files of several precisions share."""
+    same = replace(options, precision="float32", calibration=None)
+    found = _last_converted.get(model)
+    if found is None or found[0] != same:
+        progress("converting the graph")
+        spec, weights = model.spec, model.weights
+        if not spec.config.folded:
+            if options.output == "features":  # else the last norm would go into the head
+                spec = spec.with_config(num_classes=0)
+            spec, weights = fold(spec, weights)
+        found = (same, (spec, weights, convert(spec, weights, options, input_range)))
+        _last_converted[model] = found
+    return found[1]
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     """Raises UsageError if the file would be larger than a flatbuffer can be."""
-    count = sum(math.prod(p.shape) for p in spec.parameters())
-    sizes = {name: count * size + _TABLES for name, size in _BYTES.items()}
+    sizes = {name: _estimated_size(spec, name) for name in _BYTES}
     if sizes[precision] < _LIMIT:
         return
     fitting = [name for name, size in sizes.items() if size < _LIMIT]
@@ -75,11 +121,13 @@ def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     )
 
 
+def _estimated_size(spec: ModelSpec, precision: Precision) -> float:
+    """Bytes of the file."""
+    return sum(math.prod(p.shape) for p in spec.parameters()) * _BYTES[precision] + _TABLES
+
+
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -98,7 +146,14 @@ def _open(path: Path) -> Artifact:
     return metadata.artifact(path, run, blocks if tensors else None, static)
 
 
-def _interpreter(path: Path, **options: Any) -> Any:
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
+
+
+def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
     """A LiteRT interpreter with its tensors allocated.
 
     Raises:
@@ -108,7 +163,7 @@ def _interpreter(path: Path, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(str(path), num_threads=os.cpu_count(), **options)
+            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count(), **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise damaged(path) from error
@@ -146,6 +201,46 @@ def _keeping(path: Path, tensors: dict[str, int]) -> Run:
     return run
 
 
+def _prepare(path: Path, threads: int) -> Inference:
+    """As `Target.prepare`; of any .tflite file, whoever wrote it. The interpreter alone is timed,
+    without copying images to it."""
+    interpreter = _interpreter(path, threads)
+    rng = np.random.default_rng(0)
+    for entry in interpreter.get_input_details():
+        whole = np.issubdtype(entry["dtype"], np.integer)
+        values = rng.integers(0, 128, entry["shape"]) if whole else rng.normal(size=entry["shape"])
+        interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
+    operations = interpreter._get_ops_details()
+    delegates = [node for node in operations if node["op_name"] == _DELEGATE]
+    return Inference(
+        interpreter.invoke,
+        batch=int(interpreter.get_input_details()[0]["shape"][0]),
+        operations=len(operations) - len(delegates),
+        delegated=len(_behind(delegates, operations)),
+    )
+
+
+def _behind(delegates: list[Any], operations: list[Any]) -> set[int]:
+    """Indices of the operations that delegates replaced: all on which a delegate's outputs depend
+    and its inputs do not."""
+    producers = {
+        tensor: node
+        for node in operations
+        if node["op_name"] != _DELEGATE
+        for tensor in node["outputs"]
+    }
+    found: set[int] = set()
+    for delegate in delegates:
+        inputs = set(delegate["inputs"])
+        wanted = list(delegate["outputs"])
+        while wanted:
+            node = producers.get(wanted.pop())
+            if node is not None and node["index"] not in found:
+                found.add(node["index"])
+                wanted += [tensor for tensor in node["inputs"] if tensor not in inputs]
+    return found
+
+
 TFLITE = Target(
     name="tflite",
     title="TFLite",
@@ -153,4 +248,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
+    prepare=_prepare,
 )
