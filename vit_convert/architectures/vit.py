@@ -59,6 +59,11 @@ class ViTConfig(TransformerConfig):
         return int(self.class_token) + int(self.distilled)
 
     @property
+    def ends_in_norm(self) -> bool:
+        """Whether a norm stands between the residual stream and the head."""
+        return self.final_norm or self.fc_norm
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in the head, which must follow it at once."""
         return super().folds_final_norm and self.final_norm and not self.fc_norm
@@ -214,4 +219,5 @@ VIT = Architecture(
     matches=_matches,
     recognise=_recognise,
     parameters=lambda config: tuple(_parameters(config)),
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
 )

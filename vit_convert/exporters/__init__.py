@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
     QUANTISED,
@@ -30,12 +31,15 @@ __all__ = [
     "ExportOptions",
     "Exported",
     "InputRange",
+    "Metadata",
     "QuantisationReport",
     "Target",
     "artifact_size",
+    "describe_artifact",
     "export",
     "export_all",
     "open_artifact",
+    "target_of",
 ]
 
 
@@ -167,13 +171,31 @@ def open_artifact(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
+    return target_of(path).open(Path(path))
+
+
+def describe_artifact(path: str | Path) -> Metadata:
+    """What any artifact says about itself. TensorFlow is not imported, and no weights are read.
+
+    Raises:
+        ArtifactError: as `open_artifact`.
+    """
+    return target_of(path).describe(Path(path))
+
+
+def target_of(path: str | Path) -> Target:
+    """What kind of artifact there is, told from its content.
+
+    Raises:
+        ArtifactError: there is nothing, or nothing that is known here.
+    """
     artifact = Path(path)
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
     if not artifact.exists():
         raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
     for target in TARGETS.values():
         if target.matches(artifact):
-            return target.open(artifact)
+            return target
     raise ArtifactError(
         "is no artifact that is known here",
         where=str(path),

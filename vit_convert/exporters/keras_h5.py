@@ -23,7 +23,9 @@ from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -222,6 +224,16 @@ class _Reading(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
 
+def _describe(path: Path) -> Metadata:
+    with open_h5(path) as (spec, _):
+        return _metadata(spec)
+
+
+def _metadata(spec: ModelSpec) -> Metadata:
+    scale = spec.config.stream_scale
+    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",), scale)
+
+
 def _open(path: Path) -> Artifact:
     model = load_model(path)
     spec = model.spec
@@ -229,12 +241,23 @@ def _open(path: Path) -> Artifact:
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(lambda part: {"logits": graph(part, training=False).numpy()}, images)
+        return {"logits": graph(images, training=False).numpy()}
 
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
+    def attention(images: np.ndarray) -> Outputs:
+        maps = model.view({point: point for point in model.attention_outputs().values()})
+        return in_batches(
+            lambda part: {
+                name: value.numpy()
+                for name, value in maps(part, training=False).items()
+                if name != "logits"
+            },
+            images,
+        )
+
+    return _metadata(spec).artifact(path, run, blocks, static=None, attention=attention)
 
 
 def _matches(path: Path) -> bool:
@@ -251,4 +274,6 @@ KERAS_H5 = Target(
     write=None,
     matches=_matches,
     open=_open,
+    describe=_describe,
+    prepare=preparing(_open),
 )

@@ -16,6 +16,7 @@ from vit_convert.architectures import ModelSpec
 from vit_convert.exporters.quantisation_report import QuantisationReport
 
 if TYPE_CHECKING:
+    from vit_convert.exporters.metadata import Metadata
     from vit_convert.models import ConvertedModel
 
 # int8-dynamic: weights of one byte each, activations as float; int8: activations of one byte too,
@@ -79,6 +80,9 @@ class Artifact:
             array (n, ...). The first output is the logits (or softmax, or features).
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
+        attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
+            "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
+            give its attention maps.
     """
 
     path: Path
@@ -88,6 +92,24 @@ class Artifact:
     input_range: InputRange
     run: Callable[[np.ndarray], Outputs]
     blocks: Callable[[np.ndarray], Outputs] | None = None
+    attention: Callable[[np.ndarray], Outputs] | None = None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One inference of an artifact, ready to be timed.
+
+    Attributes:
+        run: makes one, of random images, and waits until it is done.
+        batch: how many images: 1, unless the artifact was exported with another batch size.
+        operations: how many operations its graph has; None where they are not to be counted.
+        delegated: how many of them run on XNNPACK's kernels; None as well.
+    """
+
+    run: Callable[[], object]
+    batch: int
+    operations: int | None = None
+    delegated: int | None = None
 
 
 Progress = Callable[[str], None]
@@ -107,6 +129,9 @@ class Target:
             None where `torch2keras` writes this kind.
         matches: whether a path holds this kind, judged from its content.
         open: path -> Artifact; raises ArtifactError if it is broken.
+        describe: path -> what the artifact says about itself, without opening it; as `open`.
+        prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
+            does.
     """
 
     name: str
@@ -115,3 +140,5 @@ class Target:
     write: Write | None
     matches: Callable[[Path], bool]
     open: Callable[[Path], Artifact]
+    describe: Callable[[Path], Metadata]
+    prepare: Callable[[Path, int], Inference]

@@ -23,7 +23,9 @@ from vit_convert.exporters.tf_module import (
     is_ours,
     is_saved_model,
     open_module,
+    read_metadata,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -61,4 +63,6 @@ SAVED_MODEL = Target(
     write=_write,
     matches=_matches,
     open=open_module,
+    describe=read_metadata,
+    prepare=preparing(open_module),
 )

@@ -16,7 +16,9 @@ from vit_convert.exporters.tf_module import (
     is_ours,
     is_saved_model,
     open_module,
+    read_metadata,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -41,4 +43,6 @@ HUB = Target(
     write=_write,
     matches=lambda path: is_saved_model(path) and is_ours(path, "hub"),
     open=open_module,
+    describe=read_metadata,
+    prepare=preparing(open_module),
 )

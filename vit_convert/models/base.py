@@ -10,17 +10,23 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.architectures import ModelSpec, TransformerConfig
+from vit_convert.architectures import (
+    PUBLISHED_LOGITS,
+    ModelSpec,
+    TransformerConfig,
+    architecture,
+)
 from vit_convert.models.layers.attention import AttentionOptions
 from vit_convert.models.layers.norm import LayerNorm
 
-# "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
+# "embeddings" and "blocks.{i}" (batch, tokens, dim), of the last block those tokens that are read;
+# "attention.{i}" (batch, heads, n, n);
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig) -> AttentionOptions:
-    """The part of a configuration that concerns attention."""
+def attention_options(config: TransformerConfig, queries: int | None = None) -> AttentionOptions:
+    """The part of a configuration that concerns attention, in which `queries` tokens ask."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -28,12 +34,13 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
         attn_drop=config.attn_drop_rate,
         proj_drop=config.drop_rate,
         scaled=config.folded,
+        queries=queries,
     )
 
 
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
     """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
-    return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
+    return LayerNorm(config.stream_eps, config.folded, not config.folded, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:
@@ -54,8 +61,6 @@ class ConvertedModel(tf_keras.Model):
     """
 
     architecture: ClassVar[str]
-    attention_name: ClassVar[str]
-    class_attention_name: ClassVar[str] = ""
     connect: ClassVar[Callable[..., Endpoints]]
 
     def __init__(
@@ -96,21 +101,8 @@ class ConvertedModel(tf_keras.Model):
 
     def attention_outputs(self) -> dict[str, str]:
         """Names that published CaiT and DeiT SavedModels use -> endpoints, for `view`."""
-        return self.published_names(self.endpoint_names)
-
-    @classmethod
-    def published_names(cls, endpoints: Iterable[str]) -> dict[str, str]:
-        """As `attention_outputs`, for a model that has these endpoints."""
-        names = {"output_1": "logits"}
-        for point in endpoints:
-            kind, _, index = point.rpartition(".")
-            template = {
-                "attention": cls.attention_name,
-                "class_attention": cls.class_attention_name,
-            }.get(kind)
-            if template:
-                names[template.format(i=index)] = point
-        return names
+        maps = architecture(self.architecture).published_names(self.endpoint_names)
+        return {PUBLISHED_LOGITS: "logits", **maps}
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         """Set every variable, from arrays under canonical names in PyTorch's layout.

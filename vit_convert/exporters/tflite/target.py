@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,14 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.calibration import calibration_images
-from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.metadata import Metadata, Run, foreign
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
     QUANTISED,
     Artifact,
     ExportOptions,
+    Inference,
     InputRange,
     Outputs,
     Precision,
@@ -42,6 +42,7 @@ from vit_convert.exporters.tflite.skeleton import convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
 
+_DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
 # of a weight; channels have a scale each
@@ -75,7 +76,8 @@ def _write_float(model: SourceModel, path: Path, options: ExportOptions) -> Meta
         spec, weights = fold(spec, weights)
     skeleton = convert(spec, weights, options, input_range)
     bound = bind(skeleton, weights, options.precision)
-    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
+    scale = spec.config.stream_scale
+    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
     add_entry(bound.tree, metadata.to_json().encode())
     size = _estimated_size(model.spec, options.precision)
     write(path, bound.tree, bound.contents, beyond_limit=size >= _LIMIT)
@@ -104,10 +106,7 @@ def _estimated_size(spec: ModelSpec, precision: Precision) -> float:
 
 
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -115,28 +114,25 @@ def _open(path: Path) -> Artifact:
     runner = interpreter.get_signature_runner("serving_default")
     tensors = _block_tensors(interpreter, metadata)
 
-    def once(images: np.ndarray) -> Outputs:
-        outputs = runner(images=images)
-        return {name: outputs[name] for name in metadata.outputs}
+    keeping = cache(lambda: _keeping(path, tensors))
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(once, images.astype(dtype), static)
+        return dict(runner(images=images.astype(dtype)))
 
     def blocks(images: np.ndarray) -> Outputs:
-        return in_batches(_keeping(path, tensors), images.astype(dtype), static)
+        return keeping()(images.astype(dtype))
 
-    return Artifact(
-        path,
-        metadata.target,
-        metadata.spec,
-        metadata.options,
-        metadata.input_range,
-        run,
-        blocks if tensors else None,
-    )
+    return metadata.artifact(path, run, blocks if tensors else None, static)
 
 
-def _interpreter(path: Path, **options: Any) -> Any:
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
+
+
+def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
     """A LiteRT interpreter with its tensors allocated.
 
     Raises:
@@ -146,7 +142,7 @@ def _interpreter(path: Path, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(str(path), num_threads=os.cpu_count(), **options)
+            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count(), **options)
             interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise damaged(path) from error
@@ -162,7 +158,7 @@ def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
     return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 
 
-def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outputs]:
+def _keeping(path: Path, tensors: dict[str, int]) -> Run:
     """images -> name -> tensor inside the graph, by an interpreter that reuses no memory."""
     from ai_edge_litert.interpreter import OpResolverType
 
@@ -184,6 +180,46 @@ def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outp
     return run
 
 
+def _prepare(path: Path, threads: int) -> Inference:
+    """As `Target.prepare`; of any .tflite file, whoever wrote it. The interpreter alone is timed,
+    without copying images to it."""
+    interpreter = _interpreter(path, threads)
+    rng = np.random.default_rng(0)
+    for entry in interpreter.get_input_details():
+        whole = np.issubdtype(entry["dtype"], np.integer)
+        values = rng.integers(0, 128, entry["shape"]) if whole else rng.normal(size=entry["shape"])
+        interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
+    operations = interpreter._get_ops_details()
+    delegates = [node for node in operations if node["op_name"] == _DELEGATE]
+    return Inference(
+        interpreter.invoke,
+        batch=int(interpreter.get_input_details()[0]["shape"][0]),
+        operations=len(operations) - len(delegates),
+        delegated=len(_behind(delegates, operations)),
+    )
+
+
+def _behind(delegates: list[Any], operations: list[Any]) -> set[int]:
+    """Indices of the operations that delegates replaced: all on which a delegate's outputs depend
+    and its inputs do not."""
+    producers = {
+        tensor: node
+        for node in operations
+        if node["op_name"] != _DELEGATE
+        for tensor in node["outputs"]
+    }
+    found: set[int] = set()
+    for delegate in delegates:
+        inputs = set(delegate["inputs"])
+        wanted = list(delegate["outputs"])
+        while wanted:
+            node = producers.get(wanted.pop())
+            if node is not None and node["index"] not in found:
+                found.add(node["index"])
+                wanted += [tensor for tensor in node["inputs"] if tensor not in inputs]
+    return found
+
+
 TFLITE = Target(
     name="tflite",
     title="TFLite",
@@ -191,4 +227,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
+    prepare=_prepare,
 )
