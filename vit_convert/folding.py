@@ -8,7 +8,7 @@ it is asked for, from the few that it depends on. What is folded:
   W <- (I - 11^T/d) W, so that the stream's mean is zero and LayerNorm needs none;
 - the gamma and beta of a LayerNorm into the linear layer that follows it
   (W (g * n + b') + b = (W g) n + (W b' + b));
-- the attention scale head_dim ** -0.5 into q;
+- the attention scale head_dim ** -0.5 into q and k, half of it each;
 - the bias of the patch embedding into the position embedding.
 """
 
@@ -116,12 +116,14 @@ def _fold_block(work: _Recipes, block: str, scale: float) -> None:
         _absorb_norm(work, f"{block}.norm1", *(f"{block}.attn.{part}" for part in "qkv"))
 
     def scaled(array: np.ndarray) -> np.ndarray:
-        query = len(array) // 3 if fused else len(array)
-        array[:query] *= scale
+        # half of it for queries and half for keys: int8 has one range for both
+        both = 2 * len(array) // 3 if fused else len(array)
+        array[:both] *= scale**0.5
         return array
 
-    for leaf in ("weight", "bias"):
-        _change(work, f"{block}.attn.{'qkv' if fused else 'q'}.{leaf}", scaled)
+    for layer in ("qkv",) if fused else ("q", "k"):
+        for leaf in ("weight", "bias"):
+            _change(work, f"{block}.attn.{layer}.{leaf}", scaled)
     _absorb_norm(work, f"{block}.norm2", f"{block}.mlp.fc1")
 
 

@@ -177,7 +177,9 @@ def test_a_model_beyond_the_formats_limit_is_refused(tmp_path):
     config = next(v.config for v in VIT.variants if v.name == "vit_huge_patch14_224")
     model = SimpleNamespace(spec=ModelSpec("vit", config), weights={})
     with pytest.raises(UsageError, match=r"2\.5. GB in float32") as caught:
-        TFLITE.write(model, tmp_path / "huge_float32.tflite", ExportOptions())
-    assert caught.value.expected == "a precision that fits: float16 (1.27 GB)"
+        TFLITE.write(model, tmp_path / "huge_float32.tflite", ExportOptions(), print)
+    assert caught.value.expected == (
+        "a precision that fits: float16 (1.27 GB), int8-dynamic (0.67 GB), int8 (0.67 GB)"
+    )
     assert caught.value.hint == "--precision float16"
     assert not list(tmp_path.iterdir())

@@ -215,6 +215,7 @@ class Source:
         variant: the published variant recognised, "" for none.
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
+        known: field of the configuration or of Preprocessing -> how its value is known.
     """
 
     file: str = ""
@@ -223,6 +224,7 @@ class Source:
     variant: str = ""
     dtypes: dict[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    known: dict[str, Known] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
@@ -223,6 +224,11 @@ class _Reading(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
 
+def _describe(path: Path) -> Metadata:
+    with open_h5(path) as (spec, _):
+        return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",))
+
+
 def _open(path: Path) -> Artifact:
     model = load_model(path)
     spec = model.spec
@@ -263,5 +269,6 @@ KERAS_H5 = Target(
     write=None,
     matches=_matches,
     open=_open,
+    describe=_describe,
     prepare=preparing(_open),
 )

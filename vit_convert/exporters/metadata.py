@@ -15,6 +15,7 @@ from vit_convert.errors import ArtifactError
 from vit_convert.exporters.registry import ExportOptions, InputRange, Outputs
 
 _PACKAGES = ("vit-convert", "tensorflow")
+_PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Metadata:
             {
                 "target": self.target,
                 "spec": self.spec.to_dict(),
-                "options": asdict(self.options),
+                "options": {k: v for k, v in asdict(self.options).items() if k not in _PRIVATE},
                 "input_range": self.input_range,
                 "outputs": list(self.outputs),
                 "versions": {name: _version(name) for name in _PACKAGES},

@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,18 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
 from vit_convert.exporters.batches import in_batches
+from vit_convert.exporters.calibration import calibration_images
 from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
+    QUANTISED,
     Artifact,
     ExportOptions,
     Inference,
     InputRange,
     Outputs,
     Precision,
+    Progress,
     SourceModel,
     Target,
 )
@@ -33,6 +38,7 @@ from vit_convert.exporters.tflite.flatbuffer import (
     read_entry,
     write,
 )
+from vit_convert.exporters.tflite.quantised import write_quantised
 from vit_convert.exporters.tflite.skeleton import convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
@@ -40,14 +46,31 @@ from vit_convert.tensorflow_quiet import quiet
 _DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
-_BYTES: dict[Precision, int] = {"float32": 4, "float16": 2}  # of a weight
+# of a weight; channels have a scale each
+_BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.05, "int8": 1.05}
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> QuantisationReport | None:
+    _check_size(model.spec, options.precision, path)
+    if options.precision not in QUANTISED:
+        _write_float(model, path, options)
+        return None
+    calibration = calibration_images(
+        options.calibration, model.spec, options.embed_preprocessing, progress
+    )
+    wide = path.with_name(f"{path.stem}_of_float32.tflite")
+    metadata = _write_float(model, wide, replace(options, precision="float32"))
+    metadata = replace(metadata, options=options)
+    return write_quantised(wide, path, metadata, calibration, _open, progress)
+
+
+def _write_float(model: SourceModel, path: Path, options: ExportOptions) -> Metadata:
+    """Write a file of the precision that its weights are stored in, of any size."""
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
     spec, weights = model.spec, model.weights
-    _check_size(spec, options.precision, path)
     if not spec.config.folded:
         if options.output == "features":  # else the last norm's parameters would go into the head
             spec = spec.with_config(num_classes=0)
@@ -56,13 +79,14 @@ def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
     bound = bind(skeleton, weights, options.precision)
     metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
     add_entry(bound.tree, metadata.to_json().encode())
-    write(path, bound.tree, bound.contents)
+    size = _estimated_size(model.spec, options.precision)
+    write(path, bound.tree, bound.contents, beyond_limit=size >= _LIMIT)
+    return metadata
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     """Raises UsageError if the file would be larger than a flatbuffer can be."""
-    count = sum(math.prod(p.shape) for p in spec.parameters())
-    sizes = {name: count * size + _TABLES for name, size in _BYTES.items()}
+    sizes = {name: _estimated_size(spec, name) for name in _BYTES}
     if sizes[precision] < _LIMIT:
         return
     fitting = [name for name, size in sizes.items() if size < _LIMIT]
@@ -76,11 +100,13 @@ def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     )
 
 
+def _estimated_size(spec: ModelSpec, precision: Precision) -> float:
+    """Bytes of the file."""
+    return sum(math.prod(p.shape) for p in spec.parameters()) * _BYTES[precision] + _TABLES
+
+
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -108,6 +134,13 @@ def _open(path: Path) -> Artifact:
         blocks if tensors else None,
         metadata.attention(run),
     )
+
+
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
 
 
 def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
@@ -205,5 +238,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
     prepare=_prepare,
 )
