@@ -24,6 +24,6 @@ with tempfile.TemporaryDirectory() as folder:
     np.save("calibration_image_sample_data_20x128x128x3_float32.npy", images)
     path = Path(folder, "model.onnx")
     example = (torch.randn(1, 3, 224, 224),)
-    torch.onnx.export(load(name, checkpoint), example, str(path), dynamo=False, opset_version=17)
+    torch.onnx.export(load(name, checkpoint), example, str(path), dynamo=False, opset_version=16)
     onnx2tf.convert(input_onnx_file_path=str(path), output_folder_path=folder, non_verbose=True)
     Path(folder, "model_float32.tflite").rename(output)

@@ -99,12 +99,15 @@ def test_linear_layers_are_fully_connected_with_their_bias_inside(sample, export
         assert op.name != "TRANSPOSE" or op.constant[0] is False
 
 
-@pytest.mark.parametrize(("family", "options", "count"), [
-    ("vit", {}, 1),
-    ("vit", {"attention": True}, 1),
-    ("deit", {}, 2),
-    ("average pool", {}, 15),
-])
+@pytest.mark.parametrize(
+    ("family", "options", "count"),
+    [
+        ("vit", {}, 1),
+        ("vit", {"attention": True}, 1),
+        ("deit", {}, 2),
+        ("average pool", {}, 15),
+    ],
+)
 def test_the_last_mlp_is_computed_for_the_tokens_that_are_pooled(exported, family, options, count):
     _, operations = graph(exported("tflite", family, **options))
     sizes = {

@@ -26,6 +26,7 @@ from vit_convert.parity.evidence import (
     RecordedReference,
     Reference,
     Sample,
+    computed,
 )
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
