@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 repository, name, checkpoint, output = sys.argv[1:]
+os.environ["TIMM_FUSED_ATTN"] = "0"  # else the export is of an attention that onnx2tf gets wrong
 sys.path[0] = repository  # instead of this folder, whose files are called like what they run
 
 import numpy as np  # noqa: E402
