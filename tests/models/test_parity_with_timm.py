@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from families import FAMILIES, Family, small_cait, small_deit, small_vit
 
 from vit_convert.folding import fold
 from vit_convert.models import build
+from vit_convert.models.base import block_points
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),
@@ -25,6 +27,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         small_vit,
         {"class_token": False, "pool": "avg", "final_norm": False, "fc_norm": True},
     ),
+    "vit, average, no norm": (small_vit, {"pool": "avg", "final_norm": False}),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
     "deit": (small_deit, {}),
@@ -126,11 +129,23 @@ def test_folding_leaves_the_given_arrays_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_folded_residual_stream_has_no_mean(name: str) -> None:
+def test_folded_residual_stream_has_no_mean_and_is_scaled(name: str) -> None:
     family = FAMILIES[name]()
     spec, weights = fold(family.spec, family.arrays())
-    model = build(spec)
+    model, plain = build(spec), build(family.spec)
     model.assign(weights)
-    blocks = {point: point for point in model.endpoint_names if point.startswith("blocks")}
-    for tokens in model.view(blocks)(family.images()).values():
-        assert np.abs(tokens.numpy().mean(axis=-1)).max() < 1e-5 * np.abs(tokens).max()
+    plain.assign(family.arrays())
+    blocks = {point: point for point in block_points(model.endpoint_names)}
+    reference = plain.view(blocks)(family.images())
+    for point, tokens in model.view(blocks)(family.images()).items():
+        centred = reference[point] - tf.reduce_mean(reference[point], axis=-1, keepdims=True)
+        assert spec.config.stream_scale == 1 / 16
+        assert relative(centred.numpy() / 16, tokens.numpy()) < 1e-5
+
+
+def test_a_model_without_a_last_norm_is_not_folded() -> None:
+    """Its head takes the mean and the scale of the stream."""
+    family = small_vit(pool="avg", final_norm=False)
+    spec, weights = fold(family.spec, family.arrays())
+    assert spec == family.spec
+    assert set(weights) == {p.name for p in spec.parameters()}

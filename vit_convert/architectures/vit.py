@@ -64,6 +64,11 @@ class ViTConfig(TransformerConfig):
         return 1 + int(self.distilled) if self.pool == "token" else None
 
     @property
+    def ends_in_norm(self) -> bool:
+        """Whether a norm stands between the residual stream and the head."""
+        return self.final_norm or self.fc_norm
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in the head, which must follow it at once."""
         return super().folds_final_norm and self.final_norm and not self.fc_norm

@@ -40,7 +40,7 @@ def attention_options(config: TransformerConfig, queries: int | None = None) -> 
 
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
     """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
-    return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
+    return LayerNorm(config.stream_eps, config.folded, not config.folded, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:

@@ -97,16 +97,20 @@ class VisionTransformer(ConvertedModel):
             points[f"attention.{i}"] = weights
         if config.final_norm:
             affine = not config.folds_final_norm
-            x = LayerNorm(config.norm_eps, config.folded, affine, dtype=dtype, name="norm")(x)
+            x = LayerNorm(config.stream_eps, config.folded, affine, dtype=dtype, name="norm")(x)
         if config.pool == "avg":
             pooled = [MeanOfPatches(config.num_prefix_tokens, dtype=dtype, name="pool")(x)]
         else:
             count = 1 + config.distilled
             pooled = [TakeToken(i, dtype=dtype, name=f"pool_{i}")(x) for i in range(count)]
         if config.fc_norm:
-            centred = config.folded and not config.final_norm
             affine = not config.folds_fc_norm
-            layer = LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name="fc_norm")
+            if config.final_norm:
+                layer = LayerNorm(config.norm_eps, False, affine, dtype=dtype, name="fc_norm")
+            else:
+                layer = LayerNorm(
+                    config.stream_eps, config.folded, affine, dtype=dtype, name="fc_norm"
+                )
             pooled = [layer(p) for p in pooled]
         points["features"] = mean_of(pooled, "features")
         if config.num_classes:

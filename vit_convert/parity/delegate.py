@@ -128,7 +128,7 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
                 return {}
             outputs = _with_tensors(graph, tensors, process.environment, images)
             same = _equal(run(images), outputs, metadata.outputs[0])
-            return {name: outputs[name] for name in tensors} if same else {}
+            return metadata.unscaled({name: outputs[name] for name in tensors}) if same else {}
 
         yield report, replace(artifact, run=run, blocks=blocks)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,8 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.calibration import calibration_images
-from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.metadata import Metadata, Run, foreign
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
     QUANTISED,
@@ -77,7 +76,8 @@ def _write_float(model: SourceModel, path: Path, options: ExportOptions) -> Meta
         spec, weights = fold(spec, weights)
     skeleton = convert(spec, weights, options, input_range)
     bound = bind(skeleton, weights, options.precision)
-    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
+    scale = spec.config.stream_scale
+    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
     add_entry(bound.tree, metadata.to_json().encode())
     size = _estimated_size(model.spec, options.precision)
     write(path, bound.tree, bound.contents, beyond_limit=size >= _LIMIT)
@@ -114,26 +114,15 @@ def _open(path: Path) -> Artifact:
     runner = interpreter.get_signature_runner("serving_default")
     tensors = _block_tensors(interpreter, metadata)
 
-    def once(images: np.ndarray) -> Outputs:
-        outputs = runner(images=images)
-        return {name: outputs[name] for name in metadata.outputs}
+    keeping = cache(lambda: _keeping(path, tensors))
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(once, images.astype(dtype), static)
+        return dict(runner(images=images.astype(dtype)))
 
     def blocks(images: np.ndarray) -> Outputs:
-        return in_batches(_keeping(path, tensors), images.astype(dtype), static)
+        return keeping()(images.astype(dtype))
 
-    return Artifact(
-        path,
-        metadata.target,
-        metadata.spec,
-        metadata.options,
-        metadata.input_range,
-        run,
-        blocks if tensors else None,
-        metadata.attention(run),
-    )
+    return metadata.artifact(path, run, blocks if tensors else None, static)
 
 
 def _describe(path: Path) -> Metadata:
@@ -169,7 +158,7 @@ def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
     return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 
 
-def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outputs]:
+def _keeping(path: Path, tensors: dict[str, int]) -> Run:
     """images -> name -> tensor inside the graph, by an interpreter that reuses no memory."""
     from ai_edge_litert.interpreter import OpResolverType
 
