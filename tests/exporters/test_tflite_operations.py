@@ -14,8 +14,9 @@ _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v,
 # All that a folded ViT or CaiT needs: no norm subtracts a mean. What GPU delegates refuse is not
 # among it: BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex) ...
 ALLOWED = {
-    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "GELU", "MEAN", "MUL",
-    "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "STRIDED_SLICE", "TRANSPOSE",
+    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED",
+    "GELU", "MEAN", "MUL", "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "STRIDED_SLICE",
+    "TRANSPOSE",
 }  # fmt: skip
 ELEMENTWISE = {"ADD", "MUL", "SUB", "SQUARED_DIFFERENCE"}
 MORE = {  # what some cases need beside
@@ -133,12 +134,42 @@ def test_the_batch_axis_stays_the_first(exported, family, options):
 @pytest.mark.parametrize("family", ["vit", "layer scale", "average pool", "deit", "cait"])
 def test_linear_layers_are_fully_connected_with_their_bias_inside(sample, exported, family):
     _, operations = graph(exported("tflite", family))
-    linear = [p for p in sample(family).keras.spec.parameters() if p.keras_path.endswith("kernel")]
+    kernels = [
+        p.keras_path
+        for p in sample(family).keras.spec.parameters()
+        if p.keras_path.endswith("kernel")
+    ]
     connected = [op for op in operations if op.name == "FULLY_CONNECTED"]
-    assert len(connected) == len(linear) - 1  # the patch embedding is a convolution
+    mixing = [path for path in kernels if "proj_l" in path or "proj_w" in path]
+    # the patch embedding is a convolution
+    assert len(connected) == len(kernels) - len(mixing) - 1
     assert all(op.constant == [False, True, True] for op in connected)
+    depthwise = [op for op in operations if op.name == "DEPTHWISE_CONV_2D"]
+    assert len(depthwise) == 4 * len(mixing)  # one for each head
+    assert all(op.constant == [False, True, True] for op in depthwise)
     for op in operations:  # no weight is transposed at run time
         assert op.name != "TRANSPOSE" or op.constant[0] is False
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "count"),
+    [
+        ("vit", {}, 1),
+        ("vit", {"attention": True}, 1),
+        ("deit", {}, 2),
+        ("average pool", {}, 15),
+    ],
+)
+def test_the_last_mlp_is_computed_for_the_tokens_that_are_pooled(exported, family, options, count):
+    _, operations = graph(exported("tflite", family, **options))
+    sizes = {
+        op.inputs[1].name.decode(): op.inputs[0].shape[1]
+        for op in operations
+        if op.name == "FULLY_CONNECTED"
+    }
+    assert sizes["blocks.0.mlp.fc1.weight"] >= 15
+    for layer in ("attn.proj", "mlp.fc1", "mlp.fc2"):
+        assert sizes[f"blocks.1.{layer}.weight"] == count
 
 
 @pytest.mark.parametrize("family", ["vit", "cait"])

@@ -33,6 +33,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "deit, no head": (small_deit, {"num_classes": 0}),
     "cait": (small_cait, {}),
     "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
+    "cait, 9 heads": (small_cait, {"num_heads": 9}),  # many, which are mixed in another way
     "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
     "cait, no head": (small_cait, {"num_classes": 0}),
 }
@@ -71,6 +72,43 @@ def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
     )
     expected = timm_output(family, images) if spec.architecture == "vit" else family.logits(images)
     assert relative(expected, model(images).numpy()) < 2e-6
+
+
+@pytest.mark.parametrize("case", ["vit", "vit, average, norm", "deit", "cait", "cait, 9 heads"])
+def test_attention_maps_are_timms(case: str) -> None:
+    """Of all tokens, also in a last block that computes only those that are pooled."""
+    make, changes = CASES[case]
+    family = make(**changes)
+    expected = []
+    for module in family.model.modules():
+        if hasattr(module, "attn_drop"):
+            module.fused_attn = False
+            module.attn_drop.register_forward_hook(lambda *call: expected.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    maps = {point: point for point in model.endpoint_names if "attention" in point}
+    got = model.view(maps)(images)
+    assert len(got) == len(expected) >= 3
+    for name, reference in zip(maps, expected, strict=True):
+        assert relative(reference, got[name].numpy()) < 2e-6, name
+
+
+@pytest.mark.parametrize(("case", "count"), [("vit", 1), ("deit", 2), ("vit, average, norm", 16)])
+def test_the_last_block_computes_the_tokens_that_are_pooled(case: str, count: int) -> None:
+    make, changes = CASES[case]
+    family = make(**changes)
+    tokens: list[np.ndarray] = []
+    family.model.blocks[-1].register_forward_hook(lambda *call: tokens.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    last = f"blocks.{family.spec.config.depth - 1}"
+    (got,) = model.view({last: last})(images).values()
+    assert got.shape == (4, count, 36)
+    assert relative(tokens[0][:, :count], got.numpy()) < 2e-6
 
 
 @pytest.mark.parametrize("name", FAMILIES)

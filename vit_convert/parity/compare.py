@@ -111,9 +111,7 @@ def first_difference(
     """The first block of the reference whose output is not the artifact's; None if all are equal.
 
     Where the artifact's tokens have a mean of zero over their channels (see vit_convert.folding),
-    the reference may have another: every norm after them takes it away. Where the artifact has
-    fewer tokens, those are the reference's first ones: its last block computes only the tokens that
-    are pooled.
+    the reference may have another: every norm after them takes it away.
 
     Args:
         reference, got: block name -> (n, tokens, dim), for the same images.
@@ -125,10 +123,9 @@ def first_difference(
             return BlockDifference(
                 name, float("inf"), float("inf"), limit, "the artifact has no such block"
             )
-        tokens = reference[name][:, : got[name].shape[1]]
-        max_abs, relative, problem = _distance(tokens, got[name])
+        max_abs, relative, problem = _distance(reference[name], got[name])
         if not problem and relative > limit and _is_centred(got[name], limit):
-            max_abs, relative, problem = _distance(_centred(tokens), got[name])
+            max_abs, relative, problem = _distance(_centred(reference[name]), got[name])
         if problem or relative > limit:
             return BlockDifference(name, max_abs, relative, limit, problem)
     return None
