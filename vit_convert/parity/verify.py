@@ -119,8 +119,8 @@ def verify_artifact(
     output = artifact.options.output
     outputs, expected, got, notes = [], [], [], set()
     worst, worst_distance = None, -1.0
+    progress("comparing outputs")
     for sample in reference.batches():
-        progress(f"comparing images, {sum(map(len, got))} are done")
         check_images(sample.images, artifact)
         inputs, note = to_input_range(sample.images, artifact)
         notes.add(note)
