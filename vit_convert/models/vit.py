@@ -91,8 +91,7 @@ class VisionTransformer(ConvertedModel):
         points["embeddings"] = x
         for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
             # Nobody reads what the last block makes of the tokens that are not pooled.
-            last = i == config.depth - 1 and config.pool == "token"
-            kept = 1 + config.distilled if last else None
+            kept = config.num_pooled_tokens if i == config.depth - 1 else None
             x, weights = Block(config, rate, kept, dtype=dtype, name=f"blocks.{i}")(x)
             points[f"blocks.{i}"] = x
             points[f"attention.{i}"] = weights

@@ -38,10 +38,7 @@ class _Projection(Weighted, tf_keras.layers.Layer):
         """(batch, height, width, channels) -> (batch, rows, columns, dim)."""
         _, height, width, channels = images.shape
         patch, wide = self.size
-        columns = width // wide
-        if width % wide:
-            images = images[:, :, : columns * wide]
-        rows = tf.reshape(images, (-1, height, columns, wide * channels))
+        rows = tf.reshape(images, (-1, height, width // wide, wide * channels))
         kernel = tf.reshape(self.kernel, (patch, 1, wide * channels, self.dim))
         grid = tf.nn.conv2d(rows, kernel, (patch, 1), "VALID")
         return grid + self.bias if self.use_bias else grid
