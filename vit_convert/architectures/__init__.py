@@ -9,15 +9,14 @@ from vit_convert.architectures.base import (
     Architecture,
     Fact,
     Known,
-    ModelSpec,
     Overrides,
     Preprocessing,
     Recognition,
-    Source,
     TransformerConfig,
     Variant,
 )
 from vit_convert.architectures.cait import CAIT, CaiTConfig
+from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
 from vit_convert.architectures.vit import VIT, ViTConfig
 from vit_convert.errors import RecognitionError

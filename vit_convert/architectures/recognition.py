@@ -18,7 +18,7 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.parameters import Shape
 from vit_convert.errors import RecognitionError, UsageError
 
-_TRAINING_FIELDS = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded"}
+_TRAINING_FIELDS = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded", "stream_scale"}
 
 
 def depth_of(shapes: Mapping[str, Shape], prefix: str) -> int:

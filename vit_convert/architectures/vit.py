@@ -59,6 +59,16 @@ class ViTConfig(TransformerConfig):
         return int(self.class_token) + int(self.distilled)
 
     @property
+    def num_pooled_tokens(self) -> int | None:
+        """How many tokens of the last block are read, the first ones; None if all are."""
+        return 1 + int(self.distilled) if self.pool == "token" else None
+
+    @property
+    def ends_in_norm(self) -> bool:
+        """Whether a norm stands between the residual stream and the head."""
+        return self.final_norm or self.fc_norm
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in the head, which must follow it at once."""
         return super().folds_final_norm and self.final_norm and not self.fc_norm

@@ -21,6 +21,7 @@ from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
+from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
 
 
@@ -61,6 +62,7 @@ for _command in (
     evaluate,
     attention,
     benchmark,
+    web,
     completion,
 ):
     cli.add_command(_command)

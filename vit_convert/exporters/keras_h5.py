@@ -226,7 +226,12 @@ class _Reading(Mapping[str, np.ndarray]):
 
 def _describe(path: Path) -> Metadata:
     with open_h5(path) as (spec, _):
-        return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",))
+        return _metadata(spec)
+
+
+def _metadata(spec: ModelSpec) -> Metadata:
+    scale = spec.config.stream_scale
+    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",), scale)
 
 
 def _open(path: Path) -> Artifact:
@@ -236,7 +241,7 @@ def _open(path: Path) -> Artifact:
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(lambda part: {"logits": graph(part, training=False).numpy()}, images)
+        return {"logits": graph(images, training=False).numpy()}
 
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
@@ -252,7 +257,7 @@ def _open(path: Path) -> Artifact:
             images,
         )
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks, attention)
+    return _metadata(spec).artifact(path, run, blocks, static=None, attention=attention)
 
 
 def _matches(path: Path) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.exporters.graph import image_spec
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
@@ -29,7 +29,7 @@ from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:
     tf = import_tensorflow()
     embedded = options.embed_preprocessing
     module = TensorFlowModule(model.keras, options, "0..255" if embedded else "normalised")

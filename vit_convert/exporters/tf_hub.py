@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
@@ -22,7 +22,7 @@ from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:
     module = TensorFlowModule(model.keras, options, "0..1")
 
     def call(inputs: Any, training: bool = False) -> Any:

@@ -19,13 +19,14 @@ from vit_convert.architectures import (
 from vit_convert.models.layers.attention import AttentionOptions
 from vit_convert.models.layers.norm import LayerNorm
 
-# "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
+# "embeddings" and "blocks.{i}" (batch, tokens, dim), of the last block those tokens that are read;
+# "attention.{i}" (batch, heads, n, n);
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig) -> AttentionOptions:
-    """The part of a configuration that concerns attention."""
+def attention_options(config: TransformerConfig, queries: int | None = None) -> AttentionOptions:
+    """The part of a configuration that concerns attention, in which `queries` tokens ask."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -33,12 +34,13 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
         attn_drop=config.attn_drop_rate,
         proj_drop=config.drop_rate,
         scaled=config.folded,
+        queries=queries,
     )
 
 
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
     """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
-    return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
+    return LayerNorm(config.stream_eps, config.folded, not config.folded, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:

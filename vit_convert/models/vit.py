@@ -24,14 +24,23 @@ from vit_convert.models.layers.tokens import (
 
 
 class Block(tf_keras.layers.Layer):
-    """Pre-norm transformer block: attention and MLP, each added to the tokens."""
+    """Pre-norm transformer block: attention and MLP, each added to the tokens.
 
-    def __init__(self, config: ViTConfig, drop_path: float, **kwargs: Any) -> None:
+    Args:
+        config: of the model.
+        drop_path: the rate of stochastic depth.
+        kept: how many tokens are computed, the first ones; all by default.
+    """
+
+    def __init__(
+        self, config: ViTConfig, drop_path: float, kept: int | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
+        self.kept = kept
         scaled = config.layer_scale
         self.norm1 = block_norm(config, policy, "norm1")
-        self.attn = Attention(attention_options(config), dtype=policy, name="attn")
+        self.attn = Attention(attention_options(config, kept), dtype=policy, name="attn")
         self.ls1 = LayerScale(dtype=policy, name="ls1") if scaled else None
         self.norm2 = block_norm(config, policy, "norm2")
         self.mlp = Mlp(
@@ -46,8 +55,10 @@ class Block(tf_keras.layers.Layer):
         self.drop_path = DropPath(drop_path, dtype=policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        """(batch, n, dim) -> (batch, kept, dim), attention weights (batch, heads, n, n)."""
         branch, weights = self.attn(self.norm1(x), training=training)
+        if self.kept is not None:
+            x = x[:, : self.kept]
         x = x + self.drop_path(self.ls1(branch) if self.ls1 else branch, training=training)
         branch = self.mlp(self.norm2(x), training=training)
         x = x + self.drop_path(self.ls2(branch) if self.ls2 else branch, training=training)
@@ -79,21 +90,27 @@ class VisionTransformer(ConvertedModel):
         x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
         points["embeddings"] = x
         for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
-            x, weights = Block(config, rate, dtype=dtype, name=f"blocks.{i}")(x)
+            # Nobody reads what the last block makes of the tokens that are not pooled.
+            kept = config.num_pooled_tokens if i == config.depth - 1 else None
+            x, weights = Block(config, rate, kept, dtype=dtype, name=f"blocks.{i}")(x)
             points[f"blocks.{i}"] = x
             points[f"attention.{i}"] = weights
         if config.final_norm:
             affine = not config.folds_final_norm
-            x = LayerNorm(config.norm_eps, config.folded, affine, dtype=dtype, name="norm")(x)
+            x = LayerNorm(config.stream_eps, config.folded, affine, dtype=dtype, name="norm")(x)
         if config.pool == "avg":
             pooled = [MeanOfPatches(config.num_prefix_tokens, dtype=dtype, name="pool")(x)]
         else:
             count = 1 + config.distilled
             pooled = [TakeToken(i, dtype=dtype, name=f"pool_{i}")(x) for i in range(count)]
         if config.fc_norm:
-            centred = config.folded and not config.final_norm
             affine = not config.folds_fc_norm
-            layer = LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name="fc_norm")
+            if config.final_norm:
+                layer = LayerNorm(config.norm_eps, False, affine, dtype=dtype, name="fc_norm")
+            else:
+                layer = LayerNorm(
+                    config.stream_eps, config.folded, affine, dtype=dtype, name="fc_norm"
+                )
             pooled = [layer(p) for p in pooled]
         points["features"] = mean_of(pooled, "features")
         if config.num_classes:

@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.models.layers.linear import Linear
+from vit_convert.models.layers.mix_heads import MixHeads
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class AttentionOptions:
         qkv_bias: whether q, k and v have a bias.
         attn_drop, proj_drop: dropout on the attention weights and on the output.
         scaled: the scale head_dim ** -0.5 is in the weights of q already.
+        queries: how many tokens ask, the first ones; all by default.
     """
 
     dim: int
@@ -33,6 +35,7 @@ class AttentionOptions:
     attn_drop: float = 0.0
     proj_drop: float = 0.0
     scaled: bool = False
+    queries: int | None = None
 
 
 def split_heads(x: tf.Tensor, num_heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> tf.Tensor:
@@ -88,10 +91,16 @@ class Attention(_AttentionBase):
         self._add_output()
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        """(batch, n, dim) -> (batch, queries, dim), attention weights (batch, heads, n, n).
+
+        Where not all tokens ask, exported graphs keep the weights of the others only if they are an
+        output.
+        """
         q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        weights = softmax(self._scores(q, k))
-        return self._attend(weights, v, training), weights
+        weights = asked = softmax(self._scores(q, k))
+        if self.options.queries is not None:
+            asked = softmax(self._scores(q[:, : self.options.queries], k))
+        return self._attend(asked, v, training), weights
 
 
 class TalkingHeadsAttention(_AttentionBase):
@@ -102,19 +111,14 @@ class TalkingHeadsAttention(_AttentionBase):
         super().__init__(options, **kwargs)
         self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
         self._add_output()
-        self.proj_l = self._linear(options.num_heads, "proj_l")
-        self.proj_w = self._linear(options.num_heads, "proj_w")
+        self.proj_l = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_l")
+        self.proj_w = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_w")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
         q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        weights = _mix(softmax(_mix(self._scores(q, k), self.proj_l)), self.proj_w)
+        weights = self.proj_w(softmax(self.proj_l(self._scores(q, k))))
         return self._attend(weights, v, training), weights
-
-
-def _mix(x: tf.Tensor, linear: Linear) -> tf.Tensor:
-    """Apply a linear layer over the heads of (batch, heads, n, m)."""
-    return tf.transpose(linear(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
 
 
 class ClassAttention(_AttentionBase):
