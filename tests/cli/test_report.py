@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import re
+import warnings
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,6 +20,8 @@ from PIL import Image
 
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.exporters.keras_h5 import write_h5
+from vit_convert.parity.compare import BlockDifference
+from vit_convert.reporting.plots import block_plot, output_plot
 
 NASTY = '<script>alert("1")</script>'
 VOID = {"meta", "img", "br"}
@@ -149,6 +152,26 @@ def test_where_a_difference_begins_is_shown(command: Command, models: Path) -> N
     assert "differs from its source" in page.text
     assert re.search(r"first block that differs is blocks\.1 ", page.text)
     assert "there is no picture" in page.text
+
+
+@pytest.mark.parametrize("worst", [0.0, 1e-7, 0.3, float("inf")])
+@pytest.mark.parametrize("best", [0.0, 1e-7, 0.3])
+def test_plots_have_room_for_any_difference(best: float, worst: float) -> None:
+    """Warnings of matplotlib, which would draw nothing, are errors."""
+    blocks = [BlockDifference(name, 0, best, 2e-6) for name in ("embeddings", "blocks.0")]
+    blocks.append(BlockDifference("blocks_token_only.0", 0, worst, 2e-6))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot = block_plot(blocks)
+        assert "class 0" in plot
+        assert "allowed: 2.0e-06" in plot
+        if np.isfinite(worst):
+            for count, most in ((3, 30_000), (1000, 200_000)):
+                labels = [NASTY] * count
+                plot = output_plot([best] * (count - 1) + [worst], labels, 1e-5)
+                assert plot.startswith("<svg ")
+                assert NASTY[:8] not in plot
+                assert len(plot) < most
 
 
 def test_several_artifacts_are_compared_in_one_table(command: Command, models: Path) -> None:

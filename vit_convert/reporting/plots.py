@@ -23,6 +23,7 @@ _PAGE = {
 }
 _SIZE = (5.2, 3.0)  # in inches; small, so that the text is readable on a phone
 _LEAST = 1e-10  # an exact output, on a logarithmic axis
+_FEW = 100  # outputs that still have room for a stem
 _NAMED = 20  # outputs or blocks that still have room for names
 _LONGEST = 14  # characters of a name on the axis
 
@@ -38,8 +39,11 @@ def output_plot(differences: Sequence[float], labels: Sequence[str], tolerance: 
     figure, axes = _axes("output", "|difference| / max |output|")
     places = range(len(differences))
     values = [max(value, _LEAST) for value in differences]
-    axes.vlines(places, min(values) / 2, values, color=_MARK, linewidth=0.8, alpha=0.5)
-    axes.plot(places, values, ".", color=_MARK, markersize=5 if len(values) <= 100 else 2)
+    few = len(values) <= _FEW
+    if few:
+        least = min(*values, tolerance) / 2
+        axes.vlines(places, least, values, color=_MARK, linewidth=0.8, alpha=0.5)
+    axes.plot(places, values, ".", color=_MARK, markersize=5 if few else 2)
     if len(labels) == len(values) <= _NAMED:
         names = [x if len(x) <= _LONGEST else f"{x[: _LONGEST - 1]}\u2026" for x in labels]
         axes.set_xticks(places, names, rotation=60, ha="right", parse_math=False)
@@ -99,7 +103,7 @@ def _finished(figure: Figure, axes: Axes, values: Sequence[float], tolerance: fl
         color=_LIMIT,
         fontsize=9,
     )
-    axes.set_ylim(min(values) / 2, max(*values, tolerance) * 4)
+    axes.set_ylim(min(*values, tolerance) / 2, max(*values, tolerance) * 4)
     content = io.StringIO()
     # Text stays text, and a plot's ids differ from those of another plot on the page.
     salt = f"{axes.get_xlabel()} {values}"
