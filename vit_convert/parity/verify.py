@@ -170,9 +170,10 @@ def _profile(
     blocks: Outputs = {}
     if artifact.blocks is not None and sample.blocks:
         blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
+    reference = computed(sample.blocks, artifact.spec)
     return Profile(
         outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
-        blocks=tuple(block_differences(sample.blocks, blocks, tolerance)) if blocks else (),
+        blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
     )
 
 
