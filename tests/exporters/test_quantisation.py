@@ -155,7 +155,7 @@ def test_int8_layers_compute_in_int8_and_others_do_not(quantised):
         assert kinds([linear[-1].inputs[0], *linear[-1].outputs]) == {schema.TensorType.FLOAT32}
         (conv,) = (op for op in operations(exported.path) if op.name == "CONV_2D")
         assert kinds([conv.inputs[0], *conv.outputs]) == {schema.TensorType.FLOAT32}
-        assert conv.inputs[1].type == schema.TensorType.INT8
+        assert (conv.inputs[1].type == schema.TensorType.INT8) != ("patch_embed.proj" in in_float)
 
 
 def test_the_residual_stream_of_cait_is_float_where_the_converter_joins_it_to_a_layer(quantised):
@@ -390,7 +390,7 @@ def test_where_weights_have_outliers_it_falls_short_and_names_the_layer(
 def test_where_activations_have_outliers_that_layer_computes_in_float(
     tmp_path, pictures, precision
 ):
-    model = outlying(tmp_path, weight=1e-3, bias=1000.0)
+    model = outlying(tmp_path, weight=0.0, bias=1000.0)
     options = ExportOptions(precision=precision, calibration=pictures)
     (exported,) = export_all(model, [("tflite", options)], tmp_path)
     costliest = exported.report.in_float[0]

@@ -27,7 +27,6 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         small_vit,
         {"class_token": False, "pool": "avg", "final_norm": False, "fc_norm": True},
     ),
-    "vit, average, no norm": (small_vit, {"pool": "avg", "final_norm": False}),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
     "deit": (small_deit, {}),
@@ -148,4 +147,6 @@ def test_a_model_without_a_last_norm_is_not_folded() -> None:
     family = small_vit(pool="avg", final_norm=False)
     spec, weights = fold(family.spec, family.arrays())
     assert spec == family.spec
-    assert set(weights) == {p.name for p in spec.parameters()}
+    model = build(spec)
+    model.assign(weights)
+    assert relative(family.logits(family.images()), model(family.images()).numpy()) <= 1e-5
