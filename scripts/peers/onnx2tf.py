@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 repository, name, checkpoint, output = sys.argv[1:]
-os.environ["TIMM_FUSED_ATTN"] = "0"  # else the export is of an attention that onnx2tf gets wrong
+# It simplifies the ONNX file with a command of its environment, and goes on without, wrongly
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 sys.path[0] = repository  # instead of this folder, whose files are called like what they run
 
 import numpy as np  # noqa: E402
@@ -25,6 +26,6 @@ with tempfile.TemporaryDirectory() as folder:
     np.save("calibration_image_sample_data_20x128x128x3_float32.npy", images)
     path = Path(folder, "model.onnx")
     example = (torch.randn(1, 3, 224, 224),)
-    torch.onnx.export(load(name, checkpoint), example, str(path), dynamo=False, opset_version=16)
+    torch.onnx.export(load(name, checkpoint), example, str(path), dynamo=False, opset_version=17)
     onnx2tf.convert(input_onnx_file_path=str(path), output_folder_path=folder, non_verbose=True)
     Path(folder, "model_float32.tflite").rename(output)
