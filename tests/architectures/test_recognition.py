@@ -152,10 +152,22 @@ def test_small_families_are_recognised_with_what_must_be_stated(name: str) -> No
 
 
 def test_a_grid_that_is_no_square_must_be_stated() -> None:
-    spec = FAMILIES["vit"]().spec
+    spec = FAMILIES["vit"](image_size=(24, 70)).spec
     shapes = {p.name: p.shape for p in spec.parameters()}
-    with pytest.raises(RecognitionError, match="15 patches"):
+    with pytest.raises(RecognitionError, match="21 patches"):
         recognise(shapes, num_heads=4)
+
+
+def test_positions_that_make_a_square_only_without_the_class_token_are_an_assumption() -> None:
+    spec = FAMILIES["vit"]().spec  # 3 x 5 patches and a class token, or 4 x 4 patches
+    shapes = {p.name: p.shape for p in spec.parameters()}
+    found = recognise(shapes, num_heads=4)
+    assert found.config.position == "patches"
+    assert found.facts["position"].known == "assumed"
+    assert "--image-size" in found.facts["position"].why
+    stated = recognise(shapes, num_heads=4, image_size=(24, 50))
+    assert stated.config.position == "all"
+    assert stated.facts["position"].known == "read"
 
 
 @pytest.mark.parametrize(

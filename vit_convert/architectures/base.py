@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
 
-Gelu = Literal["erf", "tanh", "quick"]
+Gelu = Literal["erf", "tanh", "quick", "relu"]
+Pool = Literal["token", "avg", "max", "avgmax", "map"]
+NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
 
@@ -45,9 +47,11 @@ class TransformerConfig:
         num_heads: attention heads; must divide embed_dim.
         mlp_dim: hidden width of the MLPs.
         qkv_bias: whether the q, k, v projections have a bias.
-        gelu: "erf" (exact), "tanh" (approximation) or "quick" (x * sigmoid(1.702 x), CLIP's).
+        gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
+            (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
         norm_eps: epsilon of every LayerNorm.
-        pool: "token" (the class token) or "avg" (the mean over the patches).
+        pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
+            "avgmax" (the mean of those two) or "map" (attention pooling, by a learned query).
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
@@ -66,7 +70,7 @@ class TransformerConfig:
     qkv_bias: bool = True
     gelu: Gelu = "erf"
     norm_eps: float = 1e-6
-    pool: Literal["token", "avg"] = "token"
+    pool: Pool = "token"
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
@@ -148,6 +152,8 @@ class Overrides:
     num_heads: int | None = None
     gelu: Gelu | None = None
     norm_eps: float | None = None
+    norm_position: NormPosition | None = None
+    pool: Pool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None

@@ -195,6 +195,8 @@ def settle(
             expected=f"{read['num_heads']}, or no option",
         )
     settle_field("gelu", overrides.gelu, family, "erf")
+    if "norm_position" in {f.name for f in fields(config_class)}:
+        settle_field("norm_position", overrides.norm_position, exact, "pre")
     settle_field("norm_eps", overrides.norm_eps, family, 1e-6)
     for item in fields(Preprocessing):
         settle_field(

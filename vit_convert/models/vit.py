@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
+from vit_convert.errors import RecognitionError
 from vit_convert.models.base import ConvertedModel, Endpoints, attention_options, block_norm
 from vit_convert.models.layers.attention import Attention
 from vit_convert.models.layers.linear import Linear
@@ -67,6 +68,7 @@ class VisionTransformer(ConvertedModel):
     @staticmethod
     def connect(config: ViTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:
         """The forward pass."""
+        _refuse_unfinished(config)
         dim = config.embed_dim
         points: Endpoints = {}
         x = PatchEmbed(config.patch_size, dim, not config.folded, dtype=dtype, name="patch_embed")(
@@ -108,6 +110,29 @@ class VisionTransformer(ConvertedModel):
         else:
             points["logits"] = points["features"]
         return points
+
+
+def _refuse_unfinished(config: ViTConfig) -> None:
+    wanted = {
+        "reg_tokens": 0,
+        "position": "all",
+        "rel_pos": "none",
+        "patch_bias": True,
+        "pre_norm": False,
+        "norm_position": "pre",
+        "parallel": 1,
+        "qk_norm": False,
+        "attn_norm": False,
+        "mlp": "plain",
+        "mlp_norm": False,
+        "pool_prefix": False,
+        "head_bias": True,
+    }
+    for name, value in wanted.items():
+        if getattr(config, name) != value:
+            raise RecognitionError(f"{name}={getattr(config, name)} is not supported yet")
+    if config.pool not in ("token", "avg"):
+        raise RecognitionError(f"pool={config.pool} is not supported yet")
 
 
 def mean_of(tensors: list[tf.Tensor], name: str) -> tf.Tensor:

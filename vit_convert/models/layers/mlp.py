@@ -17,6 +17,8 @@ def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
     "erf" is exact, x * Phi(x); "tanh" is the paper's approximation of it; "quick" is
     x * sigmoid(1.702 x), the paper's other approximation, which CLIP uses.
     """
+    if kind == "relu":
+        return tf.nn.relu(x)
     if kind == "quick":
         return x * tf.sigmoid(1.702 * x)
     return tf.nn.gelu(x, approximate=kind == "tanh")
