@@ -90,6 +90,16 @@ class TransformerConfig:
         return self.grid[0] * self.grid[1]
 
     @property
+    def block_norms_centred(self) -> bool:
+        """Whether what the blocks' norms see has a mean of zero over the channels, by folding."""
+        return self.folded
+
+    @property
+    def block_norms_affine(self) -> bool:
+        """Whether the blocks' norms have parameters; folding puts them into what follows."""
+        return not self.folded
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in the head; without one they stay."""
         return self.folded and self.num_classes > 0

@@ -7,7 +7,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vit_convert.architectures.base import Architecture, Fact, Overrides, Preprocessing, Recognition
+from vit_convert.architectures.base import (
+    Architecture,
+    Fact,
+    Overrides,
+    Preprocessing,
+    Recognition,
+    TransformerConfig,
+)
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.recognition import (
     depth_of,
@@ -51,6 +58,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     read["pool"] = _pool(shapes, read, overrides)
     read |= _read_position(shapes, read, overrides.image_size)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
+    _refuse_combinations(found.config)
     if read["position"] in ("class", "patches") and not (found.variant or overrides.image_size):
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
@@ -73,6 +81,30 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
                 where=f"{name}.weight",
                 expected="LayerNorm, with weight and bias",
             )
+
+
+def _refuse_combinations(config: TransformerConfig) -> None:
+    """Raises RecognitionError for options that no model has together, so that the forward pass and
+    folding need not know what they would mean."""
+    assert isinstance(config, ViTConfig)
+    blocks = config.norm_position, config.rel_pos
+    wrong = {
+        "parallel blocks are pre-norm, without a relative position bias": (
+            config.parallel > 1 and blocks != ("pre", "none")
+        ),
+        "a relative position bias is for one class token and the patches": (
+            config.rel_pos != "none" and (config.num_prefix_tokens, config.class_token) != (1, True)
+        ),
+        "LayerScale goes with pre-norm blocks": (
+            config.layer_scale and config.norm_position != "pre"
+        ),
+        "a distilled DeiT has no registers and one token per head": (
+            config.distilled and (config.reg_tokens > 0 or config.pool != "token")
+        ),
+    }
+    for why, holds in wrong.items():
+        if holds:
+            raise RecognitionError("the tensors are those of no model that is known", expected=why)
 
 
 def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
@@ -115,7 +147,7 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 
 
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
-    """ "map" and "token" are told by what there is; a mean or a maximum has no tensor of its own."""
+    """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
     has_map = "attn_pool.latent" in shapes
     wanted = overrides.pool
     if wanted is None:
@@ -149,11 +181,11 @@ def _read_position(
         candidates["class"] = others
     if registers or others:
         candidates["patches"] = 0
-    for position, prefix in candidates.items():
-        if _is_grid(tokens - prefix, patch_size, wanted):
-            break
-    else:
-        position, prefix = "all", others + registers  # source_image_size says what is wrong
+    fitting = [
+        p for p, prefix in candidates.items() if _is_grid(tokens - prefix, patch_size, wanted)
+    ]
+    position = fitting[0] if fitting else "all"  # source_image_size says what is wrong
+    prefix = candidates[position]
     return {
         "position": position,
         "image_size": source_image_size(tokens - prefix, patch_size, wanted),
