@@ -10,6 +10,7 @@ from vit_convert.architectures.parameters import Parameter, Shape
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "map"]
+Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
@@ -163,6 +164,7 @@ class Overrides:
     gelu: Gelu | None = None
     norm_eps: float | None = None
     norm_position: NormPosition | None = None
+    position: Position | None = None
     pool: Pool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None

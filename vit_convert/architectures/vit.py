@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vit_convert.architectures.base import NormPosition, TransformerConfig
+from vit_convert.architectures.base import NormPosition, Position, TransformerConfig
 from vit_convert.architectures.parameters import (
     Parameter,
     convolution,
@@ -17,8 +17,6 @@ from vit_convert.architectures.parameters import (
     plain,
 )
 from vit_convert.architectures.relative_position import num_relative_distances
-
-Position = Literal["all", "class", "patches", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +80,17 @@ class ViTConfig(TransformerConfig):
         return int(self.class_token) + int(self.distilled) + self.reg_tokens
 
     @property
+    def positioned(self) -> Position:
+        """`position`, but for folding, which adds the class token's own position to it where the
+        registers have none."""
+        return "patches" if self.folded and self.position == "class" else self.position
+
+    @property
     def num_positioned_prefix_tokens(self) -> int:
         """Tokens before the patches that `pos_embed` covers; it must exist."""
-        if self.position == "patches":
+        if self.positioned == "patches":
             return 0
-        return self.num_prefix_tokens - (self.reg_tokens if self.position == "class" else 0)
+        return self.num_prefix_tokens - (self.reg_tokens if self.positioned == "class" else 0)
 
     @property
     def num_tokens(self) -> int:
@@ -176,7 +180,7 @@ def _tokens(config: ViTConfig) -> Iterator[Parameter]:
         "cls_token": int(config.class_token),
     }
     positioned = {"all": tuple(tokens), "class": ("dist_token", "cls_token")}
-    before = positioned.get(config.position, ())
+    before = positioned.get(config.positioned, ())
     order = [*(t for t in tokens if t in before), "pos_embed"]
     order += [t for t in tokens if t not in before]
     for name in order:

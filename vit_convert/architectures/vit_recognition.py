@@ -11,6 +11,7 @@ from vit_convert.architectures.base import (
     Architecture,
     Fact,
     Overrides,
+    Position,
     Preprocessing,
     Recognition,
     TransformerConfig,
@@ -23,7 +24,7 @@ from vit_convert.architectures.recognition import (
     source_image_size,
 )
 from vit_convert.architectures.relative_position import grid_patches
-from vit_convert.architectures.vit import Position, ViTConfig, vit_parameters
+from vit_convert.architectures.vit import ViTConfig, vit_parameters
 from vit_convert.architectures.vit_variants import VARIANTS
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -56,10 +57,11 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_relative_position(shapes),
     }
     read["pool"] = _pool(shapes, read, overrides)
-    read |= _read_position(shapes, read, overrides.image_size)
+    read |= _read_position(shapes, read, overrides)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
-    if read["position"] in ("class", "patches") and not (found.variant or overrides.image_size):
+    stated = found.variant or overrides.image_size or overrides.position
+    if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
         return replace(found, facts=facts)
@@ -164,10 +166,10 @@ def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overr
 
 
 def _read_position(
-    shapes: Mapping[str, Shape], read: Mapping[str, Any], wanted: tuple[int, int] | None
+    shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides
 ) -> dict[str, Any]:
     """The image size, and which tokens the position embedding covers."""
-    patch_size = read["patch_size"]
+    patch_size, wanted = read["patch_size"], overrides.image_size
     if "pos_embed" not in shapes:
         return {
             "position": "none",
@@ -181,11 +183,19 @@ def _read_position(
         candidates["class"] = others
     if registers or others:
         candidates["patches"] = 0
+    if overrides.position is not None and overrides.position not in candidates:
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {overrides.position!r}",
+            where=f"--position {overrides.position}",
+            expected=" or ".join(candidates),
+        )
     fitting = [
-        p for p, prefix in candidates.items() if _is_grid(tokens - prefix, patch_size, wanted)
+        position
+        for position, prefix in candidates.items()
+        if overrides.position in (None, position) and _is_grid(tokens - prefix, patch_size, wanted)
     ]
-    position = fitting[0] if fitting else "all"  # source_image_size says what is wrong
-    prefix = candidates[position]
+    position = fitting[0] if fitting else overrides.position or "all"
+    prefix = candidates[position]  # where nothing fits, source_image_size says what is wrong
     return {
         "position": position,
         "image_size": source_image_size(tokens - prefix, patch_size, wanted),

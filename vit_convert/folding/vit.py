@@ -27,7 +27,6 @@ def fold_vit(config: ViTConfig, work: Recipes) -> ViTConfig:
         folded=True,
         layer_scale=False,
         qkv_bias=config.qkv_bias or pre,
-        position="patches" if config.position == "class" else config.position,
     )
     if config.position != "none":
         add_patch_bias(work, config.num_positioned_prefix_tokens)

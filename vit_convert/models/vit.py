@@ -88,16 +88,16 @@ def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:
             if count := int(tokens[name]):
                 x = PrependToken(count, dtype=dtype, name=name)(x)
 
-    if config.position == "all":
+    if config.positioned == "all":
         prepend(*tokens)
-    elif config.position == "class":
+    elif config.positioned == "class":
         prepend("dist_token", "cls_token")
-    if config.position != "none":
+    if config.positioned != "none":
         x = PositionEmbedding(dtype=dtype, name="pos_embed")(x)
-    if config.position == "class":
+    if config.positioned == "class":
         before = config.num_positioned_prefix_tokens
         x = PrependToken(config.reg_tokens, before, dtype=dtype, name="reg_token")(x)
-    elif config.position != "all":
+    elif config.positioned != "all":
         prepend(*tokens)
     x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
     if config.pre_norm:

@@ -91,11 +91,8 @@ class _Branch(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.norm = block_norm(config, policy, "norm")
-        self.attn = self.mlp = None
-        if kind == "attn":
-            self.attn = _attention(config, policy)
-        else:
-            self.mlp = _mlp(config, policy)
+        self.attn = _attention(config, policy) if kind == "attn" else None
+        self.mlp = _mlp(config, policy) if kind == "mlp" else None
         self.ls = _scale(config, policy, "ls")
         self.drop_path = DropPath(drop_path, dtype=policy)
 
@@ -106,7 +103,7 @@ class _Branch(tf_keras.layers.Layer):
         weights = None
         if self.attn is not None:
             branch, weights = self.attn(self.norm(x), training=training)
-        else:
+        if self.mlp is not None:
             branch = self.mlp(self.norm(x), training=training)
         if self.ls is not None:
             branch = self.ls(branch)

@@ -64,11 +64,10 @@ def softmax(scores: tf.Tensor) -> tf.Tensor:
 
 
 class _AttentionBase(tf_keras.layers.Layer):
-    norm: LayerNorm | None = None  # of what the heads give, before the projection
-
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options = options
+        self.norm: LayerNorm | None = None  # of what the heads give, before the projection
 
     def _linear(self, units: int, name: str, use_bias: bool = True) -> Linear:
         return Linear(units, use_bias, dtype=self.dtype_policy, name=name)
