@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vit_convert.architectures.base import (
+    PUBLISHED_LOGITS,
     Architecture,
     Fact,
     ModelSpec,
@@ -22,6 +23,7 @@ from vit_convert.architectures.vit_recognition import VIT
 from vit_convert.errors import RecognitionError
 
 __all__ = [
+    "PUBLISHED_LOGITS",
     "Architecture",
     "CaiTConfig",
     "Fact",

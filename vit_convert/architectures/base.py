@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import count
 from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
+
+PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "map"]
@@ -186,6 +189,8 @@ class Architecture:
         matches: whether canonical names are those of this architecture.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
         parameters: every array of a model, in the order of the Keras model's layers and weights.
+        attention_names: kind of endpoint ("attention", "class_attention") -> what published
+            SavedModels call the attention maps of block {i}.
     """
 
     name: str
@@ -195,6 +200,26 @@ class Architecture:
     matches: Callable[[Mapping[str, Shape]], bool]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
     parameters: Callable[[Any], tuple[Parameter, ...]]
+    attention_names: Mapping[str, str] = field(default_factory=dict)
+
+    def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
+        """Published name -> endpoint ("attention.3"), of those that are attention maps."""
+        found = {}
+        for endpoint in endpoints:
+            kind, _, index = endpoint.rpartition(".")
+            if kind in self.attention_names:
+                found[self.attention_names[kind].format(i=index)] = endpoint
+        return found
+
+    def attention_endpoints(self, outputs: Collection[str]) -> dict[str, str]:
+        """Endpoint -> published name, of those that are among an artifact's outputs."""
+        found = {}
+        for kind, template in self.attention_names.items():
+            for i in count():
+                if template.format(i=i) not in outputs:
+                    break
+                found[f"{kind}.{i}"] = template.format(i=i)
+        return found
 
 
 @dataclass(frozen=True)

@@ -239,4 +239,5 @@ VIT = Architecture(
     matches=_matches,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
 )
