@@ -27,6 +27,16 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
+    "deit": (small_deit, {}),
+    "deit, no head": (small_deit, {"num_classes": 0}),
+    "cait": (small_cait, {}),
+    "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
+    "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
+    "cait, no head": (small_cait, {"num_classes": 0}),
+}
+
+# one option each, or those that meet; see families.OPTIONS for models of several
+OPTION_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit, relu": (small_vit, {"gelu": "relu"}),
     "vit, registers": (small_vit, {"reg_tokens": 3}),
     "vit, registers, no class position": (small_vit, {"reg_tokens": 3, "position": "patches"}),
@@ -36,7 +46,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "vit, no class position": (small_vit, {"position": "patches"}),
     "vit, no patch bias": (small_vit, {"patch_bias": False}),
-    "vit, norm before the blocks": (small_vit, {"pre_norm": True}),
+    "vit, norm before the blocks": (small_vit, {"pre_norm": True, "depth": 2}),
     "clip": (
         small_vit,
         {"pre_norm": True, "patch_bias": False, "head_bias": False, "gelu": "quick"},
@@ -60,12 +70,15 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit, maximum behind the norm": (small_vit, {"pool": "max"}),
     "vit, average and maximum": (small_vit, {"pool": "avgmax"}),
     "vit, average of all tokens": (small_vit, {"pool": "avg", "pool_prefix": True}),
-    "vit, norm after the branch": (small_vit, {"norm_position": "res-post"}),
+    "vit, norm after the branch": (small_vit, {"norm_position": "res-post", "depth": 2}),
     "vit, norm after the branch, no qkv bias": (
         small_vit,
         {"norm_position": "res-post", "qkv_bias": False, "class_token": False, "pool": "avg"},
     ),
-    "vit, norm after the addition": (small_vit, {"norm_position": "post", "gelu": "relu"}),
+    "vit, norm after the addition": (
+        small_vit,
+        {"norm_position": "post", "gelu": "relu", "depth": 2},
+    ),
     "vit, norm after the addition, no final norm": (
         small_vit,
         {"norm_position": "post", "final_norm": False},
@@ -77,16 +90,11 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "beit": (small_beit, {}),
     "beit, class token": (small_beit, {"pool": "token", "fc_norm": False, "final_norm": True}),
-    "beit, shared table": (small_beit, {"rel_pos": "shared"}),
+    "beit, shared table": (small_beit, {"rel_pos": "shared", "depth": 2}),
     "beit, absolute positions too": (small_beit, {"position": "all", "layer_scale": False}),
     "beit, SwiGLU": (small_beit, {"mlp": "swiglu", "mlp_norm": True}),
-    "deit": (small_deit, {}),
-    "deit, no head": (small_deit, {"num_classes": 0}),
-    "cait": (small_cait, {}),
-    "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
-    "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
-    "cait, no head": (small_cait, {"num_classes": 0}),
 }
+CASES |= {name: (make, {"depth": 1} | changes) for name, (make, changes) in OPTION_CASES.items()}
 
 
 def relative(expected: np.ndarray, got: np.ndarray) -> float:

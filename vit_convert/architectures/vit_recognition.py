@@ -100,6 +100,7 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
+        "attention pooling goes with plain MLPs": config.pool == "map" and config.mlp != "plain",
         "a distilled DeiT has no registers and one token per head": (
             config.distilled and (config.reg_tokens > 0 or config.pool != "token")
         ),
@@ -215,7 +216,8 @@ def _size_without_positions(
 ) -> tuple[int, int]:
     if read["rel_pos"] == "none":
         raise RecognitionError(
-            "there are no positions: neither a position embedding nor a relative position bias",
+            "there are no positions: neither a position embedding nor a relative position bias; "
+            "rotary position embedding (DINOv3, EVA-02), which has no tensors, is not supported",
             expected="pos_embed, or relative_position_bias_table",
         )
     name = _TABLES[read["rel_pos"]]

@@ -4,24 +4,12 @@ from __future__ import annotations
 
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.rules import Dialect, Ledger, read_with, write_with
-from vit_convert.dialects.timm import (
-    TIMM_BEIT,
-    TIMM_CAIT,
-    TIMM_VIT,
-    TIMM_VIT_OLD_LAYER_SCALE,
-    TIMM_VIT_PARALLEL,
-)
+from vit_convert.dialects.timm import TIMM_BEIT, TIMM_CAIT, TIMM_VIT, TIMM_VIT_OLD_LAYER_SCALE
 from vit_convert.errors import RecognitionError, UsageError
 
 __all__ = ["Dialect", "Ledger", "dialect", "dialects", "read_as_canonical", "write_with"]
 
-_DIALECTS: tuple[Dialect, ...] = (
-    TIMM_VIT,
-    TIMM_VIT_OLD_LAYER_SCALE,
-    TIMM_VIT_PARALLEL,
-    TIMM_BEIT,
-    TIMM_CAIT,
-)
+_DIALECTS: tuple[Dialect, ...] = (TIMM_VIT, TIMM_VIT_OLD_LAYER_SCALE, TIMM_BEIT, TIMM_CAIT)
 
 
 def _check_unique(table: tuple[Dialect, ...]) -> None:
