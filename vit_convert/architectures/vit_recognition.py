@@ -58,6 +58,8 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     }
     read["pool"] = _pool(shapes, read, overrides)
     read |= _read_position(shapes, read, overrides)
+    if overrides.position is None:
+        _refuse_rotary(read, hint)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
     stated = found.variant or overrides.image_size or overrides.position
@@ -82,6 +84,24 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
                 "norms without a bias (RMSNorm) are not supported",
                 where=f"{name}.weight",
                 expected="LayerNorm, with weight and bias",
+            )
+
+
+def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
+    """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
+    known by the rest of them or by the file's name alone."""
+    looks_like = {
+        "EVA-02": read["mlp"] == "swiglu" and read["rel_pos"] == "none",
+        "the Perception Encoder": read["pre_norm"]
+        and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
+        "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),
+    }
+    for what, holds in looks_like.items():
+        if holds:
+            raise RecognitionError(
+                f"this looks like {what}: rotary position embedding is not supported",
+                expected="learned positions, or a relative position bias",
+                hint="--position all (or patches), if the model has no rotary embedding",
             )
 
 

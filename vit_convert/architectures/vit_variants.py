@@ -22,6 +22,11 @@ _SIZES = {
     "medium": (512, 12, 8, 2048),  # arXiv:2204.07118
     "giant": (1536, 40, 24, 4096),  # DINOv2's, arXiv:2304.07193
     "so400m": (1152, 27, 16, 4304),  # arXiv:2305.13035
+    "giant1408": (1408, 40, 16, 6144),  # arXiv:2106.04560
+    "gigantic": (1664, 48, 16, 8192),  # arXiv:2106.04560
+    "giantopt": (1536, 40, 16, 6144),  # arXiv:2502.14786
+    "enormous": (1792, 64, 16, 15360),  # arXiv:2303.15389
+    "base16heads": (768, 12, 16, 3072),  # arXiv:2301.08243
     "18x2": (768, 18, 12, 3072),  # depth and parallel branches, arXiv:2203.09795
 }
 _INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -133,7 +138,7 @@ _DINOV2 = (
 # for either. A crop of the whole picture is what both train with at every size but B's.
 _CLIP_TOWERS = (
     _variant(
-        f"vit_{size}_patch{patch}_clip_{'quickgelu_' if quick else ''}{image}",
+        f"vit_{size.removesuffix('1408')}_patch{patch}_clip_{'quickgelu_' if quick else ''}{image}",
         "arXiv:2103.00020",
         size,
         patch,
@@ -150,8 +155,12 @@ _CLIP_TOWERS = (
         ("base", 16, 224),
         ("large", 14, 224),
         ("large", 14, 336),
+        ("huge", 14, 224),
+        ("giant1408", 14, 224),
+        ("gigantic", 14, 224),
     )
     for quick in (True, False)
+    if not (quick and size == "giant1408")
 )
 # google-research/big_vision trains with the tanh approximation of GELU, and so does Hugging Face's
 # SiglipVisionModel (hidden_act); timm's models of these names have the exact one. The published
@@ -173,6 +182,7 @@ _SIGLIP = (
         ("base", 16, (224, 256, 384, 512)),
         ("large", 16, (256, 384)),
         ("so400m", 14, (224, 378)),
+        ("giantopt", 16, (256, 384)),
     )
     for image in images
     for prefix, gelu in (("siglip", "tanh"), ("vit", "erf"))
@@ -205,8 +215,47 @@ _BEIT = (
     )
 )
 
-# timm's own experiments
+_EVA = (
+    *(
+        _variant(
+            f"eva_giant_patch14_{image}",
+            "arXiv:2211.07636",
+            "giant1408",
+            14,
+            image,
+            _CLIP,
+            0.9 if image == 224 else 1.0,
+            pool="avg",
+            final_norm=False,
+            fc_norm=True,
+        )
+        for image in (224, 336, 560)
+    ),
+    _variant(
+        "eva02_enormous_patch14_clip_224",
+        "arXiv:2303.15389",
+        "enormous",
+        14,
+        224,
+        _CLIP,
+        1.0,
+        norm_position="res-post",
+    ),
+)
+
 _OTHERS = (
+    _variant(
+        "vit_base_patch16_gap_224",
+        "arXiv:2301.08243",
+        "base16heads",
+        16,
+        224,
+        _INCEPTION,
+        class_token=False,
+        pool="avg",
+        final_norm=False,
+        fc_norm=True,
+    ),
     _variant(
         "vit_base_patch16_rpn_224",
         "timm: residual post-norm, after arXiv:2111.09883",
@@ -243,5 +292,6 @@ VARIANTS: tuple[Variant, ...] = (
     *_CLIP_TOWERS,
     *_SIGLIP,
     *_BEIT,
+    *_EVA,
     *_OTHERS,
 )
