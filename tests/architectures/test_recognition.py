@@ -111,7 +111,6 @@ def test_numbers_are_those_of_timm(name: str) -> None:
         "vit_small_patch8_224.dino",
         "deit3_base_patch16_384",
         "vit_base_patch14_reg4_dinov2",
-        "vit_base_patch16_clip_224",
         "vit_large_patch14_clip_quickgelu_336",
         "vit_large_patch16_siglip_384",
         "beit_base_patch16_384",
@@ -275,7 +274,7 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
         gelu=config.gelu,
         norm_position=config.norm_position,
         pool=config.pool,
-        position=config.position if config.mlp == "swiglu" else None,  # it has no rotary one
+        position=config.position if name == "norms everywhere" else None,  # else it is EVA-02's
     )
     assert found.config == config
 
@@ -302,7 +301,11 @@ def test_a_pooling_that_the_tensors_contradict_is_refused() -> None:
     [
         ("beit_base_patch16_224", {"class_token": False}, "one class token"),
         ("vit_base_patch16_18x2_224", {"rel_pos": "shared"}, "parallel blocks"),
-        ("vit_base_patch16_siglip_224", {"mlp": "swiglu-packed"}, "plain MLPs"),
+        (
+            "vit_base_patch16_siglip_224",
+            {"mlp": "swiglu-packed", "layer_scale": True},
+            "plain MLPs",
+        ),
         ("deit_base_distilled_patch16_224", {"reg_tokens": 2}, "registers"),
     ],
 )

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
 
+from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
 from vit_convert.models import build
+from vit_convert.parity.reference import TorchReference
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),
@@ -157,3 +159,23 @@ def test_folded_residual_stream_has_no_mean(name: str) -> None:
     blocks = {point: point for point in model.endpoint_names if point.startswith("blocks")}
     for tokens in model.view(blocks)(family.images()).values():
         assert np.abs(tokens.numpy().mean(axis=-1)).max() < 1e-5 * np.abs(tokens).max()
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])
+def test_position_of_the_class_token_alone_is_added_to_it(folded: bool) -> None:
+    """As Hugging Face's DINOv2 has it; timm wants the two added beforehand."""
+    family = small_vit(depth=1, reg_tokens=3, position="patches")
+    weights = family.arrays()
+    position = np.full((1, 1, 36), 0.3, np.float32) * np.arange(36, dtype=np.float32) / 18
+    weights["cls_token"] = weights["cls_token"] - position
+    weights["pos_embed"] = np.concatenate([position, weights["pos_embed"]], axis=1)
+    spec = family.spec.with_config(position="class")
+    assert {p.name: p.shape for p in spec.parameters()} == {n: w.shape for n, w in weights.items()}
+    reference = TorchReference(spec, {n: LazyTensor.of(n, w) for n, w in weights.items()})
+    if folded:
+        spec, weights = fold(spec, weights)
+    model = build(spec)
+    model.assign(weights)
+    images = family.images()
+    assert relative(family.logits(images), model(images).numpy()) < 2e-6
+    assert relative(family.logits(images), reference.run(images)) < 2e-6

@@ -91,7 +91,9 @@ def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
     """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
     known by the rest of them or by the file's name alone."""
     looks_like = {
-        "EVA-02": read["mlp"] == "swiglu" and read["rel_pos"] == "none",
+        "EVA-02": read["mlp"] != "plain"
+        and read["rel_pos"] == "none"
+        and not read["layer_scale"],  # which tells DINOv2 giant
         "the Perception Encoder": read["pre_norm"]
         and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
         "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),

@@ -253,8 +253,6 @@ _OTHERS = (
         _INCEPTION,
         class_token=False,
         pool="avg",
-        final_norm=False,
-        fc_norm=True,
     ),
     _variant(
         "vit_base_patch16_rpn_224",
