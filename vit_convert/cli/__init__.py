@@ -21,6 +21,7 @@ from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
+from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
 
 
@@ -63,6 +64,7 @@ for _command in (
     evaluate,
     attention,
     benchmark,
+    web,
 ):
     cli.add_command(_command)
 

@@ -19,7 +19,8 @@ from vit_convert.cli import console, options
 @click.option(
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
-    help="Of |difference| / max |logit|.  [default: 1e-5; 5e-3 for float16]",
+    help="Of |difference| / max |logit|.  [default: 1e-5; 5e-3 for float16, 0.08 "
+    "for int8-dynamic, 0.25 for int8]",
 )
 @click.option(
     "--delegate",

@@ -10,8 +10,16 @@ import numpy as np
 from vit_convert.exporters.registry import Artifact, Precision
 
 # Relative to the largest value of the reference. A right conversion in float32 is within about 2e-6
-# of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each.
-TOLERANCES: dict[Precision, float] = {"float32": 1e-5, "float16": 5e-3}
+# of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each. For int8 it is twice
+# the worst that was seen over four images of 15 randomised models of all families and of the two of
+# weights/: 0.041 with weights in int8; 0.127 with activations too, on noise that leaves the ranges
+# of the calibration pictures (0.06 on the pictures). How often the class changes says `export`.
+TOLERANCES: dict[Precision, float] = {
+    "float32": 1e-5,
+    "float16": 5e-3,
+    "int8-dynamic": 0.08,
+    "int8": 0.25,
+}
 # Blocks are held to a part of the tolerance for logits, because an error that is still small where
 # it is made grows on the way to them. Float noise of a right block stays below it.
 _BLOCK_SHARE = 0.25

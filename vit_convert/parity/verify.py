@@ -26,6 +26,7 @@ from vit_convert.parity.evidence import (
     RecordedReference,
     Reference,
     Sample,
+    computed,
 )
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
@@ -277,7 +278,7 @@ def _locate(
             "not known: reading the blocks out of the graph changes what it computes; "
             "--delegate cpu tells whether the file itself is right"
         )
-    difference = first_difference(sample.blocks, blocks, tolerance)
+    difference = first_difference(computed(sample.blocks, artifact.spec), blocks, tolerance)
     if difference is not None:
         return difference, difference.name
     expected = _as_output(sample.outputs, artifact.options.output)
