@@ -266,9 +266,9 @@ def test_attention_of_the_class_token_lies_over_the_picture(
         heads.select_by_value(choice)
         drawn = alphas(browser)
         # the more a patch is looked at, the more light it lets through
-        ranks = [values.ravel().argsort().argsort() for values in (drawn, expected)]
-        assert np.corrcoef(*ranks)[0, 1] < -0.8
-        assert np.ptp(drawn) > 50
+        order = expected.ravel().argsort()
+        least, most = (drawn.ravel()[part].mean() for part in (order[:32], order[-8:]))
+        assert least - most > 30
     browser.driver.find_element(By.ID, "attention-on").click()
     assert not overlay.is_displayed()
 

@@ -126,8 +126,8 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
 
     As `vit_convert.attention_maps.look` has it: of CaiT the class-attention blocks, the first one
     first; of others the blocks, the last one first. Each output is (1, heads, queries, tokens) with
-    the patches of the "grid" as the last tokens. The "query" that is shown is 0, the class token, or
-    None, the mean over the patches, where the model does not pool by a class token.
+    the patches of the "grid" as the last tokens. The "query" that is shown is 0, the class token,
+    or None, the mean over the patches, where the model does not pool by a class token.
     """
     config = spec.config
     names = architecture(spec.architecture).attention_endpoints(outputs)
