@@ -1,7 +1,8 @@
 """Renaming as data: rules that read in one direction and write in the other.
 
-A pattern is a tensor's whole name in which `{i}` stands for a block's index and `{leaf}` for weight
-or bias: `blocks.{i}.attn.qkv.{leaf}`. Nothing else is special.
+A pattern is a tensor's whole name in which `{i}` stands for a block's index, `{j}` for a second one
+inside the block and `{leaf}` for weight or bias: `blocks.{i}.attn.qkv.{leaf}`. Nothing else is
+special.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vit_convert.architectures import Shape
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import MappingError
 
-_PLACEHOLDERS = {"i": r"\d+", "leaf": "weight|bias"}
+_PLACEHOLDERS = {"i": r"\d+", "j": r"\d+", "leaf": "weight|bias"}
 
 
 @dataclass(frozen=True)
