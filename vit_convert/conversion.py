@@ -5,7 +5,7 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,9 +24,10 @@ from vit_convert.architectures import (
 from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.dialects import Ledger, read_as_canonical
+from vit_convert.dialects import Dialect, Ledger, read_as_canonical
 from vit_convert.errors import MappingError, UsageError
 from vit_convert.folded_names import table
+from vit_convert.sidecars import Sidecars, read_sidecars
 
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
@@ -50,8 +51,17 @@ class Conversion:
     checkpoint: Checkpoint
 
 
-def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Conversion:
+def recognise(
+    checkpoint: Checkpoint,
+    overrides: Overrides | None = None,
+    among: Sequence[Dialect] | None = None,
+) -> Conversion:
     """Tell what model a checkpoint holds, without reading its arrays.
+
+    Args:
+        checkpoint: the open file.
+        overrides: what the user states.
+        among: the naming schemes to choose from; all by default.
 
     Raises:
         RecognitionError: it is no model that is known here.
@@ -60,7 +70,10 @@ def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Con
     """
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
-    ledger = read_as_canonical(checkpoint.tensors, where)
+    ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
+    _check_parts(ledger, where)
+    beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
+    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts})
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
@@ -70,11 +83,15 @@ def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Con
         prefix=ledger.prefix,
         variant=recognition.variant,
         dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
+        body=ledger.body,
+        fills=ledger.fills,
+        rules=ledger.dialect.text,
     )
     spec = ModelSpec(
         architecture=family.name,
         config=recognition.config,
         preprocessing=recognition.preprocessing,
+        labels=beside.labels_for(recognition.config.num_classes),
         source=source,
     )
     parameters = spec.parameters()
@@ -88,7 +105,8 @@ def convert(
     overrides: Overrides | None = None,
     *,
     labels: tuple[str, ...] | None = None,
-    pos_embed: Literal["antialias", "bicubic"] = "antialias",
+    pos_embed: Literal["antialias", "bicubic"] | None = None,
+    among: Sequence[Dialect] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
     """Recognise a checkpoint, check all its values, and apply the user's changes.
@@ -96,8 +114,11 @@ def convert(
     Args:
         checkpoint: the open file.
         overrides: what the user states.
-        labels: class names; ImageNet's for 1000 classes by default.
-        pos_embed: how the position embedding is resampled if overrides.image_size asks for it.
+        labels: class names; by default those that lie beside the checkpoint, or ImageNet's for
+            1000 classes.
+        pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
+            default as the authors of the naming scheme do, or with antialiasing.
+        among: as `recognise`.
         progress: called with what is being done.
 
     Raises:
@@ -106,18 +127,21 @@ def convert(
     from vit_convert.labels import labels_for
 
     overrides = overrides or Overrides()
-    found = recognise(checkpoint, overrides)
+    found = recognise(checkpoint, overrides, among)
     progress("checking values")
     _check_finite(found.weights.values(), str(checkpoint.path))
-    spec, weights = replace(found.spec, pos_embed=pos_embed), dict(found.weights)
+    usual = found.recognition.facts.get("pos_embed")
+    method = pos_embed or (usual.value if usual else "antialias")
+    spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
         spec = _resize(spec, weights, overrides.image_size)
     if overrides.num_classes is not None:
         spec = _fresh_head(spec, weights, overrides.num_classes)
     fresh = "head.weight" in spec.source.changed
-    if labels or not fresh:
-        spec = replace(spec, labels=labels_for(spec.config.num_classes, labels or ()))
+    known = labels or (() if fresh else spec.labels)
+    names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
+    spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
     return replace(found, spec=spec, weights=weights)
 
@@ -201,16 +225,22 @@ def _check_finite(tensors: Iterable[LazyTensor], where: str) -> None:
         )
 
 
+def _check_parts(ledger: Ledger, where: str) -> None:
+    if ledger.problems:
+        raise MappingError(
+            f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
+            where=where,
+            expected="what these parameters are made of, in its shapes",
+            hint="vit-convert inspect shows all tensors",
+        )
+
+
 def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
     wanted = {p.name: p.shape for p in parameters}
     problems = [
         (name, f"missing, expected {shape}")
         for name, shape in wanted.items()
-        if name not in ledger.tensors and name not in ledger.incomplete
-    ]
-    problems += [
-        (name, f"its parts are missing: {', '.join(parts)}")
-        for name, parts in ledger.incomplete.items()
+        if name not in ledger.tensors
     ]
     for name, tensor in ledger.tensors.items():
         if name not in wanted:
@@ -219,7 +249,7 @@ def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: st
             problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
         elif tensor.dtype not in _FLOATS:
             problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    problems += [(name, "unexpected: no rule knows it") for name in ledger.unexpected]
+    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
     if problems:
         raise MappingError(
             f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures import Source
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 from vit_convert.conversion import Conversion, convert
-from vit_convert.dialects import dialect, write_with
+from vit_convert.dialects import scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.exporters.keras_h5 import open_h5, write_h5
 from vit_convert.output import check_output, check_space, whole
@@ -76,9 +77,17 @@ def keras2torch(
         )
     check_output(output, force)
     with open_h5(Path(model)) as (spec, weights):
-        scheme = dialect(dialect_name or spec.source.dialect, spec.architecture)
-        prefix = "" if dialect_name else spec.source.prefix
-        tensors = {t.name: t for t in write_with(scheme, weights, prefix)}
+        scheme = scheme_of(spec.source, dialect_name, spec.architecture)
+        source = spec.source if dialect_name in (None, spec.source.dialect) else Source()
+        written = write_with(
+            scheme,
+            weights,
+            source.prefix,
+            body=source.body if source.dialect == scheme.name else None,
+            fills=source.fills,
+            config=spec.config,
+        )
+        tensors = {t.name: t for t in written}
         arrays = {name: tensor.read() for name, tensor in tensors.items()}
         dtypes = {
             name: "bfloat16"

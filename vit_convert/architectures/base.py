@@ -146,7 +146,11 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user states about a checkpoint that its tensors cannot say; None where nothing."""
+    """What the user states about a checkpoint that its tensors cannot say; None where nothing.
+
+    `stated` is what the checkpoint's naming scheme, or a file that lies beside it, says of the
+    configuration: a field's name -> how it is known. The user's word counts more.
+    """
 
     variant: str | None = None
     num_heads: int | None = None
@@ -160,6 +164,13 @@ class Overrides:
     std: tuple[float, float, float] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
     crop_pct: float | None = None
+    stated: Mapping[str, Fact] = field(default_factory=dict)
+
+    @property
+    def trained_size(self) -> tuple[int, int] | None:
+        """The image size that tells a position embedding's grid where its length does not."""
+        fact = self.stated.get("image_size")
+        return fact.value if fact else self.image_size
 
 
 @dataclass(frozen=True)
@@ -196,6 +207,9 @@ class Source:
         variant: the published variant recognised, "" for none.
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
+        body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
+        fills: indices that canonical names lack (DINOv2's chunks) -> their value for each block.
+        rules: the user's own dialect, as the text of its rule file.
     """
 
     file: str = ""
@@ -204,6 +218,9 @@ class Source:
     variant: str = ""
     dtypes: dict[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    body: str = ""
+    fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -261,10 +278,11 @@ class ModelSpec:
 
 def _build(cls: type, data: Mapping[str, Any]) -> Any:
     known = {f.name for f in fields(cls)}
-    return cls(
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in data.items()
-            if key in known
-        }
-    )
+    return cls(**{key: _tuples(value) for key, value in data.items() if key in known})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, in a table too."""
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(value) if isinstance(value, list) else value

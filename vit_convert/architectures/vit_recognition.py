@@ -49,9 +49,9 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_relative_position(shapes),
     }
     read["pool"] = _pool(shapes, read, overrides)
-    read |= _read_position(shapes, read, overrides.image_size)
+    read |= _read_position(shapes, read, overrides.trained_size)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
-    if read["position"] in ("class", "patches") and not (found.variant or overrides.image_size):
+    if read["position"] in ("class", "patches") and not (found.variant or overrides.trained_size):
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
         return replace(found, facts=facts)
@@ -117,7 +117,7 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
     """ "map" and "token" are told by what there is; a mean or a maximum has no tensor of its own."""
     has_map = "attn_pool.latent" in shapes
-    wanted = overrides.pool
+    wanted = overrides.pool or getattr(overrides.stated.get("pool"), "value", None)
     if wanted is None:
         if has_map:
             return "map"
