@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from families import FAMILIES, Family, small_cait, small_deit, small_vit
+from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
 
 from vit_convert.folding import fold
 from vit_convert.models import build
@@ -27,6 +27,59 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
+    "vit, relu": (small_vit, {"gelu": "relu"}),
+    "vit, registers": (small_vit, {"reg_tokens": 3}),
+    "vit, registers, no class position": (small_vit, {"reg_tokens": 3, "position": "patches"}),
+    "vit, registers without class token": (
+        small_vit,
+        {"reg_tokens": 2, "class_token": False, "pool": "avg", "position": "patches"},
+    ),
+    "vit, no class position": (small_vit, {"position": "patches"}),
+    "vit, no patch bias": (small_vit, {"patch_bias": False}),
+    "vit, norm before the blocks": (small_vit, {"pre_norm": True}),
+    "clip": (
+        small_vit,
+        {"pre_norm": True, "patch_bias": False, "head_bias": False, "gelu": "quick"},
+    ),
+    "vit, no final norm": (small_vit, {"final_norm": False}),
+    "vit, q and k normalised": (small_vit, {"qk_norm": True}),
+    "vit, attention normalised": (small_vit, {"attn_norm": True}),
+    "vit, MLP normalised": (small_vit, {"mlp_norm": True}),
+    "vit, SwiGLU": (small_vit, {"mlp": "swiglu"}),
+    "vit, SwiGLU with norm": (small_vit, {"mlp": "swiglu", "mlp_norm": True}),
+    "vit, packed SwiGLU": (small_vit, {"mlp": "swiglu-packed"}),
+    "vit, packed SwiGLU with norm": (small_vit, {"mlp": "swiglu-packed", "mlp_norm": True}),
+    "vit, attention pooling": (small_vit, {"pool": "map"}),
+    "siglip": (small_vit, {"pool": "map", "class_token": False, "gelu": "tanh"}),
+    "vit, attention pooling of all tokens": (
+        small_vit,
+        {"pool": "map", "pool_prefix": True, "reg_tokens": 2, "final_norm": False},
+    ),
+    "siglip, no head": (small_vit, {"pool": "map", "class_token": False, "num_classes": 0}),
+    "vit, maximum": (small_vit, {"pool": "max", "final_norm": False, "fc_norm": True}),
+    "vit, maximum behind the norm": (small_vit, {"pool": "max"}),
+    "vit, average and maximum": (small_vit, {"pool": "avgmax"}),
+    "vit, average of all tokens": (small_vit, {"pool": "avg", "pool_prefix": True}),
+    "vit, norm after the branch": (small_vit, {"norm_position": "res-post"}),
+    "vit, norm after the branch, no qkv bias": (
+        small_vit,
+        {"norm_position": "res-post", "qkv_bias": False, "class_token": False, "pool": "avg"},
+    ),
+    "vit, norm after the addition": (small_vit, {"norm_position": "post", "gelu": "relu"}),
+    "vit, norm after the addition, no final norm": (
+        small_vit,
+        {"norm_position": "post", "final_norm": False},
+    ),
+    "vit, 3 parallel branches": (small_vit, {"parallel": 3, "layer_scale": True}),
+    "vit, 2 parallel branches, options": (
+        small_vit,
+        {"parallel": 2, "qk_norm": True, "mlp": "swiglu", "mlp_norm": True},
+    ),
+    "beit": (small_beit, {}),
+    "beit, class token": (small_beit, {"pool": "token", "fc_norm": False, "final_norm": True}),
+    "beit, shared table": (small_beit, {"rel_pos": "shared"}),
+    "beit, absolute positions too": (small_beit, {"position": "all", "layer_scale": False}),
+    "beit, SwiGLU": (small_beit, {"mlp": "swiglu", "mlp_norm": True}),
     "deit": (small_deit, {}),
     "deit, no head": (small_deit, {"num_classes": 0}),
     "cait": (small_cait, {}),

@@ -10,6 +10,7 @@ from vit_convert.architectures.parameters import Parameter, Shape
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "map"]
+Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
@@ -90,6 +91,16 @@ class TransformerConfig:
         return self.grid[0] * self.grid[1]
 
     @property
+    def block_norms_centred(self) -> bool:
+        """Whether what the blocks' norms see has a mean of zero over the channels, by folding."""
+        return self.folded
+
+    @property
+    def block_norms_affine(self) -> bool:
+        """Whether the blocks' norms have parameters; folding puts them into what follows."""
+        return not self.folded
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in the head; without one they stay."""
         return self.folded and self.num_classes > 0
@@ -157,6 +168,7 @@ class Overrides:
     gelu: Gelu | None = None
     norm_eps: float | None = None
     norm_position: NormPosition | None = None
+    position: Position | None = None
     pool: Pool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None

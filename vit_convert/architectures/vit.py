@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from vit_convert.architectures.base import NormPosition, TransformerConfig
+from vit_convert.architectures.base import NormPosition, Position, TransformerConfig
 from vit_convert.architectures.parameters import (
     Parameter,
     convolution,
@@ -17,8 +17,6 @@ from vit_convert.architectures.parameters import (
     plain,
 )
 from vit_convert.architectures.relative_position import num_relative_distances
-
-Position = Literal["all", "class", "patches", "none"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +80,17 @@ class ViTConfig(TransformerConfig):
         return int(self.class_token) + int(self.distilled) + self.reg_tokens
 
     @property
+    def positioned(self) -> Position:
+        """`position`, but for folding, which adds the class token's own position to it where the
+        registers have none."""
+        return "patches" if self.folded and self.position == "class" else self.position
+
+    @property
     def num_positioned_prefix_tokens(self) -> int:
         """Tokens before the patches that `pos_embed` covers; it must exist."""
-        if self.position == "patches":
+        if self.positioned == "patches":
             return 0
-        return self.num_prefix_tokens - (self.reg_tokens if self.position == "class" else 0)
+        return self.num_prefix_tokens - (self.reg_tokens if self.positioned == "class" else 0)
 
     @property
     def num_tokens(self) -> int:
@@ -101,14 +105,29 @@ class ViTConfig(TransformerConfig):
         return self.norm_position == "pre" and (self.final_norm or (self.fc_norm and linear_pool))
 
     @property
+    def centres_branches(self) -> bool:
+        """Whether folding may take the mean over the channels from what a residual branch gives,
+        which is added to a centred stream or normalised by itself."""
+        return self.norm_position == "res-post" or self.centres_stream
+
+    @property
+    def block_norms_centred(self) -> bool:
+        """See TransformerConfig."""
+        return self.folded and self.centres_branches
+
+    @property
+    def final_norm_centred(self) -> bool:
+        """Whether the mean over the channels of the stream after the last block is zero."""
+        return self.folded and self.centres_stream
+
+    @property
     def has_patch_bias(self) -> bool:
         """Whether the patch embedding adds a bias; folding puts it into `pos_embed`."""
         return self.patch_bias and not (self.folded and self.position != "none")
 
     @property
     def block_norms_affine(self) -> bool:
-        """Whether the blocks' norms have parameters: folding puts those of "pre" into what
-        follows, but a norm after a branch is itself a part of the stream."""
+        """See TransformerConfig; but a norm after a branch is itself a part of the stream."""
         return not self.folded or self.norm_position != "pre"
 
     @property
@@ -133,15 +152,7 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
     yield from convolution(
         "patch_embed.proj", config.in_channels, dim, config.patch_size, config.has_patch_bias
     )
-    if config.reg_tokens:
-        yield from plain("reg_token", 1, config.reg_tokens, dim)
-    if config.distilled:
-        yield from plain("dist_token", 1, 1, dim)
-    if config.class_token:
-        yield from plain("cls_token", 1, 1, dim)
-    if config.position != "none":
-        tokens = config.num_positioned_prefix_tokens + config.num_patches
-        yield from plain("pos_embed", 1, tokens, dim)
+    yield from _tokens(config)
     if config.pre_norm:
         yield from norm("norm_pre", dim)
     if config.rel_pos == "shared":
@@ -158,6 +169,27 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
         yield from linear("head", dim, config.num_classes, config.head_bias)
         if config.distilled:
             yield from linear("head_dist", dim, config.num_classes, config.head_bias)
+
+
+def _tokens(config: ViTConfig) -> Iterator[Parameter]:
+    """Tokens and their positions: those that have one come before `pos_embed`, others after it."""
+    dim = config.embed_dim
+    tokens: dict[str, int] = {
+        "reg_token": config.reg_tokens,
+        "dist_token": int(config.distilled),
+        "cls_token": int(config.class_token),
+    }
+    positioned = {"all": tuple(tokens), "class": ("dist_token", "cls_token")}
+    before = positioned.get(config.positioned, ())
+    order = [*(t for t in tokens if t in before), "pos_embed"]
+    order += [t for t in tokens if t not in before]
+    for name in order:
+        if name == "pos_embed":
+            if config.position != "none":
+                count = config.num_positioned_prefix_tokens + config.num_patches
+                yield from plain("pos_embed", 1, count, dim)
+        elif tokens[name]:
+            yield from plain(name, 1, tokens[name], dim)
 
 
 def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
@@ -215,12 +247,16 @@ def _relative_position(config: ViTConfig, module: str) -> Parameter:
 
 
 def _attention_pool(config: ViTConfig) -> Iterator[Parameter]:
-    """Folding leaves of the query, which no image changes, its value alone."""
+    """No image changes the query, so that folding makes of query and keys one linear layer that
+    gives the score of each head."""
     dim = config.embed_dim
-    yield from plain("attn_pool.latent", 1, 1, dim)
-    if not config.folded:
+    if config.folded:
+        yield from linear("attn_pool.scores", dim, config.num_heads, bias=False)
+        yield from linear("attn_pool.v", dim, dim, bias=False)
+    else:
+        yield from plain("attn_pool.latent", 1, 1, dim)
         yield from linear("attn_pool.q", dim, dim)
-    yield from linear("attn_pool.kv", dim, 2 * dim)
+        yield from linear("attn_pool.kv", dim, 2 * dim)
     yield from linear("attn_pool.proj", dim, dim)
     yield from norm("attn_pool.norm", dim, not config.folded)
     yield from linear("attn_pool.mlp.fc1", dim, config.mlp_dim)

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from vit_convert.architectures.base import Architecture, Fact, Overrides, Preprocessing, Recognition
+from vit_convert.architectures.base import (
+    Architecture,
+    Fact,
+    Overrides,
+    Position,
+    Preprocessing,
+    Recognition,
+    TransformerConfig,
+)
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.recognition import (
     depth_of,
@@ -16,7 +24,7 @@ from vit_convert.architectures.recognition import (
     source_image_size,
 )
 from vit_convert.architectures.relative_position import grid_patches
-from vit_convert.architectures.vit import Position, ViTConfig, vit_parameters
+from vit_convert.architectures.vit import ViTConfig, vit_parameters
 from vit_convert.architectures.vit_variants import VARIANTS
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -49,9 +57,11 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_relative_position(shapes),
     }
     read["pool"] = _pool(shapes, read, overrides)
-    read |= _read_position(shapes, read, overrides.trained_size)
+    read |= _read_position(shapes, read, overrides)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
-    if read["position"] in ("class", "patches") and not (found.variant or overrides.trained_size):
+    _refuse_combinations(found.config)
+    stated = found.variant or overrides.trained_size or _stated(overrides, "position")
+    if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
         return replace(found, facts=facts)
@@ -73,6 +83,30 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
                 where=f"{name}.weight",
                 expected="LayerNorm, with weight and bias",
             )
+
+
+def _refuse_combinations(config: TransformerConfig) -> None:
+    """Raises RecognitionError for options that no model has together, so that the forward pass and
+    folding need not know what they would mean."""
+    assert isinstance(config, ViTConfig)
+    blocks = config.norm_position, config.rel_pos
+    wrong = {
+        "parallel blocks are pre-norm, without a relative position bias": (
+            config.parallel > 1 and blocks != ("pre", "none")
+        ),
+        "a relative position bias is for one class token and the patches": (
+            config.rel_pos != "none" and (config.num_prefix_tokens, config.class_token) != (1, True)
+        ),
+        "LayerScale goes with pre-norm blocks": (
+            config.layer_scale and config.norm_position != "pre"
+        ),
+        "a distilled DeiT has no registers and one token per head": (
+            config.distilled and (config.reg_tokens > 0 or config.pool != "token")
+        ),
+    }
+    for why, holds in wrong.items():
+        if holds:
+            raise RecognitionError("the tensors are those of no model that is known", expected=why)
 
 
 def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
@@ -114,10 +148,16 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"rel_pos": "none"}
 
 
+def _stated(overrides: Overrides, name: str) -> Any:
+    """What the user says, or the naming scheme; None if neither does."""
+    fact = overrides.stated.get(name)
+    return getattr(overrides, name) or (fact.value if fact else None)
+
+
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
-    """ "map" and "token" are told by what there is; a mean or a maximum has no tensor of its own."""
+    """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
     has_map = "attn_pool.latent" in shapes
-    wanted = overrides.pool or getattr(overrides.stated.get("pool"), "value", None)
+    wanted = _stated(overrides, "pool")
     if wanted is None:
         if has_map:
             return "map"
@@ -132,10 +172,10 @@ def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overr
 
 
 def _read_position(
-    shapes: Mapping[str, Shape], read: Mapping[str, Any], wanted: tuple[int, int] | None
+    shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides
 ) -> dict[str, Any]:
     """The image size, and which tokens the position embedding covers."""
-    patch_size = read["patch_size"]
+    patch_size, wanted = read["patch_size"], overrides.trained_size
     if "pos_embed" not in shapes:
         return {
             "position": "none",
@@ -149,11 +189,20 @@ def _read_position(
         candidates["class"] = others
     if registers or others:
         candidates["patches"] = 0
-    for position, prefix in candidates.items():
-        if _is_grid(tokens - prefix, patch_size, wanted):
-            break
-    else:
-        position, prefix = "all", others + registers  # source_image_size says what is wrong
+    stated: Position | None = _stated(overrides, "position")
+    if stated is not None and stated not in candidates:
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {stated!r}",
+            where=f"--position {stated}",
+            expected=" or ".join(candidates),
+        )
+    fitting = [
+        position
+        for position, prefix in candidates.items()
+        if stated in (None, position) and _is_grid(tokens - prefix, patch_size, wanted)
+    ]
+    position = fitting[0] if fitting else stated or "all"
+    prefix = candidates[position]  # where nothing fits, source_image_size says what is wrong
     return {
         "position": position,
         "image_size": source_image_size(tokens - prefix, patch_size, wanted),

@@ -14,7 +14,13 @@ from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with, write_with
 from vit_convert.dialects.rule_files import parse_rules, read_rules
 from vit_convert.dialects.rules import Dialect
-from vit_convert.dialects.timm import TIMM_CAIT, TIMM_VIT, TIMM_VIT_OLD_LAYER_SCALE
+from vit_convert.dialects.timm import (
+    TIMM_BEIT,
+    TIMM_CAIT,
+    TIMM_VIT,
+    TIMM_VIT_OLD_LAYER_SCALE,
+    TIMM_VIT_PARALLEL,
+)
 from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
 from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
 from vit_convert.dialects.transformers_dinov2 import (
@@ -50,6 +56,8 @@ __all__ = [
 _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
+    TIMM_VIT_PARALLEL,
+    TIMM_BEIT,
     TIMM_CAIT,
     BUBBLIIIING,
     DINO,

@@ -107,13 +107,12 @@ Q_AND_KV = Transform(
 
 
 def _without_key_bias(arrays: Arrays, heads: int) -> Arrays:
-    query, key, value = np.split(arrays[0], 3)
-    if key.any():
-        raise MisfitError("its part for the keys is not zero, and the scheme has no place for it")
+    query, _, value = np.split(arrays[0], 3)
     return [query, value]
 
 
-# BEiT: keys have no bias, which is a bias of zeros
+# BEiT: keys have no bias, which is a bias of zeros. Any other is dropped without loss, because it
+# adds the same to all scores of a query and softmax does not see that.
 BIAS_WITHOUT_KEYS = Transform(
     "bias without keys",
     2,

@@ -19,8 +19,8 @@ from vit_convert.models.layers.norm import LayerNorm
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig) -> AttentionOptions:
-    """The part of a configuration that concerns attention."""
+def attention_options(config: TransformerConfig, **more: Any) -> AttentionOptions:
+    """The part of a configuration that concerns attention, and what one architecture adds."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -28,12 +28,15 @@ def attention_options(config: TransformerConfig) -> AttentionOptions:
         attn_drop=config.attn_drop_rate,
         proj_drop=config.drop_rate,
         scaled=config.folded,
+        norm_eps=config.norm_eps,
+        **more,
     )
 
 
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
-    """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
-    return LayerNorm(config.norm_eps, config.folded, not config.folded, dtype=dtype, name=name)
+    """The LayerNorm of a block's attention or MLP; folding may take its mean and parameters."""
+    centred, affine = config.block_norms_centred, config.block_norms_affine
+    return LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:
