@@ -30,7 +30,7 @@ CHECKPOINTS = ("vit_cifar10.pth", "cait_cifar10.safetensors")
 
 def in_pytorch(checkpoint: Path, like: Artifact) -> Artifact:
     """The source checkpoint in timm, to be evaluated as an artifact is."""
-    reference = TorchReference(like.spec, open_source(checkpoint))
+    reference = TorchReference(like.spec, open_source(checkpoint, None, like.spec)[1].tensors)
     return replace(
         like,
         path=checkpoint,

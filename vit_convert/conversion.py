@@ -5,7 +5,7 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,7 @@ from vit_convert.architectures import (
 from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.dialects import Dialect, Ledger, read_as_canonical
+from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, UsageError
 from vit_convert.folded_names import table
 from vit_convert.sidecars import Sidecars, read_sidecars
@@ -146,24 +146,29 @@ def convert(
     return replace(found, spec=spec, weights=weights)
 
 
-def open_source(
-    path: str | Path, key: str | None = None, spec: ModelSpec | None = None
-) -> Mapping[str, LazyTensor]:
-    """A checkpoint's tensors under canonical names, as the file has them.
+def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Checkpoint, Ledger]:
+    """A checkpoint, and where its tensors go.
 
     Args:
         path: the checkpoint.
         key: which nested state dict.
         spec: of an artifact that is said to come from it; MappingError if it is another model.
     """
-    ledger = read_as_canonical(open_checkpoint(path, key).tensors, str(path))
-    if spec is not None and spec.architecture != ledger.dialect.architecture:
+    checkpoint = open_checkpoint(path, key)
+    source = spec.source
+    ledger = read_as_canonical(
+        checkpoint.tensors,
+        str(path),
+        stem=checkpoint.path.stem,
+        among=[scheme_of(source, None, spec.architecture)] if source.rules else None,
+    )
+    if spec.architecture != ledger.dialect.architecture:
         raise MappingError(
             f"the checkpoint is a {architecture(ledger.dialect.architecture).title}",
             where=str(path),
             expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
         )
-    return ledger.tensors
+    return checkpoint, ledger
 
 
 def assumptions(recognition: Recognition) -> dict[str, Fact]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from vit_convert.architectures.parameters import Parameter, Shape
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
-Pool = Literal["token", "avg", "max", "avgmax", "map"]
+Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
@@ -52,7 +52,8 @@ class TransformerConfig:
             (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
         norm_eps: epsilon of every LayerNorm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
-            "avgmax" (the mean of those two) or "map" (attention pooling, by a learned query).
+            "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
+            DINOv2 head) or "map" (attention pooling, by a learned query).
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
@@ -159,8 +160,7 @@ class Recognition:
 class Overrides:
     """What the user states about a checkpoint that its tensors cannot say; None where nothing.
 
-    `stated` is what the checkpoint's naming scheme, or a file that lies beside it, says of the
-    configuration: a field's name -> how it is known. The user's word counts more.
+    `stated` is what its naming scheme or a file beside it says: a field's name -> how it is known.
     """
 
     variant: str | None = None
@@ -210,7 +210,7 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Source:
-    """Where a converted model came from, so that `keras2torch` can go back.
+    """Where a converted model came from, for `keras2torch`.
 
     Attributes:
         file: the checkpoint's file name.
@@ -220,8 +220,8 @@ class Source:
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
         body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
-        fills: indices that canonical names lack (DINOv2's chunks) -> their value for each block.
-        rules: the user's own dialect, as the text of its rule file.
+        fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
+        rules: the text of the user's own rule file.
     """
 
     file: str = ""

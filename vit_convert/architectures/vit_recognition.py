@@ -161,8 +161,11 @@ def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overr
     if wanted is None:
         if has_map:
             return "map"
+        if shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
+            return "token-avg"
         return "token" if read["class_token"] and not read["fc_norm"] else "avg"
-    if (wanted == "map") != has_map or (wanted == "token" and not read["class_token"]):
+    with_token = wanted in ("token", "token-avg")
+    if (wanted == "map") != has_map or (with_token and not read["class_token"]):
         raise UsageError(
             f"the checkpoint's tensors are not those of a model with {wanted!r} pooling",
             where=f"--pool {wanted}",

@@ -11,7 +11,7 @@ https://pytorch.org/docs/stable/generated/torch.nn.TransformerEncoderLayer.html
 from __future__ import annotations
 
 from vit_convert.dialects.rules import Dialect, Rule, defaults, renamed, same
-from vit_convert.dialects.transforms import SAME, UNFOLDED_PATCHES, Transform
+from vit_convert.dialects.transforms import CONVOLUTION, UNFOLDED_PATCHES, Transform
 
 _LAYER = "encoder.layers.{i}"
 
@@ -44,7 +44,7 @@ def _encoder(name: str, title: str, patches: Transform) -> Dialect:
 
 
 TORCH_ENCODER = _encoder(
-    "torch-encoder", "nn.TransformerEncoder behind a convolution of patches", SAME
+    "torch-encoder", "nn.TransformerEncoder behind a convolution of patches", CONVOLUTION
 )
 TORCH_ENCODER_UNFOLD = _encoder(
     "torch-encoder-unfold",

@@ -66,6 +66,17 @@ SAME = Transform(
 )
 
 
+# the weight of a convolution as it is, where a scheme may also keep a matrix
+CONVOLUTION = Transform(
+    "convolution",
+    1,
+    1,
+    shapes=lambda shapes: _ranked(shapes, 4),
+    forward=lambda arrays: arrays,
+    backward=lambda arrays, heads: arrays,
+)
+
+
 def joined(count: int) -> Transform:
     """`count` arrays of one shape, one after the other along the first axis: q, k, v to qkv."""
 
@@ -248,6 +259,7 @@ NAMED = {
     transform.name: transform
     for transform in (
         SAME,
+        CONVOLUTION,
         joined(2),
         joined(3),
         Q_AND_KV,
