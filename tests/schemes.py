@@ -1,7 +1,7 @@
-"""A small randomised model of each naming scheme, made by the real classes and saved as they save it.
+"""A small randomised model of each naming scheme, made by the real classes, saved as they save it.
 
-The width is 24 in 4 heads of 6, the MLP's 40, pictures 24 x 24 in patches of 6 (or 8), 5 classes:
-only what must be square is.
+The width is 12 in 3 heads of 4, the MLP's 20, pictures 16 x 16 in patches of 4, 5 classes: small
+enough for goldens, and only what must be square is.
 """
 
 from __future__ import annotations
@@ -25,14 +25,25 @@ from vit_convert.parity.torch_compat import import_vision
 torchvision = import_vision("torchvision")
 transformers = import_vision("transformers")
 
-DIM, HEADS, HIDDEN, CLASSES, DEPTH, SIZE = 24, 4, 40, 5, 2, 24
+DIM, HEADS, HIDDEN, CLASSES, DEPTH, SIZE, PATCH = 12, 3, 20, 5, 2, 16, 4
 HF: dict[str, Any] = {
     "hidden_size": DIM,
     "num_hidden_layers": DEPTH,
     "num_attention_heads": HEADS,
     "intermediate_size": HIDDEN,
     "image_size": SIZE,
-    "patch_size": 6,
+    "patch_size": PATCH,
+}
+
+
+_SIZES: dict[str, Any] = {
+    "img_size": SIZE,
+    "patch_size": PATCH,
+    "num_classes": CLASSES,
+    "embed_dim": DIM,
+    "depth": DEPTH,
+    "num_heads": HEADS,
+    "mlp_ratio": (HIDDEN + 0.5) / DIM,
 }
 
 
@@ -55,6 +66,11 @@ class Scheme:
     overrides: Overrides = field(default_factory=Overrides)
     ignored: int = 0
 
+    @property
+    def architecture(self) -> str:
+        """What it is a scheme of."""
+        return "cait" if "CaiT" in self.name else "vit"
+
 
 Saved = tuple[Path, Callable[[torch.Tensor], torch.Tensor]]
 HEADED = Overrides(num_heads=HEADS)
@@ -71,21 +87,9 @@ def run(model: Callable[[torch.Tensor], torch.Tensor], pictures: np.ndarray) -> 
         return model(torch.from_numpy(pictures.transpose(0, 3, 1, 2).copy())).numpy()
 
 
-def _vit(**options: Any) -> VisionTransformer:
-    return randomise(
-        VisionTransformer(
-            **{
-                "img_size": SIZE,
-                "patch_size": 6,
-                "num_classes": CLASSES,
-                "embed_dim": DIM,
-                "depth": DEPTH,
-                "num_heads": HEADS,
-                "mlp_ratio": (HIDDEN + 0.5) / DIM,
-                **options,
-            }
-        )
-    )
+def vit(**options: Any) -> VisionTransformer:
+    """A ViT of timm, randomised; `options` are timm's."""
+    return randomise(VisionTransformer(**_SIZES | options))
 
 
 def _state(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -97,13 +101,47 @@ def _random(*shape: int) -> torch.Tensor:
 
 
 def _timm(folder: Path, wrap: Callable[[Any], Any] = lambda s: s, **options: Any) -> Saved:
-    model = _vit(**options)
+    model = vit(**options)
     torch.save(wrap(_state(model)), folder / "model.pth")
     return folder / "model.pth", model
 
 
+def _gamma(folder: Path) -> Saved:
+    model = vit(init_values=0.1)
+    state = {
+        name.replace("ls1.gamma", "gamma_1").replace("ls2.gamma", "gamma_2"): value
+        for name, value in _state(model).items()
+    }
+    torch.save(state, folder / "model.pth")
+    return folder / "model.pth", model
+
+
+def _other(folder: Path, model: nn.Module) -> Saved:
+    save_file(_state(randomise(model)), folder / "model.safetensors")
+    return folder / "model.safetensors", model
+
+
+def _beit(folder: Path) -> Saved:
+    from timm.models.beit import Beit
+
+    return _other(folder, Beit(**_SIZES, use_rel_pos_bias=True, use_abs_pos_emb=False))
+
+
+def _cait(folder: Path) -> Saved:
+    from timm.models.cait import Cait
+
+    sizes = _SIZES | {"mlp_ratio_token_only": (HIDDEN + 2.5) / DIM, "depth_token_only": 2}
+    return _other(folder, Cait(**sizes, qkv_bias=True))
+
+
+def _parallel(folder: Path) -> Saved:
+    from timm.models.vision_transformer import ParallelThingsBlock
+
+    return _timm(folder, block_fn=partial(ParallelThingsBlock, num_parallel=2))
+
+
 def _bubbliiiing(folder: Path) -> Saved:
-    model = _vit(act_layer=partial(nn.GELU, approximate="tanh"))
+    model = vit(act_layer=partial(nn.GELU, approximate="tanh"))
     torch.save(_state(model), folder / "vit-patch_16.pth")
     return folder / "vit-patch_16.pth", model
 
@@ -111,23 +149,13 @@ def _bubbliiiing(folder: Path) -> Saved:
 def _deit(folder: Path) -> Saved:
     from timm.models.deit import VisionTransformerDistilled
 
-    model = randomise(
-        VisionTransformerDistilled(
-            img_size=SIZE,
-            patch_size=6,
-            num_classes=CLASSES,
-            embed_dim=DIM,
-            depth=DEPTH,
-            num_heads=HEADS,
-            mlp_ratio=(HIDDEN + 0.5) / DIM,
-        )
-    )
+    model = randomise(VisionTransformerDistilled(**_SIZES))
     torch.save({"model": _state(model)}, folder / "model.pth")
     return folder / "model.pth", model
 
 
 def _dino(folder: Path) -> Saved:
-    model = _vit(num_classes=0)
+    model = vit(num_classes=0)
     state = {f"backbone.{name}": value for name, value in _state(model).items()}
     state |= {"head.mlp.0.weight": _random(7, DIM), "head.last_layer.weight_g": _random(9, 1)}
     student = {f"module.{name}": torch.zeros_like(value) for name, value in state.items()}
@@ -136,15 +164,15 @@ def _dino(folder: Path) -> Saved:
 
 
 def _mae(folder: Path) -> Saved:
-    model = _vit(num_classes=0)
+    model = vit(num_classes=0)
     state = _state(model) | {
-        "mask_token": _random(1, 1, 16),
-        "decoder_pos_embed": _random(1, 17, 16),
-        "decoder_embed.weight": _random(16, DIM),
-        "decoder_embed.bias": _random(16),
-        "decoder_blocks.0.attn.qkv.weight": _random(48, 16),
-        "decoder_norm.weight": _random(16),
-        "decoder_pred.bias": _random(108),
+        "mask_token": _random(1, 1, 8),
+        "decoder_pos_embed": _random(1, 17, 8),
+        "decoder_embed.weight": _random(8, DIM),
+        "decoder_embed.bias": _random(8),
+        "decoder_blocks.0.attn.qkv.weight": _random(24, 8),
+        "decoder_norm.weight": _random(8),
+        "decoder_pred.bias": _random(48),
     }
     torch.save({"model": state, "epoch": 799}, folder / "model.pth")
     return folder / "model.pth", model
@@ -157,12 +185,11 @@ class _Dinov2(nn.Module):
         from timm.layers import SwiGLUPacked
 
         super().__init__()
-        options: dict[str, Any] = (
-            {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU} if swiglu else {}
-        )
-        self.body = _vit(
-            num_classes=0, init_values=0.1, mlp_ratio=(2 * HIDDEN + 0.5) / DIM, **options
-        )
+        options: dict[str, Any] = {"num_classes": 0, "init_values": 0.1}
+        if swiglu:
+            options |= {"mlp_layer": SwiGLUPacked, "act_layer": nn.SiLU}
+            options["mlp_ratio"] = (2 * HIDDEN + 0.5) / DIM
+        self.body = vit(**options)
         self.registers = _random(1, 3, DIM)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -197,7 +224,7 @@ def _dinov2(folder: Path, swiglu: bool = False, chunk: int = 0) -> Saved:
 def _torchvision(folder: Path, old: bool = False) -> Saved:
     model = torchvision.models.VisionTransformer(
         image_size=SIZE,
-        patch_size=6,
+        patch_size=PATCH,
         num_layers=DEPTH,
         num_heads=HEADS,
         hidden_dim=DIM,
@@ -302,7 +329,7 @@ def _jax(folder: Path, big_vision: bool = False, scanned: bool = False) -> Saved
     options: dict[str, Any] = {"act_layer": partial(nn.GELU, approximate="tanh")}
     if big_vision:
         options |= {"class_token": False, "global_pool": "map", "fc_norm": False}
-    model = _vit(**options)
+    model = vit(**options)
     state = _state(model)
     width = DIM // HEADS
     arrays = {
@@ -373,7 +400,9 @@ class _Encoder(nn.Module):
     def __init__(self, unfold: bool, norm_first: bool, activation: str) -> None:
         super().__init__()
         self.unfold = unfold
-        self.patch_embed = nn.Linear(3 * 36, DIM) if unfold else nn.Conv2d(3, DIM, 6, 6)
+        self.patch_embed = (
+            nn.Linear(3 * PATCH**2, DIM) if unfold else nn.Conv2d(3, DIM, PATCH, PATCH)
+        )
         self.cls_token = nn.Parameter(torch.zeros(1, 1, DIM))
         self.pos_embed = nn.Parameter(torch.zeros(1, 17, DIM))
         layer = nn.TransformerEncoderLayer(
@@ -385,7 +414,7 @@ class _Encoder(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.unfold:
-            tokens = self.patch_embed(nn.functional.unfold(x, 6, stride=6).transpose(1, 2))
+            tokens = self.patch_embed(nn.functional.unfold(x, PATCH, stride=PATCH).transpose(1, 2))
         else:
             tokens = self.patch_embed(x).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], dim=1)
@@ -415,6 +444,10 @@ PRE = Overrides(num_heads=HEADS, norm_position="pre", gelu="erf")
 SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm", "timm", _timm, HEADED),
     Scheme("timm, nested", "timm", partial(_timm, wrap=lambda s: {"model": s}), HEADED),
+    Scheme("timm, LayerScale as gamma_1", "timm-gamma", _gamma, HEADED),
+    Scheme("timm, parallel blocks", "timm-parallel", _parallel, HEADED),
+    Scheme("timm BEiT", "timm-beit", _beit),
+    Scheme("timm CaiT", "timm", _cait),
     Scheme("bubbliiiing vit-patch_16.pth", "bubbliiiing", _bubbliiiing, HEADED),
     Scheme("facebookresearch DeiT, distilled", "timm", _deit, HEADED),
     Scheme("facebookresearch DINO", "dino", _dino, HEADED, 2),
@@ -428,7 +461,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("facebookresearch DINOv2, registers", "dinov2", _dinov2, HEADED, 1),
     Scheme("facebookresearch DINOv2, SwiGLU", "dinov2", partial(_dinov2, swiglu=True), HEADED, 1),
     Scheme(
-        "facebookresearch DINOv2, in training",
+        "facebookresearch DINOv2, training",
         "dinov2-chunked",
         partial(_dinov2, chunk=1),
         HEADED,
@@ -542,14 +575,13 @@ SCHEMES: tuple[Scheme, ...] = (
         _saved("SiglipVisionConfig", "SiglipVisionModel", _pooled),
     ),
     Scheme("OpenAI CLIP", "clip", _clip, HEADED, 6),
-    Scheme("Google ViT npz", "google", _jax, HEADED),
-    Scheme("big_vision npz", "big_vision", partial(_jax, big_vision=True), HEADED, 1),
+    Scheme("Google ViT npz", "google", _jax),
+    Scheme("big_vision npz", "big_vision", partial(_jax, big_vision=True), ignored=1),
     Scheme(
         "big_vision npz, scanned",
         "big_vision-scanned",
         partial(_jax, big_vision=True, scanned=True),
-        HEADED,
-        1,
+        ignored=1,
     ),
     Scheme(
         "nn.TransformerEncoder, post-norm",

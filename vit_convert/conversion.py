@@ -73,7 +73,7 @@ def recognise(
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
     _check_parts(ledger, where)
     beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
-    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts})
+    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts, **ledger.facts})
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     recognition = family.recognise(shapes, overrides, checkpoint.path.stem)

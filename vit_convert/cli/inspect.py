@@ -18,8 +18,20 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--key", metavar="NAME", help="Which nested state dict to look at.")
+@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@options.rules
+@click.option(
+    "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
+)
 @options.as_json
-def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
+def inspect(
+    checkpoint: Path,
+    key: str | None,
+    dialect: str | None,
+    rules: Path | None,
+    rules_template: bool,
+    as_json: bool,
+) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
 
     Exits with 2 if the file can be read but is no model that can be converted; the tensors are
@@ -29,9 +41,15 @@ def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
     from vit_convert.conversion import recognise
     from vit_convert.errors import VitConvertError
 
+    among = options.among(rules, dialect)
     file = open_checkpoint(checkpoint, key)
+    if rules_template:
+        from vit_convert.dialects.template import rules_template as template
+
+        console.out(template(file.tensors))
+        return
     try:
-        found: Conversion | VitConvertError = recognise(file)
+        found: Conversion | VitConvertError = recognise(file, among=among)
     except VitConvertError as error:
         found = error
     if as_json:

@@ -18,14 +18,15 @@ from vit_convert.cli import console, options
 @click.option(
     "--pos-embed",
     type=click.Choice(["antialias", "bicubic"]),
-    default="antialias",
-    show_default=True,
-    help="How to resample it: as timm does, or as plain bicubic interpolation.",
+    help="How to resample it: as timm does, or as plain bicubic interpolation.  "
+    "[default: as the source's authors do]",
 )
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
 @click.option("--gelu", type=click.Choice(["erf", "tanh", "quick"]), help="The activation.")
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
+@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@options.rules
 @click.option("--key", metavar="NAME", help="Which nested state dict to take.")
 @click.option("--mean", type=options.Channels(), help="Mean of the channels, for pixels in 0..1.")
 @click.option("--std", type=options.Channels(), help="Standard deviation of the channels.")
@@ -41,6 +42,8 @@ def torch2keras(
     checkpoint: Path,
     output: Path | None,
     pos_embed: Any,
+    dialect: str | None,
+    rules: Path | None,
     key: str | None,
     labels: Path | None,
     force: bool,
@@ -67,6 +70,7 @@ def torch2keras(
             overrides=Overrides(**overrides),
             labels=read_labels(labels) if labels else None,
             pos_embed=pos_embed,
+            among=options.among(rules, dialect),
         )
     file = conversion.checkpoint
     if file.key:

@@ -204,7 +204,8 @@ def read_as_canonical(
             f"({len(names)} in all){_guess(tensors)}",
             where=where,
             expected=" or ".join(d.title for d in candidates),
-            hint="vit-convert inspect, to see what the file holds",
+            hint="vit-convert inspect shows what it holds; with --rules-template it prints a rule "
+            "file for --rules, with these names to fill in",
         )
     return best
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vit_convert.architectures import TransformerConfig
+from vit_convert.architectures import Fact, TransformerConfig
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.dialects.patterns import compile_pattern, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
@@ -32,6 +32,8 @@ class Ledger:
         unexpected: source name that no rule knows -> what there is to say about it.
         problems: canonical name -> why it cannot be made of the sources that are there.
         fills: placeholder that canonical names lack -> its value for each block.
+        facts: what the shapes of the sources say of the configuration, and those of the targets
+            do not.
     """
 
     dialect: Dialect
@@ -43,6 +45,7 @@ class Ledger:
     unexpected: dict[str, str] = field(default_factory=dict)
     problems: dict[str, str] = field(default_factory=dict)
     fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    facts: dict[str, Fact] = field(default_factory=dict)
 
     @property
     def known(self) -> int:
@@ -157,6 +160,9 @@ def _make(
             if rule.stacked:
                 parts = [_sliced(part, i, len(blocks)) for part in parts]
             made = _combined(targets, rule, parts)
+            if rule.transform.heads:
+                heads = rule.transform.heads([part.shape for part in parts])
+                ledger.facts["num_heads"] = Fact(heads, "read", f"from the shape of {ordered[0]}")
         except MisfitError as error:
             ledger.problems[targets[0]] = str(error)
             continue

@@ -33,6 +33,7 @@ class Transform:
         forward: source arrays -> target arrays.
         backward: target arrays, number of attention heads -> source arrays. Raises MisfitError for
             arrays that no sources give.
+        heads: source shapes -> the number of attention heads, where they tell it.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Transform:
     shapes: Callable[[Shapes], Shapes]
     forward: Callable[[Arrays], Arrays]
     backward: Callable[[Arrays, int], Arrays]
+    heads: Callable[[Shapes], int] | None = None
 
 
 def _ranked(shapes: Shapes, rank: int) -> Shapes:
@@ -217,6 +219,7 @@ def jax_heads(count: int) -> Transform:
         shapes=shapes,
         forward=lambda arrays: [np.concatenate([a.reshape(len(a), -1).T for a in arrays])],
         backward=backward,
+        heads=lambda shapes: shapes[0][1],
     )
 
 
