@@ -4,9 +4,9 @@
     python scripts/measure_sources.py [--only TEXT] [--gpu]
 
 For each source a small randomised model is made by its library's own classes, saved as the library
-saves it, converted and exported. The table gives |difference| / max |output| of three random images in
-Keras, in TFLite on the CPU and with --gpu on LiteRT's GPU accelerator, and exits with 1 if one is above
-1e-5. It is Markdown, for the README.
+saves it, converted and exported. The table gives |difference| / max |output| of three random images
+in Keras, in TFLite on the CPU and with --gpu on LiteRT's GPU accelerator, and exits with 1 if one is
+above 1e-5. It is Markdown, for the README.
 """
 
 from __future__ import annotations

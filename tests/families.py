@@ -252,3 +252,39 @@ FAMILIES: dict[str, Callable[..., Family]] = {
     "deit": small_deit,
     "cait": small_cait,
 }
+
+
+# small models of what ViT's descendants added, each with several options at once
+OPTIONS: dict[str, Callable[..., Family]] = {
+    "clip": partial(
+        small_vit, depth=2, pre_norm=True, patch_bias=False, head_bias=False, gelu="quick"
+    ),
+    "dinov2": partial(
+        small_vit,
+        depth=2,
+        reg_tokens=3,
+        position="patches",
+        layer_scale=True,
+        mlp="swiglu-packed",
+    ),
+    "siglip": partial(small_vit, depth=2, class_token=False, pool="map", gelu="tanh"),
+    "beit": partial(small_beit, depth=2),
+    "shared table": partial(
+        small_beit, depth=2, rel_pos="shared", position="all", mlp="swiglu", mlp_norm=True
+    ),
+    "norms everywhere": partial(
+        small_vit,
+        depth=2,
+        pre_norm=True,
+        qk_norm=True,
+        attn_norm=True,
+        mlp="swiglu",
+        mlp_norm=True,
+        pool="avgmax",
+    ),
+    "post-norm": partial(small_vit, depth=2, norm_position="post", gelu="relu"),
+    "residual post-norm": partial(
+        small_vit, depth=2, norm_position="res-post", qkv_bias=False, pool="max"
+    ),
+    "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
+}

@@ -445,7 +445,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm", "timm", _timm, HEADED),
     Scheme("timm, nested", "timm", partial(_timm, wrap=lambda s: {"model": s}), HEADED),
     Scheme("timm, LayerScale as gamma_1", "timm-gamma", _gamma, HEADED),
-    Scheme("timm, parallel blocks", "timm-parallel", _parallel, HEADED),
+    Scheme("timm, parallel blocks", "timm", _parallel, HEADED),
     Scheme("timm BEiT", "timm-beit", _beit),
     Scheme("timm CaiT", "timm", _cait),
     Scheme("bubbliiiing vit-patch_16.pth", "bubbliiiing", _bubbliiiing, HEADED),

@@ -24,6 +24,7 @@ _HOMES = {
     "verify": "vit_convert.parity.verify",
     "predict": "vit_convert.prediction",
     "evaluate": "vit_convert.evaluation",
+    "benchmark": "vit_convert.benchmarking",
     "Overrides": "vit_convert.architectures",
     "VitConvertError": "vit_convert.errors",
 }

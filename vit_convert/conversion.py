@@ -183,6 +183,12 @@ def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, in
     resized = spec.with_config(image_size=size)
     if resized.config.grid == spec.config.grid:
         return resized
+    if getattr(spec.config, "rel_pos", "none") != "none":
+        raise UsageError(
+            "a relative position bias cannot be resampled for another image size",
+            where=f"--image-size {size[0]}x{size[1]}",
+            expected=f"the {spec.config.image_size[0]}x{spec.config.image_size[1]} of the source",
+        )
     array = weights["pos_embed"].read()
     prefix = array.shape[1] - spec.config.num_patches
     weights["pos_embed"] = LazyTensor.of(

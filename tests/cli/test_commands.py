@@ -101,6 +101,29 @@ def test_verify_exits_with_1_below_the_tolerance(folder: Path) -> None:
     assert done.returncode == 1
 
 
+def test_benchmark_gives_the_figures_of_each_artifact(folder: Path) -> None:
+    command = ("benchmark", "vit.h5", "out/vit_float32.tflite", "--runs", "2", "--threads", "1")
+    done = run(folder, *command, "--json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert (result["threads"], result["runs"]) == (1, 2)
+    keras, tflite = result["artifacts"]
+    assert (keras["path"], keras["kind"], keras["ratio"]) == ("vit.h5", "keras", 1)
+    assert tflite["size_bytes"] == (folder / "out/vit_float32.tflite").stat().st_size
+    assert tflite["delegated"] == tflite["operations"] > 50
+    for each in (keras, tflite):
+        assert 0 < each["minimum_ms"] <= each["median_ms"] <= each["p90_ms"]
+    text = run(folder, *command).stdout
+    assert "out/vit_float32.tflite" in text
+    assert "batch 1; threads 1; 2 inferences of each" in text
+
+
+def test_benchmark_of_no_artifact_exits_with_2(folder: Path) -> None:
+    done = run(folder, "benchmark", "labels.txt")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "labels.txt: is no artifact" in done.stderr
+
+
 def test_predict_shows_the_best_classes(folder: Path) -> None:
     picture = "pictures/bee/1.png"
     done = run(folder, "predict", "vit.h5", picture, "--top", "3", "--json")

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
 
+from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
 from vit_convert.models import build
+from vit_convert.parity.reference import TorchReference
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),
@@ -27,6 +29,16 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
+    "deit": (small_deit, {}),
+    "deit, no head": (small_deit, {"num_classes": 0}),
+    "cait": (small_cait, {}),
+    "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
+    "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
+    "cait, no head": (small_cait, {"num_classes": 0}),
+}
+
+# one option each, or those that meet; see families.OPTIONS for models of several
+OPTION_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit, relu": (small_vit, {"gelu": "relu"}),
     "vit, registers": (small_vit, {"reg_tokens": 3}),
     "vit, registers, no class position": (small_vit, {"reg_tokens": 3, "position": "patches"}),
@@ -36,7 +48,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "vit, no class position": (small_vit, {"position": "patches"}),
     "vit, no patch bias": (small_vit, {"patch_bias": False}),
-    "vit, norm before the blocks": (small_vit, {"pre_norm": True}),
+    "vit, norm before the blocks": (small_vit, {"pre_norm": True, "depth": 2}),
     "clip": (
         small_vit,
         {"pre_norm": True, "patch_bias": False, "head_bias": False, "gelu": "quick"},
@@ -60,12 +72,15 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit, maximum behind the norm": (small_vit, {"pool": "max"}),
     "vit, average and maximum": (small_vit, {"pool": "avgmax"}),
     "vit, average of all tokens": (small_vit, {"pool": "avg", "pool_prefix": True}),
-    "vit, norm after the branch": (small_vit, {"norm_position": "res-post"}),
+    "vit, norm after the branch": (small_vit, {"norm_position": "res-post", "depth": 2}),
     "vit, norm after the branch, no qkv bias": (
         small_vit,
         {"norm_position": "res-post", "qkv_bias": False, "class_token": False, "pool": "avg"},
     ),
-    "vit, norm after the addition": (small_vit, {"norm_position": "post", "gelu": "relu"}),
+    "vit, norm after the addition": (
+        small_vit,
+        {"norm_position": "post", "gelu": "relu", "depth": 2},
+    ),
     "vit, norm after the addition, no final norm": (
         small_vit,
         {"norm_position": "post", "final_norm": False},
@@ -77,16 +92,11 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
     "beit": (small_beit, {}),
     "beit, class token": (small_beit, {"pool": "token", "fc_norm": False, "final_norm": True}),
-    "beit, shared table": (small_beit, {"rel_pos": "shared"}),
+    "beit, shared table": (small_beit, {"rel_pos": "shared", "depth": 2}),
     "beit, absolute positions too": (small_beit, {"position": "all", "layer_scale": False}),
     "beit, SwiGLU": (small_beit, {"mlp": "swiglu", "mlp_norm": True}),
-    "deit": (small_deit, {}),
-    "deit, no head": (small_deit, {"num_classes": 0}),
-    "cait": (small_cait, {}),
-    "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
-    "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
-    "cait, no head": (small_cait, {"num_classes": 0}),
 }
+CASES |= {name: (make, {"depth": 1} | changes) for name, (make, changes) in OPTION_CASES.items()}
 
 
 def relative(expected: np.ndarray, got: np.ndarray) -> float:
@@ -149,3 +159,23 @@ def test_folded_residual_stream_has_no_mean(name: str) -> None:
     blocks = {point: point for point in model.endpoint_names if point.startswith("blocks")}
     for tokens in model.view(blocks)(family.images()).values():
         assert np.abs(tokens.numpy().mean(axis=-1)).max() < 1e-5 * np.abs(tokens).max()
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])
+def test_position_of_the_class_token_alone_is_added_to_it(folded: bool) -> None:
+    """As Hugging Face's DINOv2 has it; timm wants the two added beforehand."""
+    family = small_vit(depth=1, reg_tokens=3, position="patches")
+    weights = family.arrays()
+    position = np.full((1, 1, 36), 0.3, np.float32) * np.arange(36, dtype=np.float32) / 18
+    weights["cls_token"] = weights["cls_token"] - position
+    weights["pos_embed"] = np.concatenate([position, weights["pos_embed"]], axis=1)
+    spec = family.spec.with_config(position="class")
+    assert {p.name: p.shape for p in spec.parameters()} == {n: w.shape for n, w in weights.items()}
+    reference = TorchReference(spec, {n: LazyTensor.of(n, w) for n, w in weights.items()})
+    if folded:
+        spec, weights = fold(spec, weights)
+    model = build(spec)
+    model.assign(weights)
+    images = family.images()
+    assert relative(family.logits(images), model(images).numpy()) < 2e-6
+    assert relative(family.logits(images), reference.run(images)) < 2e-6

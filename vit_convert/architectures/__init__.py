@@ -5,23 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vit_convert.architectures.base import (
+    PUBLISHED_LOGITS,
     Architecture,
     Fact,
-    ModelSpec,
     Overrides,
     Preprocessing,
     Recognition,
-    Source,
     TransformerConfig,
     Variant,
 )
 from vit_convert.architectures.cait import CAIT, CaiTConfig
 from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.spec import ModelSpec, Source
 from vit_convert.architectures.vit import ViTConfig
 from vit_convert.architectures.vit_recognition import VIT
 from vit_convert.errors import RecognitionError
 
 __all__ = [
+    "PUBLISHED_LOGITS",
     "Architecture",
     "CaiTConfig",
     "Fact",

@@ -1,12 +1,15 @@
-"""What an architecture is, and what a converted model carries with it."""
+"""What an architecture is, and how a checkpoint is recognised as one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
+
+PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
@@ -197,6 +200,8 @@ class Architecture:
         matches: whether canonical names are those of this architecture.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
         parameters: every array of a model, in the order of the Keras model's layers and weights.
+        attention_names: kind of endpoint ("attention", "class_attention") -> what published
+            SavedModels call the attention maps of block {i}.
     """
 
     name: str
@@ -206,95 +211,23 @@ class Architecture:
     matches: Callable[[Mapping[str, Shape]], bool]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
     parameters: Callable[[Any], tuple[Parameter, ...]]
+    attention_names: Mapping[str, str] = field(default_factory=dict)
 
+    def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
+        """Published name -> endpoint ("attention.3"), of those that are attention maps."""
+        found = {}
+        for endpoint in endpoints:
+            kind, _, index = endpoint.rpartition(".")
+            if kind in self.attention_names:
+                found[self.attention_names[kind].format(i=index)] = endpoint
+        return found
 
-@dataclass(frozen=True)
-class Source:
-    """Where a converted model came from, for `keras2torch`.
-
-    Attributes:
-        file: the checkpoint's file name.
-        dialect: the naming scheme it used.
-        prefix: what stood before each name (`module.`), "" for none.
-        variant: the published variant recognised, "" for none.
-        dtypes: canonical name -> stored dtype, where it was not float32.
-        changed: canonical names that do not hold the source's values (resampled, fresh head).
-        body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
-        fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
-        rules: the text of the user's own rule file.
-    """
-
-    file: str = ""
-    dialect: str = "timm"
-    prefix: str = ""
-    variant: str = ""
-    dtypes: dict[str, str] = field(default_factory=dict)
-    changed: tuple[str, ...] = ()
-    body: str = ""
-    fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    rules: str = ""
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """All that a converted model is, but for its weights. It survives JSON unchanged.
-
-    Attributes:
-        architecture: name in the registry.
-        config: an instance of the architecture's configuration.
-        preprocessing: how pictures become its input.
-        labels: class names, or () if they are not known.
-        pos_embed: how position embeddings are resampled ("antialias" or "bicubic").
-        source: where it came from.
-    """
-
-    architecture: str
-    config: Any
-    preprocessing: Preprocessing = Preprocessing()
-    labels: tuple[str, ...] = ()
-    pos_embed: Literal["antialias", "bicubic"] = "antialias"
-    source: Source = Source()
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values only, for JSON and Keras."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> ModelSpec:
-        """The inverse of `to_dict`, also after a trip through JSON.
-
-        Raises:
-            RecognitionError: the architecture is not known here.
-        """
-        from vit_convert.architectures import architecture
-
-        return ModelSpec(
-            architecture=data["architecture"],
-            config=_build(architecture(data["architecture"]).config_class, data["config"]),
-            preprocessing=_build(Preprocessing, data["preprocessing"]),
-            labels=tuple(data["labels"]),
-            pos_embed=data["pos_embed"],
-            source=_build(Source, data["source"]),
-        )
-
-    def with_config(self, **changes: Any) -> ModelSpec:
-        """The same with some values of the configuration changed."""
-        return replace(self, config=replace(self.config, **changes))
-
-    def parameters(self) -> tuple[Parameter, ...]:
-        """Every array of the model, in the order of the Keras model's layers and weights."""
-        from vit_convert.architectures import architecture
-
-        return architecture(self.architecture).parameters(self.config)
-
-
-def _build(cls: type, data: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(cls)}
-    return cls(**{key: _tuples(value) for key, value in data.items() if key in known})
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, in a table too."""
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(value) if isinstance(value, list) else value
+    def attention_endpoints(self, outputs: Collection[str]) -> dict[str, str]:
+        """Endpoint -> published name, of those that are among an artifact's outputs."""
+        found = {}
+        for kind, template in self.attention_names.items():
+            for i in count():
+                if template.format(i=i) not in outputs:
+                    break
+                found[f"{kind}.{i}"] = template.format(i=i)
+        return found

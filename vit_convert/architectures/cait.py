@@ -147,4 +147,8 @@ CAIT = Architecture(
     matches=lambda shapes: any(name.startswith("blocks_token_only.0.") for name in shapes),
     recognise=_recognise,
     parameters=lambda config: tuple(_parameters(config)),
+    attention_names={
+        "attention": "output_2_sa_ffn_block_{i}_att",
+        "class_attention": "output_3_ca_ffn_block_{i}_att",
+    },
 )

@@ -58,6 +58,8 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     }
     read["pool"] = _pool(shapes, read, overrides)
     read |= _read_position(shapes, read, overrides)
+    if overrides.position is None:
+        _refuse_rotary(read, hint)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
     stated = found.variant or overrides.trained_size or _stated(overrides, "position")
@@ -85,6 +87,26 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
             )
 
 
+def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
+    """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
+    known by the rest of them or by the file's name alone."""
+    looks_like = {
+        "EVA-02": read["mlp"] != "plain"
+        and read["rel_pos"] == "none"
+        and not read["layer_scale"],  # which tells DINOv2 giant
+        "the Perception Encoder": read["pre_norm"]
+        and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
+        "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),
+    }
+    for what, holds in looks_like.items():
+        if holds:
+            raise RecognitionError(
+                f"this looks like {what}: rotary position embedding is not supported",
+                expected="learned positions, or a relative position bias",
+                hint="--position all (or patches), if the model has no rotary embedding",
+            )
+
+
 def _refuse_combinations(config: TransformerConfig) -> None:
     """Raises RecognitionError for options that no model has together, so that the forward pass and
     folding need not know what they would mean."""
@@ -100,6 +122,7 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
+        "attention pooling goes with plain MLPs": config.pool == "map" and config.mlp != "plain",
         "a distilled DeiT has no registers and one token per head": (
             config.distilled and (config.reg_tokens > 0 or config.pool != "token")
         ),
@@ -225,7 +248,8 @@ def _size_without_positions(
 ) -> tuple[int, int]:
     if read["rel_pos"] == "none":
         raise RecognitionError(
-            "there are no positions: neither a position embedding nor a relative position bias",
+            "there are no positions: neither a position embedding nor a relative position bias; "
+            "rotary position embedding (DINOv3, EVA-02), which has no tensors, is not supported",
             expected="pos_embed, or relative_position_bias_table",
         )
     name = _TABLES[read["rel_pos"]]
@@ -249,4 +273,5 @@ VIT = Architecture(
     matches=_matches,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
 )

@@ -12,6 +12,8 @@ from importlib import metadata
 import click
 
 from vit_convert.cli import console
+from vit_convert.cli.attention import attention
+from vit_convert.cli.benchmark import benchmark
 from vit_convert.cli.evaluate import evaluate
 from vit_convert.cli.export import export
 from vit_convert.cli.inspect import inspect
@@ -51,7 +53,17 @@ def cli(debug: bool) -> None:
         logging.getLogger("vit_convert").setLevel(logging.DEBUG)
 
 
-for _command in (inspect, torch2keras, keras2torch, export, verify, predict, evaluate):
+for _command in (
+    inspect,
+    torch2keras,
+    keras2torch,
+    export,
+    verify,
+    predict,
+    evaluate,
+    attention,
+    benchmark,
+):
     cli.add_command(_command)
 
 

@@ -69,6 +69,20 @@ def among(rules: Path | None, dialect: str | None) -> list[Any] | None:
     return list(named(dialect)) if dialect else None
 
 
+class Block(click.ParamType):
+    """N or "last" -> index, -1 for the last."""
+
+    name = "N|last"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """Parse one."""
+        if isinstance(value, int) or str(value).isdigit():
+            return int(value)
+        if value == "last":
+            return -1
+        self.fail(f"{value!r} is no block; expected a number from 0 on, or 'last'")
+
+
 # Existence is checked by the library, whose messages say what to try.
 PATH = click.Path(path_type=Path)
 rules = click.option(

@@ -22,7 +22,26 @@ from vit_convert.cli import console, options
     "[default: as the source's authors do]",
 )
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
-@click.option("--gelu", type=click.Choice(["erf", "tanh", "quick"]), help="The activation.")
+@click.option(
+    "--gelu",
+    type=click.Choice(["erf", "tanh", "quick", "relu"]),
+    help="The activation: GELU, exact or approximated, or ReLU in its place.",
+)
+@click.option(
+    "--norm-position",
+    type=click.Choice(["pre", "post", "res-post"]),
+    help="Norms before a block's branches, after the additions, or before the additions.",
+)
+@click.option(
+    "--position",
+    type=click.Choice(["all", "class", "patches"]),
+    help="Which tokens the position embedding covers; class: all but the registers.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["token", "avg", "max", "avgmax", "map"]),
+    help="What the head reads: the class token, or what of the patches.",
+)
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
 @click.option("--dialect", metavar="NAME", help="The naming scheme it has.")

@@ -12,6 +12,7 @@ from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGL
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with, write_with
+from vit_convert.dialects.other_models import guess
 from vit_convert.dialects.rule_files import parse_rules, read_rules
 from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.timm import (
@@ -19,7 +20,6 @@ from vit_convert.dialects.timm import (
     TIMM_CAIT,
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
-    TIMM_VIT_PARALLEL,
 )
 from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
 from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
@@ -56,7 +56,6 @@ __all__ = [
 _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
-    TIMM_VIT_PARALLEL,
     TIMM_BEIT,
     TIMM_CAIT,
     BUBBLIIIING,
@@ -186,7 +185,8 @@ def read_as_canonical(
         among: the dialects to choose from, all by default.
 
     Raises:
-        RecognitionError: no dialect knows even half of them.
+        RecognitionError: no dialect knows even half of them, or the others are those of a model
+            that is known not to be supported.
     """
     candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
     candidates.sort(key=lambda d: not d.stem)  # one that the file's name tells comes first
@@ -201,11 +201,17 @@ def read_as_canonical(
         names = list(tensors)
         raise RecognitionError(
             f"the tensors are not named as any model known here: {', '.join(names[:4])}, ... "
-            f"({len(names)} in all){_guess(tensors)}",
+            f"({len(names)} in all){guess(tensors)}",
             where=where,
             expected=" or ".join(d.title for d in candidates),
             hint="vit-convert inspect shows what it holds; with --rules-template it prints a rule "
             "file for --rules, with these names to fill in",
+        )
+    if what := guess(best.unexpected):
+        raise RecognitionError(
+            f"not every tensor is a ViT's or CaiT's{what}",
+            where=where,
+            expected=" or ".join(d.title for d in _DIALECTS),
         )
     return best
 
@@ -217,21 +223,3 @@ def _prefixes(tensors: Tensors, marker: str) -> list[str]:
         for name in tensors
         if name == marker or name.endswith((f".{marker}", f"/{marker}"))
     )
-
-
-_OTHER_MODELS = (
-    (
-        "layers.0.blocks.0.attn.relative_position_bias_table",
-        "windowed attention of Swin: not a ViT",
-    ),
-    ("layer1.0.conv1.weight", "a ResNet: not a ViT"),
-    ("features.0.0.weight", "a convolutional network of torchvision: not a ViT"),
-    ("stages.0.blocks.0.conv_dw.weight", "a ConvNeXt: not a ViT"),
-)
-
-
-def _guess(tensors: Tensors) -> str:
-    for marker, what in _OTHER_MODELS:
-        if any(name == marker or name.endswith(f".{marker}") for name in tensors):
-            return f"; this looks like {what}" if what.startswith("a ") else f"; {what}"
-    return ""

@@ -45,6 +45,12 @@ _VIT = (
         "fc_norm.{leaf}",
         "head_dist.{leaf}",
         *(f"blocks.{{i}}.{name}" for name in _OPTIONS),
+        *(  # parallel blocks
+            f"blocks.{{i}}.{group}.{{j}}.{name}"
+            for group, module in (("attns", "attn."), ("ffns", "mlp."))
+            for name in ("norm.{leaf}", "ls.gamma", *_BLOCK, *_OPTIONS)
+            if name.startswith((module, "norm.", "ls."))
+        ),
     ),
 )
 _OLD_LAYER_SCALE = (
@@ -58,7 +64,7 @@ TIMM_VIT = Dialect(
     name="timm",
     architecture="vit",
     title="timm's VisionTransformer",
-    marker="blocks.0.attn.qkv.weight",
+    marker="patch_embed.proj.weight",
     rules=(*_VIT, *_SHARED, *same("blocks.{i}.ls1.gamma", "blocks.{i}.ls2.gamma")),
     ignored=(_MASK,),
 )
@@ -69,24 +75,6 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     title="timm's VisionTransformer, LayerScale as gamma_1 and gamma_2",
     marker="blocks.0.attn.qkv.weight",
     rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
-)
-
-TIMM_VIT_PARALLEL = Dialect(
-    name="timm-parallel",
-    architecture="vit",
-    title="timm's VisionTransformer with parallel blocks",
-    marker="blocks.0.attns.0.attn.qkv.weight",
-    rules=(
-        *_VIT,
-        *same(
-            *(
-                f"blocks.{{i}}.{group}.{{j}}.{name}"
-                for group, module in (("attns", "attn"), ("ffns", "mlp"))
-                for name in ("norm.{leaf}", "ls.gamma", *_BLOCK, *_OPTIONS)
-                if name.startswith((module, "norm.", "ls."))
-            )
-        ),
-    ),
 )
 
 TIMM_BEIT = Dialect(

@@ -24,6 +24,7 @@ __all__ = [
     "export",
     "export_all",
     "open_artifact",
+    "target_of",
 ]
 
 
@@ -114,13 +115,22 @@ def open_artifact(path: str | Path) -> Artifact:
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
+    return target_of(path).open(Path(path))
+
+
+def target_of(path: str | Path) -> Target:
+    """What kind of artifact there is, told from its content.
+
+    Raises:
+        ArtifactError: there is nothing, or nothing that is known here.
+    """
     artifact = Path(path)
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
     if not artifact.exists():
         raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
     for target in TARGETS.values():
         if target.matches(artifact):
-            return target.open(artifact)
+            return target
     raise ArtifactError(
         "is no artifact that is known here",
         where=str(path),

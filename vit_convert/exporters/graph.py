@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
 from vit_convert.errors import UsageError
 from vit_convert.exporters.registry import ExportOptions, InputRange
 from vit_convert.tensorflow_quiet import import_tensorflow
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 _NAMES = {"logits": "logits", "softmax": "probabilities", "features": "features"}
 _ENDPOINTS = {"logits": "logits", "softmax": "logits", "features": "features"}
-_PUBLISHED_NAME = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 
 def output_endpoints(
@@ -43,9 +42,8 @@ def output_endpoints(
     point = _ENDPOINTS[options.output]
     if not options.attention:
         return {_NAMES[options.output]: point}
-    from vit_convert.models import model_class
-
-    return {**model_class(spec).published_names(endpoints), _PUBLISHED_NAME: point}
+    maps = architecture(spec.architecture).published_names(endpoints)
+    return {PUBLISHED_LOGITS: point, **maps}
 
 
 def block_endpoints(model: ConvertedModel) -> dict[str, str]:

@@ -24,6 +24,7 @@ from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -234,7 +235,18 @@ def _open(path: Path) -> Artifact:
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks)
+    def attention(images: np.ndarray) -> Outputs:
+        maps = model.view({point: point for point in model.attention_outputs().values()})
+        return in_batches(
+            lambda part: {
+                name: value.numpy()
+                for name, value in maps(part, training=False).items()
+                if name != "logits"
+            },
+            images,
+        )
+
+    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks, attention)
 
 
 def _matches(path: Path) -> bool:
@@ -251,4 +263,5 @@ KERAS_H5 = Target(
     write=None,
     matches=_matches,
     open=_open,
+    prepare=preparing(_open),
 )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from vit_convert.architectures import ModelSpec
+import numpy as np
+
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.registry import ExportOptions, InputRange
+from vit_convert.exporters.registry import ExportOptions, InputRange, Outputs
 
 _PACKAGES = ("vit-convert", "tensorflow")
 
@@ -29,6 +32,20 @@ class Metadata:
     options: ExportOptions
     input_range: InputRange
     outputs: tuple[str, ...]
+
+    def attention(
+        self, run: Callable[[np.ndarray], Outputs]
+    ) -> Callable[[np.ndarray], Outputs] | None:
+        """`Artifact.attention` of an artifact with this metadata, by its `run`."""
+        names = architecture(self.spec.architecture).attention_endpoints(self.outputs)
+        if not names:
+            return None
+
+        def attention(images: np.ndarray) -> Outputs:
+            outputs = run(images)
+            return {endpoint: outputs[name] for endpoint, name in names.items()}
+
+        return attention
 
     def to_json(self) -> str:
         """JSON, with the versions of what made the artifact beside."""

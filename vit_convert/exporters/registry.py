@@ -72,6 +72,9 @@ class Artifact:
             array (n, ...). The first output is the logits (or softmax, or features).
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
+        attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
+            "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
+            give its attention maps.
     """
 
     path: Path
@@ -81,6 +84,24 @@ class Artifact:
     input_range: InputRange
     run: Callable[[np.ndarray], Outputs]
     blocks: Callable[[np.ndarray], Outputs] | None = None
+    attention: Callable[[np.ndarray], Outputs] | None = None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One inference of an artifact, ready to be timed.
+
+    Attributes:
+        run: makes one, of random images, and waits until it is done.
+        batch: how many images: 1, unless the artifact was exported with another batch size.
+        operations: how many operations its graph has; None where they are not to be counted.
+        delegated: how many of them run on XNNPACK's kernels; None as well.
+    """
+
+    run: Callable[[], object]
+    batch: int
+    operations: int | None = None
+    delegated: int | None = None
 
 
 Write = Callable[[SourceModel, Path, ExportOptions], None]
@@ -98,6 +119,8 @@ class Target:
             where `torch2keras` writes this kind.
         matches: whether a path holds this kind, judged from its content.
         open: path -> Artifact; raises ArtifactError if it is broken.
+        prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
+            does.
     """
 
     name: str
@@ -106,3 +129,4 @@ class Target:
     write: Write | None
     matches: Callable[[Path], bool]
     open: Callable[[Path], Artifact]
+    prepare: Callable[[Path, int], Inference]

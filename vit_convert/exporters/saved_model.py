@@ -24,6 +24,7 @@ from vit_convert.exporters.tf_module import (
     is_saved_model,
     open_module,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -61,4 +62,5 @@ SAVED_MODEL = Target(
     write=_write,
     matches=_matches,
     open=open_module,
+    prepare=preparing(open_module),
 )

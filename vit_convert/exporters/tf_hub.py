@@ -17,6 +17,7 @@ from vit_convert.exporters.tf_module import (
     is_saved_model,
     open_module,
 )
+from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -41,4 +42,5 @@ HUB = Target(
     write=_write,
     matches=lambda path: is_saved_model(path) and is_ours(path, "hub"),
     open=open_module,
+    prepare=preparing(open_module),
 )

@@ -159,4 +159,5 @@ def open_module(path: Path) -> Artifact:
         metadata.input_range,
         run,
         function("blocks"),
+        metadata.attention(run),
     )

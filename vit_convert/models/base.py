@@ -10,7 +10,12 @@ import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.architectures import ModelSpec, TransformerConfig
+from vit_convert.architectures import (
+    PUBLISHED_LOGITS,
+    ModelSpec,
+    TransformerConfig,
+    architecture,
+)
 from vit_convert.models.layers.attention import AttentionOptions
 from vit_convert.models.layers.norm import LayerNorm
 
@@ -57,8 +62,6 @@ class ConvertedModel(tf_keras.Model):
     """
 
     architecture: ClassVar[str]
-    attention_name: ClassVar[str]
-    class_attention_name: ClassVar[str] = ""
     connect: ClassVar[Callable[..., Endpoints]]
 
     def __init__(
@@ -99,21 +102,8 @@ class ConvertedModel(tf_keras.Model):
 
     def attention_outputs(self) -> dict[str, str]:
         """Names that published CaiT and DeiT SavedModels use -> endpoints, for `view`."""
-        return self.published_names(self.endpoint_names)
-
-    @classmethod
-    def published_names(cls, endpoints: Iterable[str]) -> dict[str, str]:
-        """As `attention_outputs`, for a model that has these endpoints."""
-        names = {"output_1": "logits"}
-        for point in endpoints:
-            kind, _, index = point.rpartition(".")
-            template = {
-                "attention": cls.attention_name,
-                "class_attention": cls.class_attention_name,
-            }.get(kind)
-            if template:
-                names[template.format(i=index)] = point
-        return names
+        maps = architecture(self.architecture).published_names(self.endpoint_names)
+        return {PUBLISHED_LOGITS: "logits", **maps}
 
     def assign(self, weights: Mapping[str, np.ndarray]) -> None:
         """Set every variable, from arrays under canonical names in PyTorch's layout.

@@ -95,8 +95,6 @@ class CaiT(ConvertedModel):
     """
 
     architecture = "cait"
-    attention_name = "output_2_sa_ffn_block_{i}_att"
-    class_attention_name = "output_3_ca_ffn_block_{i}_att"
 
     @staticmethod
     def connect(config: CaiTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:

@@ -35,7 +35,6 @@ class VisionTransformer(ConvertedModel):
     """
 
     architecture = "vit"
-    attention_name = "output_2_transformer_block_{i}_att"
 
     @staticmethod
     def connect(config: ViTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:

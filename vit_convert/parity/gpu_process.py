@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import pickle
 import re
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from vit_convert.errors import MissingDependencyError
+from vit_convert.workers import Worker, WorkerError
 
 VARIABLE = "VK_ICD_FILENAMES"
 _DRIVER = "vk_swiftshader_icd.json"
@@ -28,35 +22,23 @@ _FOLDERS = (
     "/usr/lib64/chromium-browser",
     "/opt/google/chrome",
 )
-_BOOT = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from vit_convert.parity.gpu_worker import main; main()"
-)
 _ADAPTER = re.compile(r"Selected adapter: (.+)")
 _NO_ADAPTER = re.compile(r"No (?:supported )?adapters|Failed to initialize WebGPU environment")
 _FATAL = re.compile(r"^F\d{4} .*?\] (.+)$", re.MULTILINE)
 _NO_VULKAN = re.compile(r"Couldn't load Vulkan: .+")
 
 
-class GpuError(Exception):
-    """The accelerator did not do what it was asked.
-
-    Attributes:
-        log: what native code said meanwhile.
-        crashed: whether its process ended.
-        reason: the most telling line of what there is.
-    """
+class GpuError(WorkerError):
+    """The accelerator did not do what it was asked; `reason` is the most telling line of what
+    there is."""
 
     def __init__(self, message: str, log: str, crashed: bool) -> None:
+        super().__init__(message, log, crashed)
         fatal = _FATAL.search(log)
-        lines = (message or log).strip().splitlines()
-        self.log = log
-        self.crashed = crashed
-        self.reason = fatal[1] if fatal else lines[-1].lstrip("└ ") if lines else "no reason given"
-        super().__init__(self.reason)
+        self.reason = fatal[1] if fatal else str(self).lstrip("└ ")
 
 
-class GpuProcess:
+class GpuProcess(Worker):
     """A process with the GPU accelerator, and the log of what native code says there.
 
     Args:
@@ -65,41 +47,7 @@ class GpuProcess:
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self.environment = environment
-        # In append mode, because the process shares the position in the file.
-        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `close` closes it
-        self._process = subprocess.Popen(
-            [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=dict(environment),
-        )
-
-    def __enter__(self) -> GpuProcess:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """End the process."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            with suppress(BrokenPipeError):  # it ended before it had read everything
-                pipe.close()
-        self._process.wait()
-        self._log.close()
-
-    @property
-    def log(self) -> str:
-        """All that native code said so far."""
-        self._log.seek(0)
-        return self._log.read().decode(errors="replace")
+        super().__init__("vit_convert.parity.gpu_worker", environment)
 
     @property
     def adapter(self) -> str:
@@ -114,7 +62,7 @@ class GpuProcess:
             GpuError: an operation is refused, or the process ended.
             MissingDependencyError: there is no GPU, or no accelerator in this ai-edge-litert.
         """
-        shape: tuple[int, ...] = self._ask("compile", str(path))
+        shape: tuple[int, ...] = self.ask("compile", str(path))
         return shape
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -123,32 +71,17 @@ class GpuProcess:
         Raises:
             GpuError: it failed while running.
         """
-        outputs: dict[str, np.ndarray] = self._ask("run", images)
+        outputs: dict[str, np.ndarray] = self.ask("run", images)
         return outputs
 
-    def _ask(self, verb: str, argument: Any) -> Any:
-        before = len(self.log)
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
+    def ask(self, verb: str, argument: Any = None) -> Any:
+        """As any worker; the errors are those of `compile` and `run`."""
         try:
-            pickle.dump((verb, argument), self._process.stdin)
-            self._process.stdin.flush()
-            status, value = pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError):
-            status, value = "ended", ""
-        said = self.log[before:]
-        if status == "done":
-            return value
-        if status == "missing":
-            raise MissingDependencyError(
-                f"ai-edge-litert offers no GPU accelerator: {value}",
-                where="--delegate gpu",
-                expected="a version whose CompiledModel takes Options",
-                hint="pip install 'ai-edge-litert>=2.2'",
-            )
-        if _NO_ADAPTER.search(said):
-            raise no_adapter(said)
-        raise GpuError(value, said, crashed=status == "ended")
+            return super().ask(verb, argument)
+        except WorkerError as error:
+            if _NO_ADAPTER.search(error.log):
+                raise no_adapter(error.log) from error
+            raise GpuError(error.message, error.log, error.crashed) from error
 
 
 def software_drivers() -> list[str]:

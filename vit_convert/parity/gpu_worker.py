@@ -1,20 +1,20 @@
 """The process that runs .tflite files on LiteRT's GPU accelerator; gpu_process.py starts it.
 
 It is a process of its own because native code that meets a graph it cannot handle may end the
-process, and tells what it does only on file descriptors 1 and 2: both lead to the log here.
-Requests come as pickled (verb, argument) on stdin; answers go as pickled (status, value) to what
-was stdout.
+process, and tells what it does only on file descriptors 1 and 2: both lead to the worker's log.
 """
 
 from __future__ import annotations
 
 import ctypes
 import os
-import pickle
 import sys
 from typing import Any
 
 import numpy as np
+
+from vit_convert.errors import MissingDependencyError
+from vit_convert.workers import serve
 
 _LOADER = "libvulkan.so.1"
 
@@ -23,20 +23,28 @@ class Accelerator:
     """LiteRT's GPU accelerator without a CPU fallback, and the last model that it compiled.
 
     Raises:
-        ImportError: this ai-edge-litert has no such thing in its Python API.
+        MissingDependencyError: this ai-edge-litert has no such thing in its Python API.
     """
 
     def __init__(self) -> None:
-        from ai_edge_litert.compiled_model import (
-            CompiledModel,
-            Environment,
-            HardwareAccelerator,
-            Options,
-        )
+        try:
+            from ai_edge_litert.compiled_model import (
+                CompiledModel,
+                Environment,
+                HardwareAccelerator,
+                Options,
+            )
 
-        self.environment = Environment.create()
-        self.options = Options(hardware_accelerators=HardwareAccelerator.GPU)
-        self.options.gpu_options.enforce_f32 = True
+            self.environment = Environment.create()
+            self.options = Options(hardware_accelerators=HardwareAccelerator.GPU)
+            self.options.gpu_options.enforce_f32 = True
+        except (ImportError, AttributeError) as error:
+            raise MissingDependencyError(
+                f"ai-edge-litert offers no GPU accelerator: {error}",
+                where="--delegate gpu",
+                expected="a version whose CompiledModel takes Options",
+                hint="pip install 'ai-edge-litert>=2.2'",
+            ) from error
         self.factory = CompiledModel
         self.model: Any = None
 
@@ -86,25 +94,6 @@ def load_vulkan() -> None:
 
 def main() -> None:
     """Answer requests until there are none."""
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
     if sys.platform == "linux":
         load_vulkan()
-    accelerator: Accelerator | None = None
-    missing = ""
-    try:
-        accelerator = Accelerator()
-    except (ImportError, AttributeError) as error:
-        missing = str(error)
-    while True:
-        try:
-            verb, argument = pickle.load(sys.stdin.buffer)
-        except EOFError:
-            return
-        try:
-            done = getattr(accelerator, verb)(argument) if accelerator else missing
-            answer = ("done" if accelerator else "missing", done)
-        except (RuntimeError, ValueError) as error:
-            answer = ("failed", str(error))
-        pickle.dump(answer, answers)
-        answers.flush()
+    serve(Accelerator)

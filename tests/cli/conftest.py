@@ -1,0 +1,57 @@
+"""The command line in this process, and a small project to use it on."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command, Done
+from families import small_vit
+from PIL import Image
+
+from vit_convert.cli import main
+from vit_convert.exporters import ExportOptions, export
+from vit_convert.exporters.keras_h5 import write_h5
+
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Command:
+    """Run vit-convert as `main` does, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str | Path) -> Done:
+        monkeypatch.setattr(sys, "argv", ["vit-convert", *map(str, arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main()
+        said = capsys.readouterr()
+        code = ending.value.code
+        return Done(code if isinstance(code, int) else 0, said.out, said.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """vit.h5 with labels, vit_float32.tflite, maps/vit_float32.tflite with attention maps, and
+    pictures/<class>/, of which one cannot be read."""
+    folder = tmp_path_factory.mktemp("project")
+    family = small_vit()
+    write_h5(folder / "vit.h5", replace(family.spec, labels=CLASSES), family.tensors())
+    export(folder / "vit.h5", ["tflite"], folder)
+    (folder / "maps").mkdir()
+    export(folder / "vit.h5", ["tflite"], folder / "maps", ExportOptions(attention=True))
+    rng = np.random.default_rng(0)
+    for i in range(14):
+        home = folder / "pictures" / CLASSES[i % 7]
+        home.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (30, 60, 3), np.uint8)).save(home / f"{i}.png")
+    (folder / "pictures" / "ant" / "broken.png").write_bytes(b"no picture")
+    return folder

@@ -1,0 +1,139 @@
+"""Processes that answer requests: for native code that may end its process or fill its memory.
+
+Requests go as pickled (verb, argument) to the process's stdin; answers come as pickled
+(status, value) from what was its stdout. What native code says on file descriptors 1 and 2 goes to
+a log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, TypeVar
+
+from vit_convert.errors import VitConvertError
+
+# Isolated from the environment's and the current folder's modules, with the path of this process
+_BOOT = (
+    "import json, sys; from importlib import import_module; "
+    "sys.path[:] = json.loads(sys.argv[1]); import_module(sys.argv[2]).main()"
+)
+_Some = TypeVar("_Some", bound="Worker")
+
+
+class WorkerError(Exception):
+    """A request failed.
+
+    Attributes:
+        message: of the exception that it raised; "" where the process ended.
+        log: what native code said meanwhile.
+        crashed: whether the process ended.
+    """
+
+    def __init__(self, message: str, log: str, crashed: bool) -> None:
+        self.message = message
+        self.log = log
+        self.crashed = crashed
+        lines = (message or log).strip().splitlines()
+        super().__init__(lines[-1] if lines else "no reason given")
+
+
+class Worker:
+    """A process that runs the function `main` of a module, which calls `serve`.
+
+    Args:
+        module: its full name.
+        environment: the process's environment variables; those of this process by default.
+    """
+
+    def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
+        # In append mode, because the process shares the position in the file.
+        self._log = tempfile.TemporaryFile("a+b")  # noqa: SIM115 - `close` closes it
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-c", _BOOT, json.dumps(sys.path), module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=None if environment is None else dict(environment),
+        )
+
+    def __enter__(self: _Some) -> _Some:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with suppress(BrokenPipeError):  # it ended before it had read everything
+                pipe.close()
+        self._process.wait()
+        self._log.close()
+
+    @property
+    def log(self) -> str:
+        """All that native code said so far."""
+        self._log.seek(0)
+        return self._log.read().decode(errors="replace")
+
+    def ask(self, verb: str, argument: Any = None) -> Any:
+        """What the method `verb` of the served object gives for an argument.
+
+        Raises:
+            VitConvertError: as the method raised it.
+            WorkerError: it failed otherwise, or the process ended.
+        """
+        before = len(self.log)
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            pickle.dump((verb, argument), self._process.stdin)
+            self._process.stdin.flush()
+            status, value = pickle.load(self._process.stdout)
+        except (EOFError, BrokenPipeError) as error:
+            raise WorkerError("", self.log[before:], crashed=True) from error
+        if status == "done":
+            return value
+        if status == "refused":
+            raise value
+        raise WorkerError(value, self.log[before:], crashed=False)
+
+
+def serve(make: Callable[[], Any]) -> None:
+    """In the process: answer requests with the methods of one object until there are none.
+
+    Args:
+        make: gives the object. It is called within the first request, so that how it fails is
+            told, too.
+    """
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    served: Any = None
+    while True:
+        try:
+            verb, argument = pickle.load(sys.stdin.buffer)
+        except EOFError:
+            return
+        try:
+            served = served or make()
+            answer = ("done", getattr(served, verb)(argument))
+        except VitConvertError as error:
+            answer = ("refused", error)
+        except (RuntimeError, ValueError, OSError, MemoryError) as error:
+            answer = ("failed", str(error))
+        pickle.dump(answer, answers)
+        answers.flush()
