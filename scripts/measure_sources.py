@@ -5,8 +5,8 @@
 
 For each source a small randomised model is made by its library's own classes, saved as the library
 saves it, converted and exported. The table gives |difference| / max |output| of three random images
-in Keras, in TFLite on the CPU and with --gpu on LiteRT's GPU accelerator, and exits with 1 if one is
-above 1e-5. It is Markdown, for the README.
+in Keras, in TFLite on the CPU and, with --gpu, on LiteRT's GPU accelerator. It is Markdown, for the
+README. Exits with 1 if a number is above 1e-5.
 """
 
 from __future__ import annotations

@@ -109,7 +109,9 @@ def _weight_map(index: MappedFile) -> dict[str, str]:
         raise damaged
     for shard in places.values():
         # a plain name: an index leads neither out of its folder nor to another index
-        if not isinstance(shard, str) or Path(shard).name != shard or shard.endswith(INDEX):
+        if not isinstance(shard, str) or Path(shard).name != shard:
+            raise damaged
+        if shard in ("", "..") or shard.endswith(INDEX):
             raise damaged
     if len(set(places.values())) > _MAX_SHARDS:
         raise damaged

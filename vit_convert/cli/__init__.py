@@ -28,7 +28,15 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
     if not value or ctx.resilient_parsing:
         return
     console.out(f"vit-convert {metadata.version('vit-convert')}")
-    for package in ("tensorflow", "tf-keras", "ai-edge-litert", "numpy", "torch", "timm"):
+    for package in (
+        "tensorflow",
+        "tf-keras",
+        "ai-edge-litert",
+        "numpy",
+        "torch",
+        "timm",
+        "transformers",
+    ):
         try:
             console.out(f"  {package} {metadata.version(package)}")
         except metadata.PackageNotFoundError:

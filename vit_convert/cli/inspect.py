@@ -111,7 +111,7 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
             ("value", "is", "known", "why"),
             [(n, str(f.value), f.known, f.why) for n, f in found.recognition.facts.items()],
         )
-        for name, reason in found.ledger.ignored.items():
+        for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
     rows = fold_names((n, f"{t.shape} {t.dtype}") for n, t in file.tensors.items())
     console.table(("tensor", "shape and type"), rows)

@@ -53,6 +53,16 @@ class BatchSize(click.ParamType):
         self.fail(f"{value!r} is no batch size; expected a positive number or 'dynamic'")
 
 
+def stem(checkpoint: Path) -> str:
+    """What to call what a checkpoint becomes: a folder's name, or a file's without suffixes."""
+    if checkpoint.is_dir():
+        return checkpoint.resolve().name
+    for index in (".safetensors.index.json", ".bin.index.json"):
+        if checkpoint.name.endswith(index):
+            return checkpoint.name.removesuffix(index)
+    return checkpoint.stem
+
+
 def among(rules: Path | None, dialect: str | None) -> list[Any] | None:
     """The dialects that a user's --rules and --dialect leave; None for all.
 

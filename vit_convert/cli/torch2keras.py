@@ -78,7 +78,7 @@ def torch2keras(
     from vit_convert.labels import read_labels
     from vit_convert.transfer import torch2keras as transfer
 
-    target = output or Path(f"{checkpoint.stem}.h5")
+    target = output or Path(f"{options.stem(checkpoint)}.h5")
     with console.steps(f"converting {checkpoint.name}") as progress:
         conversion = transfer(
             checkpoint,
@@ -99,7 +99,7 @@ def torch2keras(
             f"{name} is assumed to be {fact.value} ({fact.why}); "
             f"--{name.replace('_', '-')} changes it"
         )
-    for name, reason in conversion.ledger.ignored.items():
+    for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title
     variant = conversion.recognition.variant or "no published variant"

@@ -11,7 +11,7 @@ from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
-from vit_convert.dialects.ledger import Ledger, read_with, write_with
+from vit_convert.dialects.ledger import Ledger, read_with
 from vit_convert.dialects.other_models import guess
 from vit_convert.dialects.rule_files import parse_rules, read_rules
 from vit_convert.dialects.rules import Dialect
@@ -37,6 +37,7 @@ from vit_convert.dialects.transformers_vit import (
     TRANSFORMERS_VIT,
     TRANSFORMERS_VIT_5,
 )
+from vit_convert.dialects.writing import write_with
 from vit_convert.errors import RecognitionError, UsageError
 
 __all__ = [
