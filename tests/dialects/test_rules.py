@@ -10,18 +10,21 @@ from families import FAMILIES, OPTIONS, small_vit, tensors_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vit_convert.architectures import ModelSpec, architectures
+from vit_convert.architectures import Architecture, ModelSpec, architectures
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.dialects import dialect, dialects, read_as_canonical, write_with
-from vit_convert.dialects.rules import (
+from vit_convert.dialects import (
     Dialect,
-    Rule,
-    Transform,
-    compile_pattern,
-    read_with,
-    renamed,
-    same,
+    canonical_patterns,
+    dialect,
+    dialects,
+    read_as_canonical,
+    write_with,
 )
+from vit_convert.dialects.ledger import read_with
+from vit_convert.dialects.patterns import compile_pattern, examples
+from vit_convert.dialects.rules import joining, renamed, same
+from vit_convert.dialects.transforms import joined
+from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import MappingError, UsageError
 
 
@@ -43,16 +46,23 @@ def test_patterns_are_anchored_and_literal() -> None:
 
 
 @pytest.mark.parametrize("table", dialects(), ids=lambda d: f"{d.name}-{d.architecture}")
-def test_rules_of_a_dialect_do_not_overlap_and_cover_the_architecture(table: Dialect) -> None:
-    family = next(a for a in architectures() if a.name == table.architecture)
+def test_rules_are_right_and_do_not_overlap(table: Dialect) -> None:
+    assert problems_of(table, canonical_patterns(table.architecture)) == []
+
+
+@pytest.mark.parametrize("family", architectures(), ids=lambda a: a.name)
+def test_timm_names_every_parameter_of_published_models(family: Architecture) -> None:
+    rules = dialect("timm", family.name).rules
     for published in family.variants:
         for parameter in ModelSpec(family.name, published.config).parameters():
-            targets = [
-                rule
-                for rule in table.rules
-                if compile_pattern(rule.target).fullmatch(parameter.name)
-            ]
-            assert len(targets) == 1, parameter.name
+            named = [r for r in rules if compile_pattern(r.targets[0]).fullmatch(parameter.name)]
+            assert len(named) == 1, parameter.name
+
+
+def test_examples_of_a_pattern_match_it() -> None:
+    found = examples("x.{i}.y_{leaf}")
+    assert len(found) == 4
+    assert all(compile_pattern("x.{i}.y_{leaf}").fullmatch(name) for name in found)
 
 
 @pytest.mark.parametrize("prefix", ["", "module.", "backbone.", "module.backbone."])
@@ -64,7 +74,7 @@ def test_there_and_back_is_the_same(name: str, prefix: str) -> None:
     ledger = read_as_canonical(source, "here")
     assert (ledger.dialect.architecture, ledger.prefix) == (family.spec.architecture, prefix)
     assert not ledger.unexpected
-    assert not ledger.incomplete
+    assert not ledger.problems
     back = write_with(ledger.dialect, ledger.tensors, ledger.prefix)
     assert {t.name for t in back} == set(source)
     for tensor in back:
@@ -83,18 +93,12 @@ def test_old_layer_scale_names_are_a_dialect_of_their_own() -> None:
     assert {t.name for t in write_with(ledger.dialect, ledger.tensors, "")} == set(old)
 
 
-JOIN = Transform(
-    "join",
-    forward=lambda arrays: np.concatenate(arrays),
-    backward=lambda array, count: np.split(array, count),
-    shape=lambda shapes: (sum(s[0] for s in shapes), *shapes[0][1:]),
-)
 THREE = Dialect(
     "three",
     "vit",
     "three in one",
     "a.0.q",
-    (Rule(("a.{i}.q", "a.{i}.k", "a.{i}.v"), "b.{i}.qkv", JOIN), renamed("c", "d")),
+    (joining(("a.{i}.q", "a.{i}.k", "a.{i}.v"), "b.{i}.qkv", joined(3)), renamed("c", "d")),
 )
 
 
@@ -115,7 +119,7 @@ def test_several_sources_join_in_the_rules_order(order: list[str]) -> None:
 
 def test_a_rule_that_misses_a_part_is_incomplete() -> None:
     ledger = read_with(THREE, tensors("a.0.q", "a.0.v", "c"), "")
-    assert ledger.incomplete == {"b.0.qkv": ("a.{i}.k",)}
+    assert ledger.problems == {"b.0.qkv": "its parts are missing: a.0.k"}
     assert "b.0.qkv" not in ledger.tensors
 
 
@@ -128,7 +132,7 @@ def test_overlapping_rules_are_an_error() -> None:
 def test_unknown_tensors_are_unexpected_and_ignored_ones_have_a_reason() -> None:
     source = tensors("blocks.0.attn.qkv.weight", "mask_token", "extra.weight")
     ledger = read_with(dialect("timm", "vit"), source, "")
-    assert ledger.unexpected == ("extra.weight",)
+    assert ledger.unexpected == {"extra.weight": "no rule knows it"}
     assert "pre-training" in ledger.ignored["mask_token"]
 
 

@@ -12,7 +12,7 @@ from vit_convert.architectures.parameters import Parameter, Shape
 PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
-Pool = Literal["token", "avg", "max", "avgmax", "map"]
+Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
@@ -55,7 +55,8 @@ class TransformerConfig:
             (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
         norm_eps: epsilon of every LayerNorm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
-            "avgmax" (the mean of those two) or "map" (attention pooling, by a learned query).
+            "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
+            DINOv2 head) or "map" (attention pooling, by a learned query).
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
@@ -167,7 +168,10 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user states about a checkpoint that its tensors cannot say; None where nothing."""
+    """What the user states about a checkpoint that its tensors cannot say; None where nothing.
+
+    `stated` is what its naming scheme or a file beside it says: a field's name -> how it is known.
+    """
 
     variant: str | None = None
     num_heads: int | None = None
@@ -182,6 +186,13 @@ class Overrides:
     std: tuple[float, float, float] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
     crop_pct: float | None = None
+    stated: Mapping[str, Fact] = field(default_factory=dict)
+
+    @property
+    def trained_size(self) -> tuple[int, int] | None:
+        """The image size that tells a position embedding's grid where its length does not."""
+        fact = self.stated.get("image_size")
+        return fact.value if fact else self.image_size
 
 
 @dataclass(frozen=True)

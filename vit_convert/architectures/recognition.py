@@ -166,6 +166,7 @@ def settle(
             can be neither known nor guessed.
     """
     facts = {key: Fact(value, "read", "from names and shapes") for key, value in read.items()}
+    _check_stated(overrides.stated, facts)
     variant_keys = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
     if overrides.variant:
         exact = family = chosen_variant(variants, read, overrides.variant)
@@ -177,6 +178,8 @@ def settle(
         values = [getattr(getattr(v, owner), name) for v in candidates]
         if given is not None:
             facts[name] = Fact(given, "given", "your option")
+        elif name in overrides.stated:
+            facts[name] = overrides.stated[name]
         elif values and len(set(values)) == 1:
             names = candidates[0].name if len(candidates) < 3 else f"{candidates[0].name} and kin"
             facts[name] = Fact(values[0], "recognised", f"as published for {names}")
@@ -217,9 +220,25 @@ def settle(
             expected="a divisor of the width",
             hint="--num-heads N as in the training code",
         )
+    facts = dict(overrides.stated) | facts
     config_fields = {f.name for f in fields(config_class)}
     config = config_class(**{k: f.value for k, f in facts.items() if k in config_fields})
     preprocessing = replace(
         default_preprocessing, **{f.name: facts[f.name].value for f in fields(Preprocessing)}
     )
     return Recognition(config, preprocessing, exact[0].name if exact else "", facts)
+
+
+def _check_stated(stated: Mapping[str, Fact], read: Mapping[str, Fact]) -> None:
+    """Raises RecognitionError where a file beside the checkpoint contradicts its tensors."""
+    wrong = [
+        f"{name} is {stated[name].value} ({stated[name].why}), but the tensors say {fact.value}"
+        for name, fact in read.items()
+        if name in stated and stated[name].known == "read" and stated[name].value != fact.value
+    ]
+    if wrong:
+        raise RecognitionError(
+            f"the file beside the checkpoint is of another model: {'; '.join(wrong)}",
+            expected="the config.json that was saved with the checkpoint",
+            hint="move the checkpoint into a folder of its own, to convert it without that file",
+        )

@@ -171,7 +171,8 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
     if config.fc_norm:
         yield from norm("fc_norm", dim, not config.folds_fc_norm)
     if config.num_classes:
-        yield from linear("head", dim, config.num_classes, config.head_bias)
+        width = 2 * dim if config.pool == "token-avg" else dim
+        yield from linear("head", width, config.num_classes, config.head_bias)
         if config.distilled:
             yield from linear("head_dist", dim, config.num_classes, config.head_bias)
 

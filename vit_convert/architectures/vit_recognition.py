@@ -62,7 +62,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         _refuse_rotary(read, hint)
     found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
-    stated = found.variant or overrides.image_size or overrides.position
+    stated = found.variant or overrides.trained_size or _stated(overrides, "position")
     if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
@@ -171,15 +171,24 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"rel_pos": "none"}
 
 
+def _stated(overrides: Overrides, name: str) -> Any:
+    """What the user says, or the naming scheme; None if neither does."""
+    fact = overrides.stated.get(name)
+    return getattr(overrides, name) or (fact.value if fact else None)
+
+
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
     """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
     has_map = "attn_pool.latent" in shapes
-    wanted = overrides.pool
+    wanted = _stated(overrides, "pool")
     if wanted is None:
         if has_map:
             return "map"
+        if shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
+            return "token-avg"
         return "token" if read["class_token"] and not read["fc_norm"] else "avg"
-    if (wanted == "map") != has_map or (wanted == "token" and not read["class_token"]):
+    with_token = wanted in ("token", "token-avg")
+    if (wanted == "map") != has_map or (with_token and not read["class_token"]):
         raise UsageError(
             f"the checkpoint's tensors are not those of a model with {wanted!r} pooling",
             where=f"--pool {wanted}",
@@ -192,7 +201,7 @@ def _read_position(
     shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides
 ) -> dict[str, Any]:
     """The image size, and which tokens the position embedding covers."""
-    patch_size, wanted = read["patch_size"], overrides.image_size
+    patch_size, wanted = read["patch_size"], overrides.trained_size
     if "pos_embed" not in shapes:
         return {
             "position": "none",
@@ -206,18 +215,19 @@ def _read_position(
         candidates["class"] = others
     if registers or others:
         candidates["patches"] = 0
-    if overrides.position is not None and overrides.position not in candidates:
+    stated: Position | None = _stated(overrides, "position")
+    if stated is not None and stated not in candidates:
         raise UsageError(
-            f"the checkpoint's tensors are not those of a model with {overrides.position!r}",
-            where=f"--position {overrides.position}",
+            f"the checkpoint's tensors are not those of a model with {stated!r}",
+            where=f"--position {stated}",
             expected=" or ".join(candidates),
         )
     fitting = [
         position
         for position, prefix in candidates.items()
-        if overrides.position in (None, position) and _is_grid(tokens - prefix, patch_size, wanted)
+        if stated in (None, position) and _is_grid(tokens - prefix, patch_size, wanted)
     ]
-    position = fitting[0] if fitting else overrides.position or "all"
+    position = fitting[0] if fitting else stated or "all"
     prefix = candidates[position]  # where nothing fits, source_image_size says what is wrong
     return {
         "position": position,

@@ -5,9 +5,8 @@ BEiT's, whose q and v alone have a bias."""
 
 from __future__ import annotations
 
-import numpy as np
-
-from vit_convert.dialects.rules import Dialect, Ignore, Rule, Transform, renamed, same
+from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
+from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS
 
 # what ViT and CaiT have in common, but for the blocks
 _AROUND = same("cls_token", "pos_embed", "patch_embed.proj.{leaf}", "norm.{leaf}", "head.{leaf}")
@@ -78,20 +77,6 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
 )
 
-
-def _no_key_bias(array: np.ndarray, count: int) -> list[np.ndarray]:
-    """The keys' bias adds the same to all scores of a query, so that softmax does not see it."""
-    queries, _, values = np.split(array, 3)
-    return [queries, values]
-
-
-_QUERY_AND_VALUE_BIAS = Transform(
-    "q and v bias, none for k",
-    forward=lambda arrays: np.concatenate([arrays[0], np.zeros_like(arrays[0]), arrays[1]]),
-    backward=_no_key_bias,
-    shape=lambda shapes: (2 * shapes[0][0] + shapes[1][0],),
-)
-
 TIMM_BEIT = Dialect(
     name="timm-beit",
     architecture="vit",
@@ -104,10 +89,10 @@ TIMM_BEIT = Dialect(
             *(f"blocks.{{i}}.{name}" for name in _BLOCK if "qkv" not in name),
         ),
         *_OLD_LAYER_SCALE,
-        Rule(
+        joining(
             ("blocks.{i}.attn.q_bias", "blocks.{i}.attn.v_bias"),
             "blocks.{i}.attn.qkv.bias",
-            _QUERY_AND_VALUE_BIAS,
+            BIAS_WITHOUT_KEYS,
         ),
     ),
     ignored=(

@@ -22,6 +22,7 @@ from vit_convert.models.layers.tokens import (
     PositionEmbedding,
     PrependToken,
     TakeToken,
+    TokenAndMean,
 )
 from vit_convert.models.vit_blocks import Block, ParallelBlock
 
@@ -117,6 +118,8 @@ def _pool(config: ViTConfig, x: tf.Tensor, dtype: Any) -> list[tf.Tensor]:
         return [TakeToken(i, dtype=dtype, name=f"pool_{i}")(x) for i in range(count)]
     skip = 0 if config.pool_prefix else config.num_prefix_tokens
     if config.pool != "map":
+        if config.pool == "token-avg":
+            return [TokenAndMean(skip, dtype=dtype, name="pool")(x)]
         return [PoolTokens(config.pool, skip, dtype=dtype, name="pool")(x)]
     dim = config.embed_dim
     mlp = Mlp(config.mlp_dim, dim, config.gelu, 0.0, dtype=dtype, name="mlp")

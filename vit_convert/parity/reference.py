@@ -41,7 +41,7 @@ class TorchReference:
     """
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, features: bool = False) -> None:
-        timm, torch = _import("timm"), _import("torch")
+        timm, torch = import_library("timm"), import_library("torch")
         features = features or spec.config.num_classes == 0
         if not features and "head.weight" in spec.source.changed:
             raise UsageError(
@@ -124,7 +124,12 @@ def block_outputs(model: torch.nn.Module, images: np.ndarray) -> dict[str, np.nd
     return found
 
 
-def _import(name: str) -> ModuleType:
+def import_library(name: str) -> ModuleType:
+    """A library that runs source checkpoints.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     from vit_convert.parity.torch_compat import import_vision
 
     try:

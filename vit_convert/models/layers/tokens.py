@@ -135,6 +135,21 @@ class TakeToken(tf_keras.layers.Layer):
         return tf.reshape(tokens[:, self.index : self.index + 1], (-1, tokens.shape[-1]))
 
 
+class TokenAndMean(tf_keras.layers.Layer):
+    """The first token, and the mean over all but the first `skip`, one after the other:
+    (batch, n, dim) -> (batch, 2 dim)."""
+
+    def __init__(self, skip: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.skip = skip
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, 2 dim)."""
+        mean = tf.reduce_mean(tokens[:, self.skip :], axis=1, keepdims=True)
+        both = tf.concat([tokens[:, :1], mean], axis=-1)
+        return tf.reshape(both, (-1, 2 * tokens.shape[-1]))
+
+
 class PoolTokens(tf_keras.layers.Layer):
     """The mean ("avg") or the maximum ("max") over all but the first `skip` tokens, or the mean of
     those two ("avgmax"): (batch, n, dim) -> (batch, dim)."""
