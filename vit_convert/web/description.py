@@ -124,10 +124,10 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     """The outputs that say which patches the answer came from, the last block's first.
 
-    Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens) with
-    the patches of the "grid" as the last tokens. As in `vit_convert.attention_maps`, the "query" that
-    is shown is 0, the class token, or None, the mean over the patches, where the model does not
-    pool by a class token.
+    Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens), and
+    the patches of the "grid" are the last tokens. As in `vit_convert.attention_maps`, the "query"
+    that is shown is 0, the class token, or None, the mean over the patches, where the model does
+    not pool by a class token.
     """
     config = spec.config
     names = architecture(spec.architecture).attention_endpoints(outputs)
