@@ -15,6 +15,7 @@ _PACKAGES = (
     "torch",
     "torchvision",
     "timm",
+    "transformers",
 )
 
 

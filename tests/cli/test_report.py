@@ -21,6 +21,7 @@ from PIL import Image
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.parity.compare import BlockDifference
+from vit_convert.parity.verify import verify
 from vit_convert.reporting.plots import block_plot, output_plot
 
 NASTY = '<script>alert("1")</script>'
@@ -152,6 +153,21 @@ def test_where_a_difference_begins_is_shown(command: Command, models: Path) -> N
     assert "differs from its source" in page.text
     assert re.search(r"first block that differs is blocks\.1 ", page.text)
     assert "there is no picture" in page.text
+
+
+def test_every_block_and_output_of_an_equal_artifact_is_equal(models: Path, project: Path) -> None:
+    result = verify(
+        models / "nasty_float32.tflite",
+        source=models / "vit.pth",
+        images=project / "pictures/bee",
+        profile=True,
+    )
+    assert result.profile is not None
+    names = [block.name for block in result.profile.blocks]
+    assert names == ["embeddings", "blocks.0", "blocks.1", "blocks.2"]
+    assert all(block.passed for block in result.profile.blocks)
+    assert len(result.profile.outputs) == 7
+    assert max(result.profile.outputs) == pytest.approx(result.comparison.relative)
 
 
 @pytest.mark.parametrize("worst", [0.0, 1e-7, 0.3, float("inf")])

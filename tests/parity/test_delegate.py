@@ -30,7 +30,7 @@ from vit_convert.exporters.tflite.flatbuffer import tree_of, write
 from vit_convert.parity import gpu_process
 from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.evidence import RecordedReference
-from vit_convert.parity.gpu_process import GpuError, GpuProcess, software_drivers
+from vit_convert.parity.gpu_process import GpuError, GpuProcess
 from vit_convert.parity.recorded import Recording, read_reference, record_reference
 from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
 from vit_convert.parity.verify import verify, verify_artifact
@@ -59,20 +59,7 @@ RARER: dict[str, Callable[[], Family]] = {
 # The GPU does not quantise the activations of int8-dynamic: only its weights are rounded.
 LIMITS = {"float32": 1e-5, "float16": 5e-3, "int8-dynamic": 0.05}
 Edit = Callable[["Editor"], None]
-
-
-@pytest.fixture(autouse=True)
-def driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver that the environment names, or else SwiftShader, whatever GPU there is."""
-    if "VK_ICD_FILENAMES" in os.environ:
-        return
-    drivers = software_drivers()
-    if not drivers:
-        pytest.fail(
-            "there is no SwiftShader driver: apt-get install --no-install-recommends chromium, "
-            "which scripts/test does as root"
-        )
-    monkeypatch.setenv("VK_ICD_FILENAMES", drivers[0])
+pytestmark = pytest.mark.usefixtures("driver")
 
 
 @pytest.fixture(scope="module")

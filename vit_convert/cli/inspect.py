@@ -22,8 +22,20 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.command()
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--key", metavar="NAME", help="Which nested state dict to look at.")
+@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@options.rules
+@click.option(
+    "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
+)
 @options.as_json
-def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
+def inspect(
+    checkpoint: Path,
+    key: str | None,
+    dialect: str | None,
+    rules: Path | None,
+    rules_template: bool,
+    as_json: bool,
+) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
 
     Artifacts (.h5, SavedModel, TF Hub module, .tflite) tell it too, and what they came from.
@@ -35,14 +47,20 @@ def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
     from vit_convert.conversion import recognise
     from vit_convert.errors import CheckpointError, VitConvertError
 
+    among = options.among(rules, dialect)
     try:
         file = open_checkpoint(checkpoint, key)
     except CheckpointError:
         if not _inspect_artifact(checkpoint, as_json):
             raise
         return
+    if rules_template:
+        from vit_convert.dialects.template import rules_template as template
+
+        console.out(template(file.tensors))
+        return
     try:
-        found: Conversion | VitConvertError = recognise(file)
+        found: Conversion | VitConvertError = recognise(file, among=among)
     except VitConvertError as error:
         found = error
     if as_json:
@@ -139,7 +157,7 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         )
         if assumptions(found.recognition):
             console.out("what is assumed can be stated with the options of torch2keras")
-        for name, reason in found.ledger.ignored.items():
+        for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
     rows = fold_names((n, f"{readable(t.shape)} {t.dtype}") for n, t in file.tensors.items())
     console.table(("tensor", "shape and type"), rows)

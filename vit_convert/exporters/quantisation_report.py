@@ -38,7 +38,7 @@ class Cost:
     """What quantising one layer alone does to the outputs.
 
     Attributes:
-        operation: "FULLY_CONNECTED" or "CONV_2D".
+        operation: as LiteRT calls it.
         layer: its name in the model, "blocks.3.mlp.fc2".
         relative: the largest |difference| of an output, over the largest |value|.
     """

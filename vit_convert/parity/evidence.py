@@ -12,7 +12,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 from vit_convert.images import find_images, load_image, preprocess
 from vit_convert.parity.recorded import Recording
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.references import SourceModel
 
 _BATCH = 16
 
@@ -57,7 +57,7 @@ class LiveReference:
     """The source checkpoint, run now on `images` (anything of images that can be sliced)."""
 
     def __init__(
-        self, model: TorchReference, images: np.ndarray | PictureFolder, name: str = "checkpoint"
+        self, model: SourceModel, images: np.ndarray | PictureFolder, name: str = "checkpoint"
     ) -> None:
         self.model = model
         self.images = images

@@ -33,7 +33,7 @@ from vit_convert.parity.evidence import (
 )
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.references import source_model
 from vit_convert.parity.result import Delegate, Profile, VerifyResult
 from vit_convert.prediction import softmax
 
@@ -170,9 +170,10 @@ def _profile(
     blocks: Outputs = {}
     if artifact.blocks is not None and sample.blocks:
         blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
+    reference = computed(sample.blocks, artifact.spec)
     return Profile(
         outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
-        blocks=tuple(block_differences(sample.blocks, blocks, tolerance)) if blocks else (),
+        blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
     )
 
 
@@ -196,9 +197,9 @@ def _evidence(
     from vit_convert.conversion import open_source
 
     spec = artifact.spec
-    tensors = open_source(Path(source), key=key, spec=spec)
+    checkpoint, ledger = open_source(Path(source), key, spec)
     pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
-    model = TorchReference(spec, tensors, features=artifact.options.output == "features")
+    model = source_model(spec, checkpoint, ledger, artifact.options.output == "features")
     return LiveReference(model, pictures, Path(source).name)
 
 

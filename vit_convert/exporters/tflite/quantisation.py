@@ -1,10 +1,11 @@
 """Quantising a float32 .tflite file with AI Edge Quantizer: which operations, and how.
 
-Quantised are the linear layers and the patch embedding, whose weights are nearly all of a model and
-whose multiplications nearly all of its work. Everything else stays in float: the parts of a norm,
-softmax, GELU and residual adds, which break a ViT in int8; the talking heads, a few numbers each,
-whose activations take longer to quantise than to mix; and the products of activations (int8 is
-slower on the CPU, and softmax's small probabilities would be lost).
+Quantised are the linear layers, whose weights are nearly all of a model and whose multiplications
+nearly all of its work. Everything else stays in float: the parts of a norm, softmax, GELU and
+residual adds, which break a ViT in int8; the patch embedding, which nothing makes up for and which
+cost three times what any linear layer did; the talking heads, a few numbers each, whose activations
+take longer to quantise than to mix; and the products of activations (int8 is slower on the CPU, and
+softmax's small probabilities would be lost).
 """
 
 from __future__ import annotations
@@ -24,8 +25,7 @@ from vit_convert.exporters.tflite.flatbuffer import tree_of
 from vit_convert.tensorflow_quiet import quiet
 
 _SIGNATURE = "serving_default"
-_QUANTISED = ("FULLY_CONNECTED", "CONV_2D")
-_TALKING_HEADS = re.compile(r"attn\.proj_[lw]$")
+OPERATION = "FULLY_CONNECTED"
 _SHOWN = 100  # images that are run between two notes of progress
 Ranges = Mapping[str, Any]
 # What becomes of a layer whose weights are int8. static: its activations are int8, in fixed ranges.
@@ -36,24 +36,22 @@ Mode = Literal["static", "dynamic", "float"]
 
 @dataclass(frozen=True)
 class Layer:
-    """An operation with weights.
+    """A linear layer.
 
     Attributes:
-        operation: "FULLY_CONNECTED" or "CONV_2D".
-        name: of the layer, "blocks.3.mlp.fc2".
+        name: "blocks.3.mlp.fc2".
         tensor: the name of its output, by which the quantizer knows it.
         inner: whether its activations can be "static": not where its output are the logits or the
-            residual stream, and not of the patch embedding, which would cost most of all.
+            residual stream.
     """
 
-    operation: str
     name: str
     tensor: str
     inner: bool
 
 
 def layers_of(path: Path) -> list[Layer]:
-    """The layers of a .tflite file that are to be quantised, in the order of execution."""
+    """The linear layers of a .tflite file, but for talking heads, in the order of execution."""
     from ai_edge_litert import schema_py_generated as schema
 
     tree = tree_of(np.memmap(path, np.uint8, mode="r"))
@@ -66,25 +64,17 @@ def layers_of(path: Path) -> list[Layer]:
             consumers.setdefault(index, []).append(kind)
     found = []
     for operator, kind in zip(main.operators, names, strict=True):
-        if kind not in _QUANTISED:
+        if kind != OPERATION:
             continue
         output, weight = int(operator.outputs[0]), main.tensors[int(operator.inputs[1])]
-        tensor = main.tensors[output].name.decode()
-        layer = _layer_name(weight.name.decode(), tensor)
-        if not _TALKING_HEADS.search(layer):
+        name = weight.name.decode()
+        if name.endswith(".weight"):  # talking heads' are the converter's own constants
             takers = consumers[output]
             stream = "ADD" in takers and len(takers) > 1  # the next branch, and what it is added to
-            inner = kind == "FULLY_CONNECTED" and not stream and "" not in takers
-            found.append(Layer(kind, layer, tensor, inner))
+            inner = not stream and "" not in takers
+            tensor = main.tensors[output].name.decode()
+            found.append(Layer(name.removesuffix(".weight"), tensor, inner))
     return found
-
-
-def _layer_name(weight: str, tensor: str) -> str:
-    """ "blocks.3.mlp.fc2" of "blocks.3.mlp.fc2.weight"; constants of the converter have no such
-    names, their operation's output has: "patch_embed/proj/_Projection2"."""
-    if weight.endswith(".weight"):
-        return weight.removesuffix(".weight")
-    return tensor.partition(";")[0].rpartition("/")[0].replace("/", ".")
 
 
 def calibrate(
@@ -93,7 +83,7 @@ def calibrate(
     """The smallest and largest value of every tensor of a float32 file.
 
     Not the moving average that the quantizer takes by default: it cuts off the rare large values,
-    and with them twice the error on the logits of both models of weights/.
+    and more than doubled the largest error on the logits of both models of weights/.
 
     Args:
         path: the file.
@@ -139,11 +129,11 @@ def quantise(path: Path, plan: Mapping[Layer, Mode], ranges: Ranges | None = Non
         for layer, mode in plan.items():
             scope = f"^{re.escape(layer.tensor)};$"
             if mode == "static":
-                work.add_static_config(scope, layer.operation, 8, 8)
+                work.add_static_config(scope, OPERATION, 8, 8)
             elif mode == "dynamic":
-                work.add_dynamic_config(scope, layer.operation, 8)
+                work.add_dynamic_config(scope, OPERATION, 8)
             else:
-                work.add_weight_only_config(scope, layer.operation, 8)
+                work.add_weight_only_config(scope, OPERATION, 8)
         result = work.quantize(
             None if ranges is None or "static" not in plan.values() else dict(ranges),
             enable_progress_bar=False,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vit_convert.exporters.calibration import CalibrationImages
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import (
     ENOUGH,
@@ -20,6 +20,7 @@ from vit_convert.exporters.quantisation_report import (
 from vit_convert.exporters.registry import Artifact, Progress
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantisation import (
+    OPERATION,
     Layer,
     Mode,
     Ranges,
@@ -27,6 +28,9 @@ from vit_convert.exporters.tflite.quantisation import (
     layers_of,
     quantise,
 )
+
+if TYPE_CHECKING:
+    from vit_convert.exporters.calibration import CalibrationImages
 
 _FEW = 16  # images that single layers are tried on: those that differ most
 _SHOWN_COSTS = 5
@@ -150,7 +154,7 @@ def _costs(
             progress(f"measuring what quantising costs, layer {count + 1} of {len(plan)}")
         work.make({layer: mode})
         found = measure(work.expected[rows], work.outputs(rows), work.classes)
-        yield layer, Cost(layer.operation, layer.name, found.relative)
+        yield layer, Cost(OPERATION, layer.name, found.relative)
 
 
 def _keep_some(

@@ -16,7 +16,6 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.calibration import calibration_images
 from vit_convert.exporters.metadata import Metadata, Run, foreign
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
@@ -52,6 +51,8 @@ _BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.
 def _write(
     model: SourceModel, path: Path, options: ExportOptions, progress: Progress
 ) -> QuantisationReport | None:
+    from vit_convert.exporters.calibration import calibration_images  # imports Pillow
+
     _check_size(model.spec, options.precision, path)
     if options.precision not in QUANTISED:
         _write_float(model, path, options, progress)
