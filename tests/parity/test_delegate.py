@@ -286,8 +286,8 @@ def with_constant_on_the_left(editor: Editor) -> None:
 
 
 def with_a_crash(editor: Editor) -> None:
-    """The attention of the second block is multiplied by itself, which ends the process."""
-    node = editor.find("blocks.1/attn/MatMul_1")
+    """The attention of the first block is multiplied by itself, which ends the process."""
+    node = editor.find("blocks.0/attn/MatMul_1")
     attention = node.inputs[0]
     square = copy.copy(node)
     square.inputs, square.outputs = [attention, attention], [editor.like(attention, "square")]
