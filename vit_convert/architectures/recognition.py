@@ -98,9 +98,9 @@ def check_image_size(size: tuple[int, int], patch_size: tuple[int, int]) -> None
 
 def find_variants(
     variants: Sequence[Variant], known: Mapping[str, Any], hint: str
-) -> tuple[list[Variant], list[Variant]]:
-    """Published variants with all the known values; and those that differ in the sizes of images
-    and patches at most, or where there are none, those of the same widths and depth.
+) -> tuple[list[Variant], list[Variant], list[Variant]]:
+    """Published variants with all the known values; those that may differ in the sizes of images
+    and patches; and those of the same widths and depth.
 
     A variant whose name stands in `hint` (the file's name) comes first, then the registry's order.
     """
@@ -111,7 +111,7 @@ def find_variants(
         return [v for v in ordered if all(getattr(v.config, k) == known[k] for k in keys)]
 
     kind = [key for key in known if key not in _SIZE_FIELDS]
-    return fitting(known), fitting(kind) or fitting(widths)
+    return fitting(known), fitting(kind), fitting(widths)
 
 
 def chosen_variant(
@@ -169,9 +169,10 @@ def settle(
     _check_stated(overrides.stated, facts)
     variant_keys = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
     if overrides.variant:
-        exact = family = chosen_variant(variants, read, overrides.variant)
+        exact = family = alike = chosen_variant(variants, read, overrides.variant)
     else:
-        exact, family = find_variants(variants, variant_keys, hint)
+        exact, family, alike = find_variants(variants, variant_keys, hint)
+    published = exact or family or alike
 
     def settle_field(name: str, given: Any, candidates: Sequence[Variant], default: Any) -> None:
         owner = "preprocessing" if hasattr(default_preprocessing, name) else "config"
@@ -180,6 +181,9 @@ def settle(
             facts[name] = Fact(given, "given", "your option")
         elif name in overrides.stated:
             facts[name] = overrides.stated[name]
+        elif values and not (exact or family):
+            why = f"as {candidates[0].name}, which has the same widths only"
+            facts[name] = Fact(values[0], "assumed", why)
         elif values and len(set(values)) == 1:
             names = candidates[0].name if len(candidates) < 3 else f"{candidates[0].name} and kin"
             facts[name] = Fact(values[0], "recognised", f"as published for {names}")
@@ -192,22 +196,22 @@ def settle(
 
     if "num_heads" not in facts:
         default_heads = read["embed_dim"] // 64 if read["embed_dim"] % 64 == 0 else None
-        settle_field("num_heads", overrides.num_heads, exact or family, default_heads)
+        settle_field("num_heads", overrides.num_heads, published, default_heads)
     elif overrides.num_heads not in (None, read["num_heads"]):
         raise UsageError(
             f"the checkpoint has {read['num_heads']} heads by its shapes",
             where=f"--num-heads {overrides.num_heads}",
             expected=f"{read['num_heads']}, or no option",
         )
-    settle_field("gelu", overrides.gelu, exact or family, "erf")
+    settle_field("gelu", overrides.gelu, published, "erf")
     if "norm_position" in {f.name for f in fields(config_class)}:
         settle_field("norm_position", overrides.norm_position, exact, "pre")
-    settle_field("norm_eps", overrides.norm_eps, exact or family, 1e-6)
+    settle_field("norm_eps", overrides.norm_eps, published, 1e-6)
     for item in fields(Preprocessing):
         settle_field(
             item.name,
             getattr(overrides, item.name),
-            exact or family,
+            published,
             getattr(default_preprocessing, item.name),
         )
     heads = facts["num_heads"].value
