@@ -39,7 +39,8 @@ def measure(name: str, folder: Path) -> list[tuple[str, ...]]:
         ("tflite", ExportOptions(precision="float32")),
         ("tflite", ExportOptions(precision="float16")),
     ]
-    artifacts = [model, *export_all(model, jobs, folder, force=True)]
+    exported = export_all(model, jobs, folder, force=True)
+    artifacts = [model, *(artifact.path for artifact in exported)]
     return rows(verify(artifact, source=source) for artifact in artifacts)
 
 

@@ -33,7 +33,8 @@ from vit_convert.exporters import ExportOptions, export_all, open_artifact
 folder = Path(sys.argv[1])
 jobs = [(name, ExportOptions()) for name in ("saved_model", "hub", "tflite")]
 jobs.append(("tflite", ExportOptions(precision="float16", embed_preprocessing=True)))
-for path in [folder / "model.h5", *export_all(folder / "model.h5", jobs, folder)]:
+exported = [artifact.path for artifact in export_all(folder / "model.h5", jobs, folder)]
+for path in [folder / "model.h5", *exported]:
     artifact = open_artifact(path)
     artifact.run(np.ones((2, 24, 50, 3), np.float32))
     artifact.blocks(np.ones((2, 24, 50, 3), np.float32))

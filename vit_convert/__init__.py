@@ -19,6 +19,7 @@ _HOMES = {
     "keras2torch": "vit_convert.transfer",
     "load_model": "vit_convert.exporters.keras_h5",
     "export": "vit_convert.exporters",
+    "export_all": "vit_convert.exporters",
     "open_artifact": "vit_convert.exporters",
     "ExportOptions": "vit_convert.exporters",
     "verify": "vit_convert.parity.verify",

@@ -14,6 +14,7 @@ import numpy as np
 
 from vit_convert.architectures import (
     Fact,
+    Known,
     ModelSpec,
     Overrides,
     Parameter,
@@ -83,6 +84,7 @@ def recognise(
         prefix=ledger.prefix,
         variant=recognition.variant,
         dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
+        known={name: fact.known for name, fact in recognition.facts.items()},
         body=ledger.body,
         fills=ledger.fills,
         rules=ledger.dialect.text,
@@ -135,9 +137,9 @@ def convert(
     spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
-        spec = _resize(spec, weights, overrides.image_size)
+        spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
     if overrides.num_classes is not None:
-        spec = _fresh_head(spec, weights, overrides.num_classes)
+        spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
     known = labels or (() if fresh else spec.labels)
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
@@ -210,6 +212,12 @@ def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -
         values = scale * rng.standard_normal(parameter.shape).clip(-2, 2)
         weights[parameter.name] = LazyTensor.of(parameter.name, values.astype(np.float32))
     return _mark_changed(fresh, *(p.name for p in heads))
+
+
+def _stated(spec: ModelSpec, name: str) -> ModelSpec:
+    """The spec, in which a value is known from the user's option."""
+    known: dict[str, Known] = {**spec.source.known, name: "given"}
+    return replace(spec, source=replace(spec.source, known=known))
 
 
 def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:

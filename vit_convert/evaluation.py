@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,31 @@ from vit_convert.architectures import Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters.registry import Artifact
 from vit_convert.images import ImageFolder, load_image, to_pixels
+from vit_convert.labels import imagenet1k, imagenet1k_synsets
 from vit_convert.prediction import as_input, probabilities
 
 # (path, class name) of the pictures that can be read, their pixels, problems of the others
 _Decoded = tuple[list[tuple[Path, str]], list[np.ndarray], list[str]]
 
 
-@dataclass
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """How an artifact did on the pictures of one class.
+
+    Attributes:
+        name: the folder's.
+        index: the model's class.
+        images: how many there were.
+        accuracy: top-1, in percent; None without pictures.
+    """
+
+    name: str
+    index: int
+    images: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """How one artifact did.
 
@@ -29,7 +47,12 @@ class Evaluation:
         images: how many pictures were seen.
         top1, top5: accuracy in percent.
         agreement: top-1 agreement with the first artifact, in percent.
+        agreements: the same with each artifact, in their order.
         images_per_second: of the model alone, without decoding.
+        classes: the folder's, in its order.
+        confusion: (classes, classes) of the model: how many pictures of the class of a row were
+            taken for the class of a column.
+        labels: names of the model's classes, where a folder or a label names them; else the index.
         unreadable: files that could not be read.
     """
 
@@ -39,8 +62,28 @@ class Evaluation:
     top1: float
     top5: float
     agreement: float
+    agreements: tuple[float, ...]
     images_per_second: float
-    unreadable: list[str] = field(default_factory=list)
+    classes: tuple[ClassAccuracy, ...]
+    confusion: np.ndarray
+    labels: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """In values that JSON knows; the confusion matrix as the pairs that occur."""
+        pairs = np.argwhere(self.confusion)
+        return {item.name: getattr(self, item.name) for item in fields(self)} | {
+            "path": str(self.path),
+            "classes": [asdict(each) for each in self.classes],
+            "confusion": [
+                {
+                    "class": self.labels[true],
+                    "taken_for": self.labels[guess],
+                    "images": int(self.confusion[true, guess]),
+                }
+                for true, guess in pairs
+            ],
+        }
 
 
 def evaluate(
@@ -61,7 +104,8 @@ def evaluate(
         progress: called with the number of pictures that are done.
 
     Raises:
-        UsageError: the folder's classes are not the model's, or there are no pictures.
+        UsageError: the folder's classes are not the model's, there are no pictures, or an artifact
+            gives no classes.
     """
     pictures = ImageFolder(folder)
     items = list(pictures)
@@ -97,18 +141,61 @@ def evaluate(
         raise UsageError("no picture could be read", where=str(folder))
     best = [np.concatenate(found) for found in guesses]
     return [
-        Evaluation(
-            path=artifact.path,
-            kind=artifact.kind,
-            images=len(truths[a]),
-            top1=_percent(best[a][:, 0] == truths[a]),
-            top5=_percent((best[a] == np.array(truths[a])[:, None]).any(axis=1)),
-            agreement=_percent(best[a][:, 0] == best[0][:, 0]),
+        _result(
+            artifact,
+            best[a],
+            np.array(truths[a]),
+            class_index[a],
+            agreements=tuple(_percent(best[a][:, 0] == other[:, 0]) for other in best),
             images_per_second=len(truths[a]) / seconds[a],
-            unreadable=unreadable,
+            unreadable=tuple(unreadable),
         )
         for a, artifact in enumerate(artifacts)
     ]
+
+
+def _result(
+    artifact: Artifact,
+    best: np.ndarray,
+    truth: np.ndarray,
+    indices: Mapping[str, int],
+    agreements: tuple[float, ...],
+    **measured: Any,
+) -> Evaluation:
+    """Count.
+
+    Args:
+        artifact: what was evaluated.
+        best: (images, 5) the model's first guesses, best first.
+        truth: (images,) the right classes.
+        indices: folder -> class of the model.
+        agreements, measured: for the result.
+    """
+    hits = best[:, 0] == truth
+    classes = []
+    for name, index in indices.items():
+        there = truth == index
+        accuracy = _percent(hits[there]) if there.any() else None
+        classes.append(ClassAccuracy(name, index, int(there.sum()), accuracy))
+    width = artifact.spec.config.num_classes
+    confusion = np.zeros((width, width), np.int64)
+    np.add.at(confusion, (truth, best[:, 0]), 1)
+    names = list(artifact.spec.labels or map(str, range(width)))
+    for name, index in indices.items():
+        names[index] = name
+    return Evaluation(
+        path=artifact.path,
+        kind=artifact.kind,
+        images=len(truth),
+        top1=_percent(hits),
+        top5=_percent((best == truth[:, None]).any(axis=1)),
+        agreement=agreements[0],
+        agreements=agreements,
+        classes=tuple(classes),
+        confusion=confusion,
+        labels=tuple(names),
+        **measured,
+    )
 
 
 def _percent(hits: np.ndarray) -> float:
@@ -131,10 +218,12 @@ def _decode(
 
 
 def _class_index(artifact: Artifact, classes: Sequence[str], folder: Path) -> dict[str, int]:
-    """Folder name -> class index: by label if the names are labels, else by sorted order."""
+    """Folder name -> class index: by label if the names are labels, by WordNet id for ImageNet's
+    classes, else by sorted order."""
     labels = artifact.spec.labels
-    if set(classes) <= set(labels):
-        return {name: labels.index(name) for name in classes}
+    for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):
+        if set(classes) <= set(names):
+            return {name: names.index(name) for name in classes}
     expected = artifact.spec.config.num_classes
     if len(classes) != expected:
         raise UsageError(

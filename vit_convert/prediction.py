@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vit_convert.errors import UsageError
-from vit_convert.exporters.registry import Artifact
+from vit_convert.exporters import Artifact, open_artifact
 from vit_convert.images import load_image, normalise, to_pixels
 
 
@@ -41,8 +42,41 @@ def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:
     return as_input(np.stack(pixels), artifact)
 
 
+def steps_of(artifact: Artifact) -> tuple[str, ...]:
+    """What `prepare` does to a picture, for people."""
+    height, width = artifact.spec.config.image_size
+    how = artifact.spec.preprocessing
+    scaled = [math.floor(side / how.crop_pct) for side in (height, width)]
+    sides = f"{scaled[0]} pixels" if height == width else f"cover {scaled[0]} x {scaled[1]} pixels"
+    mean, std = (", ".join(f"{v:g}" for v in values) for values in (how.mean, how.std))
+    entering = {
+        "normalised": f"(pixel / 255 - mean) / std, with mean {mean} and std {std}",
+        "0..1": f"pixel / 255; the artifact applies mean {mean} and std {std}",
+        "0..255": f"pixels in 0..255; the artifact applies mean {mean} and std {std}",
+    }
+    return (
+        "turned upright as its EXIF orientation says, and converted to RGB",
+        f"{'shorter side ' if height == width else ''}resized to {sides} ({how.interpolation}, "
+        f"crop_pct {how.crop_pct:g})",
+        f"centre of {height} x {width} pixels cut out",
+        entering[artifact.input_range],
+    )
+
+
 def as_input(pixels: np.ndarray, artifact: Artifact) -> np.ndarray:
-    """Pixels (n, height, width, 3) uint8 as float32 in the artifact's input range."""
+    """Pixels (n, height, width, 3) uint8 as float32 in the artifact's input range.
+
+    Raises:
+        UsageError: the artifact does not take RGB.
+    """
+    channels = artifact.spec.config.in_channels
+    if channels != pixels.shape[-1]:
+        raise UsageError(
+            f"takes images of {channels} channels, and pictures have {pixels.shape[-1]}",
+            where=str(artifact.path),
+            expected="an artifact that takes RGB",
+            hint="`vit_convert.open_artifact(...).run` with arrays of your own",
+        )
     if artifact.input_range == "normalised":
         return normalise(pixels, artifact.spec.preprocessing)
     scale = 255 if artifact.input_range == "0..1" else 1
@@ -75,26 +109,36 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def predict(
-    artifact: Artifact, paths: Sequence[Path], *, top: int = 5, labels: Sequence[str] = ()
+    artifact: Artifact | str | Path,
+    paths: Sequence[str | Path],
+    *,
+    top: int = 5,
+    labels: Sequence[str] = (),
+    progress: Callable[[int], None] = lambda count: None,
 ) -> list[Prediction]:
     """The most probable classes of pictures.
 
     Args:
-        artifact: an open artifact.
+        artifact: an open artifact, or the path of one.
         paths: picture files.
         top: how many classes of each.
         labels: class names; those that the artifact carries by default.
+        progress: called with the number of pictures that are done.
 
     Raises:
-        UsageError: the number of labels is not the number of classes, or there are no classes.
-        VitConvertError: a file cannot be read as a picture.
+        UsageError: the number of labels is not the number of classes, there are no classes, or the
+            artifact does not take RGB.
+        ArtifactError: the artifact cannot be opened.
+        ImageError: a file cannot be read as a picture.
     """
+    if not isinstance(artifact, Artifact):
+        artifact = open_artifact(artifact)
     classes = artifact.spec.config.num_classes
     names = tuple(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
     if len(names) != classes:
         raise UsageError(f"{len(names)} labels", expected=f"{classes}, one for each class")
     results = []
-    for path in paths:
+    for path in map(Path, paths):
         scores = probabilities(artifact, prepare([path], artifact))[0]
         best = np.argsort(-scores, kind="stable")[:top]
         results.append(
@@ -105,4 +149,5 @@ def predict(
                 tuple(float(scores[i]) for i in best),
             )
         )
+        progress(1)
     return results

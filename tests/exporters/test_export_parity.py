@@ -19,6 +19,7 @@ TARGETS = ("saved_model", "hub", "tflite")
     [
         *product(("saved_model", "tflite"), CLASSIFIERS),
         *product(("hub",), ("vit", "cait")),
+        ("tflite", "no norm"),
     ],
 )
 def test_float32_logits_are_those_of_timm_and_of_keras(sample, opened, target, family):

@@ -41,7 +41,10 @@ def test_all_targets_in_one_go(sample, tmp_path):
     steps: list[str] = []
     half = ExportOptions(precision="float16")
     jobs = [(name, ExportOptions()) for name in ("saved_model", "hub", "tflite")]
-    paths = export_all(sample("vit").h5, [*jobs, ("tflite", half)], tmp_path, progress=steps.append)
+    jobs.append(("tflite", half))
+    exported = export_all(sample("vit").h5, jobs, tmp_path, progress=steps.append)
+    paths = [artifact.path for artifact in exported]
+    assert all(artifact.passed and artifact.report is None for artifact in exported)
     names = ["vit_saved_model", "vit_hub", "vit_float32.tflite", "vit_float16.tflite"]
     assert [path.name for path in paths] == names
     assert listing(tmp_path) == sorted(names)
@@ -51,7 +54,8 @@ def test_all_targets_in_one_go(sample, tmp_path):
         "tflite",
         "tflite",
     ]
-    assert len(steps) == 5
+    assert len(steps) == 6
+    assert steps.count("converting the graph") == 1  # for both precisions
     assert all(artifact_size(path) > 40_000 for path in paths)
 
 

@@ -19,7 +19,7 @@ from vit_convert.architectures import ModelSpec
 from vit_convert.architectures.vit import VIT
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import ExportOptions, open_artifact
-from vit_convert.exporters.tflite import TFLITE
+from vit_convert.exporters.tflite import TFLITE, flatbuffer
 from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import read_entry, write
 from vit_convert.exporters.tflite.skeleton import convert
@@ -158,6 +158,16 @@ def test_one_weight_is_in_memory_at_a_time(tmp_path, precision):
     assert peak < total / 4
 
 
+def test_progress_of_writing_is_told(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(flatbuffer, "_SHOWN", 20_000)
+    content = exported("tflite", "vit").read_bytes()
+    steps: list[str] = []
+    flatbuffer.write(tmp_path / "m.tflite", flatbuffer.tree_of(content), {}, False, steps.append)
+    assert 2 <= len(steps) <= len(content) // 20_000
+    assert all(step.endswith("MB are written") for step in steps)
+    assert (tmp_path / "m.tflite").stat().st_size == len(content)
+
+
 def test_the_converter_sees_no_large_weight():
     spec, weights = fold(small_vit().spec, small_vit().arrays())
     read = []
@@ -177,7 +187,9 @@ def test_a_model_beyond_the_formats_limit_is_refused(tmp_path):
     config = next(v.config for v in VIT.variants if v.name == "vit_huge_patch14_224")
     model = SimpleNamespace(spec=ModelSpec("vit", config), weights={})
     with pytest.raises(UsageError, match=r"2\.5. GB in float32") as caught:
-        TFLITE.write(model, tmp_path / "huge_float32.tflite", ExportOptions())
-    assert caught.value.expected == "a precision that fits: float16 (1.27 GB)"
+        TFLITE.write(model, tmp_path / "huge_float32.tflite", ExportOptions(), print)
+    assert caught.value.expected == (
+        "a precision that fits: float16 (1.27 GB), int8-dynamic (0.67 GB), int8 (0.67 GB)"
+    )
     assert caught.value.hint == "--precision float16"
     assert not list(tmp_path.iterdir())

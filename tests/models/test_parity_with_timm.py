@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
 from vit_convert.models import build
+from vit_convert.models.base import block_points
 from vit_convert.parity.reference import TorchReference
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
@@ -33,6 +35,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "deit, no head": (small_deit, {"num_classes": 0}),
     "cait": (small_cait, {}),
     "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
+    "cait, 9 heads": (small_cait, {"num_heads": 9}),  # many, which are mixed in another way
     "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
     "cait, no head": (small_cait, {"num_classes": 0}),
 }
@@ -134,6 +137,43 @@ def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
     assert relative(expected, model(images).numpy()) < 2e-6
 
 
+@pytest.mark.parametrize("case", ["vit", "vit, average, norm", "deit", "cait", "cait, 9 heads"])
+def test_attention_maps_are_timms(case: str) -> None:
+    """Of all tokens, also in a last block that computes only those that are pooled."""
+    make, changes = CASES[case]
+    family = make(**changes)
+    expected = []
+    for module in family.model.modules():
+        if hasattr(module, "attn_drop"):
+            module.fused_attn = False
+            module.attn_drop.register_forward_hook(lambda *call: expected.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    maps = {point: point for point in model.endpoint_names if "attention" in point}
+    got = model.view(maps)(images)
+    assert len(got) == len(expected) >= 3
+    for name, reference in zip(maps, expected, strict=True):
+        assert relative(reference, got[name].numpy()) < 2e-6, name
+
+
+@pytest.mark.parametrize(("case", "count"), [("vit", 1), ("deit", 2), ("vit, average, norm", 16)])
+def test_the_last_block_computes_the_tokens_that_are_pooled(case: str, count: int) -> None:
+    make, changes = CASES[case]
+    family = make(**changes)
+    tokens: list[np.ndarray] = []
+    family.model.blocks[-1].register_forward_hook(lambda *call: tokens.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    last = f"blocks.{family.spec.config.depth - 1}"
+    (got,) = model.view({last: last})(images).values()
+    assert got.shape == (4, count, 36)
+    assert relative(tokens[0][:, :count], got.numpy()) < 2e-6
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_parameters_are_timms_in_name_shape_and_number(name: str) -> None:
     family = FAMILIES[name]()
@@ -151,14 +191,43 @@ def test_folding_leaves_the_given_arrays_alone(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_folded_residual_stream_has_no_mean(name: str) -> None:
+def test_folded_residual_stream_has_no_mean_and_is_scaled(name: str) -> None:
     family = FAMILIES[name]()
     spec, weights = fold(family.spec, family.arrays())
-    model = build(spec)
+    model, plain = build(spec), build(family.spec)
     model.assign(weights)
-    blocks = {point: point for point in model.endpoint_names if point.startswith("blocks")}
-    for tokens in model.view(blocks)(family.images()).values():
-        assert np.abs(tokens.numpy().mean(axis=-1)).max() < 1e-5 * np.abs(tokens).max()
+    plain.assign(family.arrays())
+    blocks = {point: point for point in block_points(model.endpoint_names)}
+    reference = plain.view(blocks)(family.images())
+    for point, tokens in model.view(blocks)(family.images()).items():
+        centred = reference[point] - tf.reduce_mean(reference[point], axis=-1, keepdims=True)
+        assert spec.config.stream_scale == 1 / 16
+        assert relative(centred.numpy() / 16, tokens.numpy()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": "avg", "final_norm": False},
+        {"pool": "max", "final_norm": False, "fc_norm": True},
+        {"norm_position": "post"},
+        {"norm_position": "res-post"},
+    ],
+)
+def test_a_stream_that_not_only_norms_read_is_neither_centred_nor_scaled(
+    changes: dict[str, Any],
+) -> None:
+    family = small_vit(depth=1, **changes)
+    spec, weights = fold(family.spec, family.arrays())
+    assert spec.config.folded
+    assert spec.config.stream_scale == 1
+    model, plain = build(spec), build(family.spec)
+    model.assign(weights)
+    plain.assign(family.arrays())
+    points = {point: point for point in block_points(model.endpoint_names)}
+    reference = plain.view(points)(family.images())
+    for point, tokens in model.view(points)(family.images()).items():
+        assert relative(reference[point].numpy(), tokens.numpy()) < 1e-5
 
 
 @pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])

@@ -26,6 +26,7 @@ from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
 from vit_convert.exporters import ExportOptions, export, open_artifact
 from vit_convert.exporters.keras_h5 import write_h5
+from vit_convert.exporters.tflite.flatbuffer import tree_of, write
 from vit_convert.parity import gpu_process
 from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.evidence import RecordedReference
@@ -45,7 +46,18 @@ MODELS: dict[str, Callable[[], Family]] = {
     "deit": partial(small_deit, depth=2),
     "cait": partial(small_cait, depth=2),
 }
-LIMITS = {"float32": 1e-5, "float16": 5e-3}
+RARER: dict[str, Callable[[], Family]] = {
+    "average beside a class token": partial(
+        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
+    ),
+    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
+    "no norm": partial(small_vit, depth=1, pool="avg", final_norm=False, qkv_bias=False),
+    "headless": partial(small_vit, depth=1, num_classes=0),
+    "one channel": partial(small_vit, depth=1, in_channels=1),
+    "3 class blocks": partial(small_cait, depth=1, depth_token_only=3),
+}
+# The GPU does not quantise the activations of int8-dynamic: only its weights are rounded.
+LIMITS = {"float32": 1e-5, "float16": 5e-3, "int8-dynamic": 0.05}
 Edit = Callable[["Editor"], None]
 pytestmark = pytest.mark.usefixtures("driver")
 
@@ -54,7 +66,7 @@ pytestmark = pytest.mark.usefixtures("driver")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For each model a PyTorch checkpoint, its .h5, and recorded logits."""
     path = tmp_path_factory.mktemp("gpu")
-    for name, build in MODELS.items():
+    for name, build in (MODELS | RARER).items():
         family = build()
         torch.save(family.model.state_dict(), path / f"{name}.pth")
         write_h5(path / f"{name}.h5", family.spec, family.tensors())
@@ -100,6 +112,11 @@ def test_every_operation_runs_on_the_gpu_and_gives_what_timm_gives(
         *product(["vit", "average pool", "deit", "cait"], [{"output": "features"}]),
         ("vit", {"output": "softmax"}),
         ("deit", {"batch_size": 3}),
+        ("cait", {"precision": "float16", "embed_preprocessing": True}),
+        ("deit", {"precision": "float16", "output": "features"}),
+        ("average pool", {"precision": "float16", "output": "softmax"}),
+        *((name, {"precision": "float32"}) for name in RARER),
+        *((name, {"precision": "float16"}) for name in ("no norm", "headless", "3 class blocks")),
     ],
 )
 def test_other_exports_are_right_on_the_gpu(
@@ -111,9 +128,17 @@ def test_other_exports_are_right_on_the_gpu(
     assert result.note == ""
 
 
-@pytest.mark.parametrize("name", ["vit", "deit", "cait"])
-def test_attention_maps_on_the_gpu_are_those_of_the_cpu(name: str, folder: Path) -> None:
-    artifact = open_artifact(exported(folder, name, attention=True))
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        *product(["vit", "average pool", "deit", "cait"], ["float32"]),
+        *product(["vit", "cait"], ["float16"]),
+    ],
+)
+def test_attention_maps_on_the_gpu_are_those_of_the_cpu(
+    name: str, precision: str, folder: Path
+) -> None:
+    artifact = open_artifact(exported(folder, name, precision=precision, attention=True))
     images = MODELS[name]().images(2)
     expected = artifact.run(images)
     with on_gpu(artifact) as (report, accelerated):
@@ -125,6 +150,37 @@ def test_attention_maps_on_the_gpu_are_those_of_the_cpu(name: str, folder: Path)
         np.testing.assert_allclose(
             outputs[output], values, rtol=0, atol=1e-5 * np.abs(values).max()
         )
+
+
+@pytest.mark.parametrize("name", ["vit", "deit", "cait"])
+def test_the_gpu_computes_int8_dynamic_from_the_weights_that_the_file_holds(
+    name: str, folder: Path
+) -> None:
+    """Against its float32 file on the CPU, with each weight rounded as it is in the int8 one."""
+    path = exported(folder, name, precision="int8-dynamic")
+    tree = tree_of(path.read_bytes())
+    rows = {}
+    for tensor in tree.subgraphs[0].tensors:
+        if tensor.type == schema.TensorType.INT8:
+            data = np.frombuffer(bytes(tree.buffers[tensor.buffer].data), np.int8)
+            scale = np.float32(tensor.quantization.scale)
+            shape = (-1, *[1] * (len(tensor.shape) - 1))
+            rows[tensor.name] = data.reshape(tensor.shape) * scale.reshape(shape)
+    rounded = folder / f"{name} rounded"
+    rounded.mkdir()
+    wide = tree_of(exported(folder, name).read_bytes())
+    for tensor in wide.subgraphs[0].tensors:
+        if tensor.name in rows:
+            wide.buffers[tensor.buffer].data = (
+                rows[tensor.name].astype(np.float32).view(np.uint8).ravel()
+            )
+    write(rounded / "model.tflite", wide, {})
+    images = MODELS[name]().images(2)
+    expected = open_artifact(rounded / "model.tflite").run(images)["logits"]
+    with on_gpu(open_artifact(path)) as (report, accelerated):
+        assert accelerated is not None, report
+        got = accelerated.run(images)["logits"]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "precision"), [*product(MODELS, ["float32"]), ("vit", "float16")])

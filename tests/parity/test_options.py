@@ -1,5 +1,5 @@
-"""What ViT's descendants added, exported: at parity with timm as a SavedModel, as TFLite on the CPU,
-and as TFLite on the GPU delegate with no operation left out."""
+"""What ViT's descendants added, exported: at parity with timm as a SavedModel and as TFLite, on the
+CPU and on the GPU delegate with no operation left out."""
 
 from __future__ import annotations
 

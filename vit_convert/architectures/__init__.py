@@ -8,6 +8,7 @@ from vit_convert.architectures.base import (
     PUBLISHED_LOGITS,
     Architecture,
     Fact,
+    Known,
     Overrides,
     Preprocessing,
     Recognition,
@@ -15,8 +16,8 @@ from vit_convert.architectures.base import (
     Variant,
 )
 from vit_convert.architectures.cait import CAIT, CaiTConfig
+from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.spec import ModelSpec, Source
 from vit_convert.architectures.vit import ViTConfig
 from vit_convert.architectures.vit_recognition import VIT
 from vit_convert.errors import RecognitionError
@@ -26,6 +27,7 @@ __all__ = [
     "Architecture",
     "CaiTConfig",
     "Fact",
+    "Known",
     "ModelSpec",
     "Overrides",
     "Parameter",

@@ -62,6 +62,7 @@ class TransformerConfig:
             For training only.
         folded: see vit_convert.folding: norms without mean and, where a linear layer follows,
             without parameters; no LayerScale; the attention scale in q; no patch bias.
+        stream_scale: what folding multiplied the residual stream by.
     """
 
     image_size: tuple[int, int]
@@ -80,6 +81,12 @@ class TransformerConfig:
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
     folded: bool = False
+    stream_scale: float = 1.0
+
+    @property
+    def stream_eps(self) -> float:
+        """Epsilon of a norm that takes the residual stream: it counts in squares of its values."""
+        return self.norm_eps * self.stream_scale**2
 
     @property
     def grid(self) -> tuple[int, int]:

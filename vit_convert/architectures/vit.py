@@ -131,6 +131,11 @@ class ViTConfig(TransformerConfig):
         return not self.folded or self.norm_position != "pre"
 
     @property
+    def num_pooled_tokens(self) -> int | None:
+        """How many tokens of the last block are read, the first ones; None if all are."""
+        return 1 + int(self.distilled) if self.pool == "token" else None
+
+    @property
     def folds_final_norm(self) -> bool:
         """Whether the last norm's parameters are in what follows it at once: the head, or the keys
         and values of attention pooling."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,8 @@ import click
 
 if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
+
+_NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
 
 def out(text: str = "") -> None:
@@ -45,24 +48,39 @@ def error(problem: VitConvertError) -> None:
         click.echo(f"  try: {problem.hint}", err=True)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
-    """A table on stdout, with columns of numbers aligned to the right."""
+def table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str = "",
+    styles: Sequence[str] = (),
+) -> None:
+    """A table on stdout, with columns of numbers aligned to the right.
+
+    Args:
+        columns: the headings.
+        rows: one text per column.
+        title: above it.
+        styles: rich's style of each row; none by default.
+    """
+    from rich import box
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(title=title or None, title_justify="left")
+    grid = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
     for i, column in enumerate(columns):
-        numbers = all(row[i][:1].isdigit() for row in rows)
+        numbers = all(_NUMBER.fullmatch(row[i]) for row in rows)
         grid.add_column(column, justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        grid.add_row(*row)
+    for row, style in zip(rows, styles or [""] * len(rows), strict=True):
+        # as Text, because names from files are no markup
+        grid.add_row(*map(Text, row), style=style)
     # A pipe has no width of its own, and 80 columns would break names apart.
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
     console.print(grid)
 
 
 @contextmanager
-def steps(what: str) -> Iterator[Any]:
+def steps(what: str) -> Iterator[Callable[[str], None]]:
     """Progress by steps: gives a function that takes the name of the step that begins."""
     if not sys.stderr.isatty():
         yield lambda step: note(f"{what}: {step}")
@@ -74,18 +92,36 @@ def steps(what: str) -> Iterator[Any]:
 
 
 @contextmanager
-def bar(what: str, total: int) -> Iterator[Any]:
-    """Progress over `total` things: gives a function that takes how many more are done."""
+def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Progress over `total` things: gives a function that takes how many more are done.
+
+    Where stderr is no terminal, a line for each tenth, or one in all for less than ten things.
+    """
     if not sys.stderr.isatty():
-        note(f"{what}: {total}")
-        yield lambda count: None
+        yield _lines(what, total)
         return
     from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import MofNCompleteColumn, Progress
 
-    with Progress(console=Console(stderr=True)) as progress:
+    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(what, total=total)
         yield lambda count: progress.advance(task, count)
+
+
+def _lines(what: str, total: int) -> Callable[[int], None]:
+    if total < 10:
+        note(f"{what}: {total}")
+        return lambda count: None
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        before, done = done, done + count
+        if before * 10 // total != done * 10 // total:
+            note(f"{what}: {done} of {total}")
+
+    return advance
 
 
 def megabytes(size: int) -> str:

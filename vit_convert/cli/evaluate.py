@@ -2,38 +2,71 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vit_convert.cli import console, options
+
+if TYPE_CHECKING:
+    from vit_convert.evaluation import Evaluation
+
+_SHOWN = 30  # classes, before the best are left out
 
 
 @click.command()
 @click.argument("artifacts", type=options.PATH, nargs=-1, required=True)
 @click.argument("image_folder", type=options.PATH)
 @click.option("--limit", type=click.IntRange(1), help="At most so many pictures, evenly chosen.")
+@click.option("--confusion", type=options.PATH, help="Draw the confusion matrices into this .png.")
+@options.force
 @options.as_json
 def evaluate(
-    artifacts: tuple[Path, ...], image_folder: Path, limit: int | None, as_json: bool
+    artifacts: tuple[Path, ...],
+    image_folder: Path,
+    limit: int | None,
+    confusion: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
-    """Measure the accuracy of artifacts over a folder with one subfolder per class."""
+    """Measure the accuracy of artifacts over a folder with one subfolder per class.
+
+    Subfolders are named as the model's labels are, or are in the order of its classes. Files that
+    cannot be read are listed, and passed over.
+    """
     from vit_convert.evaluation import evaluate as run
     from vit_convert.exporters import open_artifact
     from vit_convert.images import ImageFolder
+    from vit_convert.output import check_output, whole
 
-    opened = [open_artifact(path) for path in artifacts]
-    total = len(list(ImageFolder(image_folder)))
+    if confusion is not None:
+        check_output(confusion, force)
+    total = len(ImageFolder(image_folder))
+    with console.steps("evaluating") as progress:
+        opened = []
+        for path in artifacts:
+            progress(f"opening {path.name}")
+            opened.append(open_artifact(path))
     with console.bar("evaluating", min(total, limit or total)) as advance:
         results = run(opened, image_folder, limit=limit, progress=advance)
-    if as_json:
-        console.out_json(
-            {"artifacts": [asdict(result) | {"path": str(result.path)} for result in results]}
-        )
-        return
+    if confusion is not None:
+        from vit_convert.confusion_figure import confusion_png
+
+        with whole(confusion, force) as scratch:
+            scratch.write_bytes(confusion_png(results))
     for name in results[0].unreadable:
         console.warn(f"not read: {name}")
+    if as_json:
+        console.out_json({"artifacts": [result.as_dict() for result in results]})
+    else:
+        _print(results)
+        if confusion is not None:
+            console.out(f"{confusion}: confusion matrix")
+
+
+def _print(results: Sequence[Evaluation]) -> None:
     console.table(
         ("artifact", "images", "top-1 %", "top-5 %", "agrees with first %", "images/s"),
         [
@@ -48,3 +81,24 @@ def evaluate(
             for r in results
         ],
     )
+    names = [result.path.name for result in results]
+    if len(results) > 2:
+        console.table(
+            ("agreement %", *names),
+            [
+                (name, *(f"{share:.2f}" for share in result.agreements))
+                for name, result in zip(names, results, strict=True)
+            ],
+        )
+    rows = [
+        (each[0].name, each[0].images, [c.accuracy for c in each])
+        for each in zip(*(result.classes for result in results), strict=True)
+        if each[0].images
+    ]
+    rows.sort(key=lambda row: row[2][0] or 0.0)
+    console.table(
+        ("class", "images", *(f"{name} %" for name in names)),
+        [(name, str(n), *(f"{a or 0:.2f}" for a in found)) for name, n, found in rows[:_SHOWN]],
+    )
+    if len(rows) > _SHOWN:
+        console.out(f"the {_SHOWN} worst of {len(rows)} classes; --json has them all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from vit_convert.checkpoint import Checkpoint
     from vit_convert.conversion import Conversion
     from vit_convert.errors import VitConvertError
+
+_STYLES = {"assumed": "yellow", "given": "cyan"}
+_LONGEST = 60  # characters of what stands beside the weights
 
 
 @click.command()
@@ -34,15 +38,22 @@ def inspect(
 ) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
 
+    Artifacts (.h5, SavedModel, TF Hub module, .tflite) tell it too, and what they came from.
+
     Exits with 2 if the file can be read but is no model that can be converted; the tensors are
     shown all the same.
     """
     from vit_convert.checkpoint import open_checkpoint
     from vit_convert.conversion import recognise
-    from vit_convert.errors import VitConvertError
+    from vit_convert.errors import CheckpointError, VitConvertError
 
     among = options.among(rules, dialect)
-    file = open_checkpoint(checkpoint, key)
+    try:
+        file = open_checkpoint(checkpoint, key)
+    except CheckpointError:
+        if not _inspect_artifact(checkpoint, as_json):
+            raise
+        return
     if rules_template:
         from vit_convert.dialects.template import rules_template as template
 
@@ -60,6 +71,36 @@ def inspect(
         raise found
 
 
+def _inspect_artifact(path: Path, as_json: bool) -> bool:
+    """Show an artifact; False if it is none."""
+    from vit_convert.artifact_summary import readable, summary
+    from vit_convert.exporters import TARGETS
+
+    target = next((t for t in TARGETS.values() if path.exists() and t.matches(path)), None)
+    if target is None:
+        return False
+    found = summary(path, target.describe(path))
+    if as_json:
+        console.out_json(found)
+        return True
+    console.out(f"{path}: {target.title}, {console.megabytes(found['bytes'])}")
+    source = found["source"]
+    console.out(f"made from: {source['file'] or 'unknown'}, with the names of {source['dialect']}")
+    if source["changed"]:
+        console.out(f"not the source's: {', '.join(source['changed'])}")
+    console.out(f"model: {_model(found['architecture'], found['variant'])}")
+    console.out(f"parameters: {found['parameters']:,}")
+    console.out(f"input: {found['input']}")
+    first, *maps = found["outputs"]
+    console.out(f"outputs: {first}{f', and {len(maps)} attention maps' if maps else ''}")
+    if found["labels"]:
+        some = ", ".join(found["labels"][:3])
+        console.out(f"labels: {len(found['labels'])} ({some}, ...)")
+    rows = [(n, readable(v["value"]), v["known"]) for n, v in found["values"].items()]
+    console.table(("value", "is", "known"), rows, styles=[_STYLES.get(r[2], "") for r in rows])
+    return True
+
+
 def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str, Any]:
     from vit_convert.conversion import Conversion
 
@@ -70,6 +111,7 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
         "candidates": list(file.candidates),
         "bytes": file.size,
         "parameters": _count(file),
+        "beside": {name: _short(value) for name, value in file.extras.items()},
         "tensors": {n: {"shape": t.shape, "dtype": t.dtype} for n, t in file.tensors.items()},
     }
     if isinstance(found, Conversion):
@@ -90,7 +132,8 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
 
 
 def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
-    from vit_convert.conversion import Conversion
+    from vit_convert.artifact_summary import readable
+    from vit_convert.conversion import Conversion, assumptions
     from vit_convert.folded_names import fold_names
 
     console.out(f"{file.path}: {file.format}, {console.megabytes(file.size)}")
@@ -98,26 +141,43 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         others = [c or "(top level)" for c in file.candidates if c != file.key]
         also = f"; also there: {', '.join(others)} (--key)" if others else ""
         console.out(f"state dict: {file.key or '(top level)'}{also}")
+    if file.extras:
+        beside = (f"{name}: {_short(value)}" for name, value in file.extras.items())
+        console.out(f"beside the weights: {'; '.join(beside)}")
     console.out(f"parameters: {_count(file):,} in {len(file.tensors)} tensors")
     if isinstance(found, Conversion):
-        from vit_convert.architectures import architecture
-
-        title = architecture(found.spec.architecture).title
-        variant = found.recognition.variant
-        console.out(f"model: {title}{f' ({variant})' if variant else ''}")
+        console.out(f"model: {_model(found.spec.architecture, found.recognition.variant)}")
         prefix = f" behind {found.ledger.prefix!r}" if found.ledger.prefix else ""
         console.out(f"names: {found.ledger.dialect.title}{prefix}")
+        facts = found.recognition.facts
         console.table(
             ("value", "is", "known", "why"),
-            [(n, str(f.value), f.known, f.why) for n, f in found.recognition.facts.items()],
+            [(n, readable(f.value), f.known, f.why) for n, f in facts.items()],
+            styles=[_STYLES.get(fact.known, "") for fact in facts.values()],
         )
+        if assumptions(found.recognition):
+            console.out("what is assumed can be stated with the options of torch2keras")
         for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
-    rows = fold_names((n, f"{t.shape} {t.dtype}") for n, t in file.tensors.items())
+    rows = fold_names((n, f"{readable(t.shape)} {t.dtype}") for n, t in file.tensors.items())
     console.table(("tensor", "shape and type"), rows)
 
 
-def _count(file: Checkpoint) -> int:
-    import math
+def _model(architecture: str, variant: str) -> str:
+    from vit_convert.architectures import architecture as by_name
 
+    return f"{by_name(architecture).title}, {variant or 'no published variant'}"
+
+
+def _short(value: Any) -> str:
+    """A glance at something of any size."""
+    if isinstance(value, (dict, list, tuple)) and len(value) > 3:
+        return f"{len(value)} entries"
+    from vit_convert.checkpoint.inert import printable
+
+    text = printable(str(value))
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def _count(file: Checkpoint) -> int:
     return sum(math.prod(tensor.shape) for tensor in file.tensors.values())

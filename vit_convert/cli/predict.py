@@ -15,19 +15,36 @@ from vit_convert.cli import console, options
 @click.argument("images", type=options.PATH, nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown.")
 @click.option("--labels", type=options.PATH, help="Class names.  [default: the artifact's]")
+@click.option("--verbose", is_flag=True, help="Say how pictures are prepared.")
 @options.as_json
 def predict(
-    artifact: Path, images: tuple[Path, ...], top: int, labels: Path | None, as_json: bool
+    artifact: Path,
+    images: tuple[Path, ...],
+    top: int,
+    labels: Path | None,
+    verbose: bool,
+    as_json: bool,
 ) -> None:
-    """Say what is in pictures, with the model's own preprocessing."""
+    """Say what is in pictures, with the model's own preprocessing.
+
+    Pictures are turned upright (EXIF), resized, cropped and normalised as the checkpoint's authors
+    did; --verbose shows how.
+    """
     from vit_convert.exporters import open_artifact
     from vit_convert.labels import read_labels
     from vit_convert.prediction import predict as run
+    from vit_convert.prediction import steps_of
 
     names = read_labels(labels) if labels else ()
-    results = run(open_artifact(artifact), images, top=top, labels=names)
+    opened = open_artifact(artifact)
+    if verbose:
+        for step in steps_of(opened):
+            console.note(f"each picture: {step}")
+    with console.bar("looking at pictures", len(images)) as advance:
+        results = run(opened, images, top=top, labels=names, progress=advance)
     if as_json:
-        console.out_json({"predictions": [asdict(r) | {"path": str(r.path)} for r in results]})
+        found = [asdict(r) | {"path": str(r.path)} for r in results]
+        console.out_json({"predictions": found, "preprocessing": steps_of(opened)})
         return
     for result in results:
         console.out(str(result.path))

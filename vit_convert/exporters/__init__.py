@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
-from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Target, Write
+from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.quantisation_report import QuantisationReport
+from vit_convert.exporters.registry import (
+    QUANTISED,
+    Artifact,
+    ExportOptions,
+    InputRange,
+    Progress,
+    Target,
+    Write,
+)
 from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
@@ -18,9 +29,13 @@ __all__ = [
     "TARGETS",
     "Artifact",
     "ExportOptions",
+    "Exported",
     "InputRange",
+    "Metadata",
+    "QuantisationReport",
     "Target",
     "artifact_size",
+    "describe_artifact",
     "export",
     "export_all",
     "open_artifact",
@@ -45,16 +60,35 @@ def by_name(targets: Iterable[Target]) -> dict[str, Target]:
 TARGETS = by_name((KERAS_H5, SAVED_MODEL, HUB, TFLITE))
 
 
+@dataclass(frozen=True)
+class Exported:
+    """An artifact that was written.
+
+    Attributes:
+        path: where.
+        report: how a quantised one compares with its float32; None for others.
+    """
+
+    path: Path
+    report: QuantisationReport | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether there is nothing to complain about."""
+        return self.report is None or self.report.passed
+
+
 def export(
     model: str | Path,
     targets: Sequence[str],
     folder: str | Path = ".",
     options: ExportOptions = ExportOptions(),  # noqa: B008 - immutable
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = lambda step: None,
 ) -> list[Path]:
-    """`export_all` with the same options for every target."""
-    return export_all(model, [(name, options) for name in targets], folder, force, progress)
+    """The paths that `export_all` gives, with the same options for every target."""
+    jobs = [(name, options) for name in targets]
+    return [exported.path for exported in export_all(model, jobs, folder, force, progress)]
 
 
 def export_all(
@@ -62,8 +96,8 @@ def export_all(
     jobs: Sequence[tuple[str, ExportOptions]],
     folder: str | Path = ".",
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
-) -> list[Path]:
+    progress: Progress = lambda step: None,
+) -> list[Exported]:
     """Write artifacts of a converted model: all of them, or nothing.
 
     Args:
@@ -74,15 +108,18 @@ def export_all(
         progress: called with the name of each step as it begins.
 
     Returns:
-        the paths of the artifacts, in the order of the jobs.
+        the artifacts, in the order of the jobs. A quantised one that falls short of its float32 is
+        written all the same; its report says so.
 
     Raises:
-        UsageError: a target is not known or is no export target, two jobs write the same file, or
-            the options do not fit the model.
+        UsageError: a target is not known or is no export target, two jobs write the same file,
+            int8 is asked for without calibration images or these without int8, or the options do
+            not fit the model.
         OutputError: an output exists already, or cannot be written.
         ArtifactError: the model cannot be read.
     """
     source = Path(model)
+    _check_calibration(jobs)
     plan = [(*_exporter(name), options) for name, options in jobs]
     paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
     for path in paths:
@@ -93,10 +130,29 @@ def export_all(
     with ExitStack() as stack:
         opened = stack.enter_context(open_model(source))
         scratch = [stack.enter_context(whole(path, force)) for path in paths]
+        reports = []
         for (_, write, options), path in zip(plan, scratch, strict=True):
             progress(f"writing {path.name}")
-            write(opened, path, options)
-    return paths
+            reports.append(write(opened, path, options, progress))
+    return [Exported(path, report) for path, report in zip(paths, reports, strict=True)]
+
+
+def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
+    """Raises UsageError for int8 without calibration images, and for these without int8."""
+    precisions = [options.precision for name, options in jobs if name == "tflite"]
+    if any(o.precision == "int8" and not o.calibration for n, o in jobs if n == "tflite"):
+        raise UsageError(
+            "quantises activations, whose ranges only images show, and no images were given",
+            where="--precision int8",
+            expected="--calibration FOLDER: a few hundred pictures of the kind that the model sees",
+            hint="--precision int8-dynamic, which needs none",
+        )
+    if any(options.calibration for _, options in jobs) and not set(precisions) & set(QUANTISED):
+        raise UsageError(
+            "calibration images are for int8 precisions of TFLite, and none is asked for",
+            where="--calibration",
+            expected="--tflite with --precision int8 or --precision int8-dynamic",
+        )
 
 
 def _exporter(name: str) -> tuple[Target, Write]:
@@ -116,6 +172,15 @@ def open_artifact(path: str | Path) -> Artifact:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
     return target_of(path).open(Path(path))
+
+
+def describe_artifact(path: str | Path) -> Metadata:
+    """What any artifact says about itself. TensorFlow is not imported, and no weights are read.
+
+    Raises:
+        ArtifactError: as `open_artifact`.
+    """
+    return target_of(path).describe(Path(path))
 
 
 def target_of(path: str | Path) -> Target:

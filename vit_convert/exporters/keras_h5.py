@@ -23,6 +23,7 @@ from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
+from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
@@ -223,6 +224,16 @@ class _Reading(Mapping[str, np.ndarray]):
         return len(self._tensors)
 
 
+def _describe(path: Path) -> Metadata:
+    with open_h5(path) as (spec, _):
+        return _metadata(spec)
+
+
+def _metadata(spec: ModelSpec) -> Metadata:
+    scale = spec.config.stream_scale
+    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",), scale)
+
+
 def _open(path: Path) -> Artifact:
     model = load_model(path)
     spec = model.spec
@@ -230,7 +241,7 @@ def _open(path: Path) -> Artifact:
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(lambda part: {"logits": graph(part, training=False).numpy()}, images)
+        return {"logits": graph(images, training=False).numpy()}
 
     def blocks(images: np.ndarray) -> Outputs:
         return {k: np.asarray(v) for k, v in view(images, training=False).items()}
@@ -246,7 +257,7 @@ def _open(path: Path) -> Artifact:
             images,
         )
 
-    return Artifact(path, "keras", spec, ExportOptions(), "normalised", run, blocks, attention)
+    return _metadata(spec).artifact(path, run, blocks, static=None, attention=attention)
 
 
 def _matches(path: Path) -> bool:
@@ -263,5 +274,6 @@ KERAS_H5 = Target(
     write=None,
     matches=_matches,
     open=_open,
+    describe=_describe,
     prepare=preparing(_open),
 )

@@ -6,15 +6,19 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.registry import ExportOptions, InputRange, Outputs
+from vit_convert.exporters.batches import in_batches
+from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
 
+Run = Callable[[np.ndarray], Outputs]
 _PACKAGES = ("vit-convert", "tensorflow")
+_PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,7 @@ class Metadata:
     options: what it was exported with.
     input_range: how pixels enter.
     outputs: names of the outputs; logits, softmax or features first.
+    stream_scale: what the artifact's residual stream is multiplied by (see vit_convert.folding).
     """
 
     target: str
@@ -32,10 +37,9 @@ class Metadata:
     options: ExportOptions
     input_range: InputRange
     outputs: tuple[str, ...]
+    stream_scale: float = 1.0
 
-    def attention(
-        self, run: Callable[[np.ndarray], Outputs]
-    ) -> Callable[[np.ndarray], Outputs] | None:
+    def _attention(self, run: Run) -> Run | None:
         """`Artifact.attention` of an artifact with this metadata, by its `run`."""
         names = architecture(self.spec.architecture).attention_endpoints(self.outputs)
         if not names:
@@ -53,12 +57,54 @@ class Metadata:
             {
                 "target": self.target,
                 "spec": self.spec.to_dict(),
-                "options": asdict(self.options),
+                "options": {k: v for k, v in asdict(self.options).items() if k not in _PRIVATE},
                 "input_range": self.input_range,
                 "outputs": list(self.outputs),
+                "stream_scale": self.stream_scale,
                 "versions": {name: _version(name) for name in _PACKAGES},
             }
         )
+
+    def artifact(
+        self,
+        path: Path,
+        run: Run,
+        blocks: Run | None,
+        static: int | None,
+        attention: Run | None = None,
+    ) -> Artifact:
+        """The artifact that this is about, opened.
+
+        Args:
+            path: where it is.
+            run: one batch of images -> all outputs.
+            blocks: one batch of images -> the residual stream as the artifact has it, or None.
+            static: the only batch size that they take, None if they take any.
+            attention: `Artifact.attention`, where it is not among the outputs of `run`.
+        """
+
+        def outputs(images: np.ndarray) -> Outputs:
+            found = in_batches(run, images, static)
+            return {name: found[name] for name in self.outputs}
+
+        def stream(images: np.ndarray) -> Outputs:
+            assert blocks is not None
+            return self.unscaled(in_batches(blocks, images, static))
+
+        return Artifact(
+            path,
+            self.target,
+            self.spec,
+            self.options,
+            self.input_range,
+            outputs,
+            stream if blocks else None,
+            attention or self._attention(outputs),
+        )
+
+    def unscaled(self, blocks: Outputs) -> Outputs:
+        """The residual stream as the source has it."""
+        return {name: tokens / np.float32(self.stream_scale) for name, tokens in blocks.items()}
 
     @staticmethod
     def from_json(text: str | bytes, where: str) -> Metadata:
@@ -75,6 +121,7 @@ class Metadata:
                 options=_options(data["options"]),
                 input_range=data["input_range"],
                 outputs=tuple(data["outputs"]),
+                stream_scale=data.get("stream_scale", 1.0),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(

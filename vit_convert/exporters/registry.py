@@ -13,11 +13,16 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
+from vit_convert.exporters.quantisation_report import QuantisationReport
 
 if TYPE_CHECKING:
+    from vit_convert.exporters.metadata import Metadata
     from vit_convert.models import ConvertedModel
 
-Precision = Literal["float32", "float16"]
+# int8-dynamic: weights of one byte each, activations as float; int8: activations of one byte too,
+# in ranges that pictures have shown
+Precision = Literal["float32", "float16", "int8-dynamic", "int8"]
+QUANTISED: tuple[Precision, ...] = ("int8-dynamic", "int8")
 # How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
 InputRange = Literal["normalised", "0..255", "0..1"]
 Outputs = dict[str, np.ndarray]
@@ -28,11 +33,13 @@ class ExportOptions:
     """What `export` can be asked for.
 
     Attributes:
-        precision: of a TFLite file's weights.
+        precision: of a TFLite file.
         batch_size: of the input; None for what suits the target: 1 for TFLite, dynamic elsewhere.
         attention: give the attention maps too, under the names that published models use.
         output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
         embed_preprocessing: take RGB in 0..255 and normalise in the graph.
+        calibration: a folder of pictures that int8 precisions are made and compared on. The
+            artifact does not tell it.
     """
 
     precision: Precision = "float32"
@@ -40,6 +47,7 @@ class ExportOptions:
     attention: bool = False
     output: Literal["logits", "softmax", "features"] = "logits"
     embed_preprocessing: bool = False
+    calibration: Path | None = None
 
 
 class SourceModel(Protocol):
@@ -104,7 +112,8 @@ class Inference:
     delegated: int | None = None
 
 
-Write = Callable[[SourceModel, Path, ExportOptions], None]
+Progress = Callable[[str], None]
+Write = Callable[[SourceModel, Path, ExportOptions, Progress], QuantisationReport | None]
 
 
 @dataclass(frozen=True)
@@ -115,10 +124,12 @@ class Target:
         name: "keras", "saved_model", "hub" or "tflite".
         title: for people.
         filename: (stem of the model's name, options) -> name of the artifact.
-        write: (model, new path, options); raises VitConvertError for options it cannot do. None
-            where `torch2keras` writes this kind.
+        write: (model, new path, options, what is told of each step that begins) -> how far a
+            quantised artifact is from its float32; raises VitConvertError for options it cannot do.
+            None where `torch2keras` writes this kind.
         matches: whether a path holds this kind, judged from its content.
         open: path -> Artifact; raises ArtifactError if it is broken.
+        describe: path -> what the artifact says about itself, without opening it; as `open`.
         prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
             does.
     """
@@ -129,4 +140,5 @@ class Target:
     write: Write | None
     matches: Callable[[Path], bool]
     open: Callable[[Path], Artifact]
+    describe: Callable[[Path], Metadata]
     prepare: Callable[[Path, int], Inference]

@@ -17,18 +17,19 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.exporters.graph import image_spec
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
     is_saved_model,
     open_module,
+    read_metadata,
 )
 from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:
     tf = import_tensorflow()
     embedded = options.embed_preprocessing
     module = TensorFlowModule(model.keras, options, "0..255" if embedded else "normalised")
@@ -62,5 +63,6 @@ SAVED_MODEL = Target(
     write=_write,
     matches=_matches,
     open=open_module,
+    describe=read_metadata,
     prepare=preparing(open_module),
 )

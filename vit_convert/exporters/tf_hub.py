@@ -10,18 +10,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
     is_saved_model,
     open_module,
+    read_metadata,
 )
 from vit_convert.exporters.timing import preparing
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:
     module = TensorFlowModule(model.keras, options, "0..1")
 
     def call(inputs: Any, training: bool = False) -> Any:
@@ -42,5 +43,6 @@ HUB = Target(
     write=_write,
     matches=lambda path: is_saved_model(path) and is_ours(path, "hub"),
     open=open_module,
+    describe=read_metadata,
     prepare=preparing(open_module),
 )

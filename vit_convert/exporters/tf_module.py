@@ -7,16 +7,14 @@ TensorFlow alone: no Keras of any version, and not vit-convert.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
-from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.metadata import Metadata, Run, foreign
 from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
 from vit_convert.tensorflow_quiet import import_tensorflow, quiet
 
@@ -42,7 +40,8 @@ class TensorFlowModule:
     ) -> None:
         endpoints = output_endpoints(model.spec, model.endpoint_names, options)
         batch = None if options.batch_size == "dynamic" else options.batch_size
-        self._metadata = (model.spec, options, input_range, tuple(endpoints))
+        scale = model.spec.config.stream_scale
+        self._metadata = (model.spec, options, input_range, tuple(endpoints), scale)
         self.images = image_spec(model.spec, batch)
         self.graph = trace(model, endpoints, options, input_range)
         blocks = trace(model, block_endpoints(model), options, input_range)
@@ -137,27 +136,12 @@ def open_module(path: Path) -> Artifact:
     size = metadata.options.batch_size
     static = size if isinstance(size, int) else None
 
-    def function(name: str) -> Callable[[np.ndarray], Outputs]:
+    def function(name: str) -> Run:
         # The default argument keeps `loaded` alive, without which its variables would be gone.
         def run(images: np.ndarray, _owner: Any = loaded) -> Outputs:
             tensors = signatures[name](images=tf.constant(images, tf.float32))
             return {key: tensor.numpy() for key, tensor in tensors.items()}
 
-        return lambda images: in_batches(run, images, static)
+        return run
 
-    outputs = function("serving_default")
-
-    def run(images: np.ndarray) -> Outputs:
-        found = outputs(images)
-        return {name: found[name] for name in metadata.outputs}
-
-    return Artifact(
-        path,
-        metadata.target,
-        metadata.spec,
-        metadata.options,
-        metadata.input_range,
-        run,
-        function("blocks"),
-        metadata.attention(run),
-    )
+    return metadata.artifact(path, function("serving_default"), function("blocks"), static)

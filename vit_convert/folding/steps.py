@@ -37,36 +37,37 @@ def add_patch_bias(work: Recipes, prefix: int) -> None:
         change(work, "pos_embed", with_bias, "patch_embed.proj.bias")
 
 
-def centre_embeddings(work: Recipes) -> None:
-    """Centre what makes the tokens over the channels."""
+def fold_embeddings(work: Recipes, scale: float) -> None:
+    """Centre what makes the tokens over the channels, and scale it."""
     for name in ("patch_embed.proj.weight", "patch_embed.proj.bias"):
         if name in work:
-            change(work, name, lambda array: centred(array, axis=0))
+            change(work, name, lambda array: _for_stream(array, scale, axis=0))
     for name in ("pos_embed", "cls_token", "dist_token", "reg_token"):
         if name in work:
-            change(work, name, lambda tokens: centred(tokens, axis=-1))
+            change(work, name, lambda tokens: _for_stream(tokens, scale, axis=-1))
 
 
-def finish_branch(work: Recipes, linear: str, gamma: str, centre: bool) -> None:
-    """Put a LayerScale, if there is one, into the layer before it, and centre its outputs."""
+def finish_branch(work: Recipes, linear: str, gamma: str, centre: bool, scale: float) -> None:
+    """Put a LayerScale, if there is one, into the layer before it; centre its outputs over the
+    channels, and scale them."""
     for leaf in ("weight", "bias"):
         name = f"{linear}.{leaf}"
         if gamma in work:
             change(work, name, _scale_outputs, gamma)
         if centre:
-            change(work, name, lambda array: centred(array, axis=0))
+            change(work, name, lambda array: _for_stream(array, scale, axis=0))
 
 
-def scale_query(work: Recipes, linear: str, scale: float, rows: int) -> None:
-    """Multiply the first `rows` outputs of a linear layer, or channels of a norm, which are q."""
+def scale_outputs(work: Recipes, layer: str, scale: float, rows: int | None = None) -> None:
+    """Multiply the first `rows` outputs of a linear layer or channels of a norm; or all of them."""
 
     def scaled(array: np.ndarray) -> np.ndarray:
         array[:rows] *= scale
         return array
 
     for leaf in ("weight", "bias"):
-        if f"{linear}.{leaf}" in work:
-            change(work, f"{linear}.{leaf}", scaled)
+        if f"{layer}.{leaf}" in work:
+            change(work, f"{layer}.{leaf}", scaled)
 
 
 def absorb_norm(work: Recipes, norm: str, *linears: str) -> None:
@@ -92,7 +93,8 @@ def _scale_inputs(weight: np.ndarray, gamma: np.ndarray) -> np.ndarray:
     return weight
 
 
-def centred(array: np.ndarray, axis: int) -> np.ndarray:
-    """Take the mean over an axis away, in place."""
+def _for_stream(array: np.ndarray, scale: float, axis: int) -> np.ndarray:
+    """Centred over the channels, and scaled."""
     array -= array.mean(axis=axis, keepdims=True)
+    array *= scale
     return array

@@ -12,28 +12,32 @@ from vit_convert.folding.steps import (
     Recipes,
     absorb_norm,
     add_patch_bias,
-    centre_embeddings,
     change,
     finish_branch,
-    scale_query,
+    fold_embeddings,
+    scale_outputs,
 )
 
 
-def fold_vit(config: ViTConfig, work: Recipes) -> ViTConfig:
+def fold_vit(config: ViTConfig, work: Recipes, stream_scale: float) -> ViTConfig:
     """Replace the recipes of a ViT by those of the folded one, whose configuration is returned."""
     pre = config.norm_position == "pre"
+    stream_scale = stream_scale if config.centres_stream else 1.0
     folded = replace(
         config,
         folded=True,
         layer_scale=False,
         qkv_bias=config.qkv_bias or pre,
+        stream_scale=stream_scale,
     )
     if config.position != "none":
         add_patch_bias(work, config.num_positioned_prefix_tokens)
     if config.position == "class":
         _place_class_token(work, config)
     if config.pre_norm or config.centres_stream:
-        centre_embeddings(work)
+        fold_embeddings(work, stream_scale)
+    if config.pre_norm:
+        scale_outputs(work, "norm_pre", stream_scale)
     if config.rel_pos == "shared":
         _look_up(work, config, "rel_pos_bias")
     for i in range(config.depth):
@@ -41,14 +45,14 @@ def fold_vit(config: ViTConfig, work: Recipes) -> ViTConfig:
             if pre:
                 absorb_norm(work, norm, f"{attn}.qkv")
             _fold_attention(work, config, attn)
-            finish_branch(work, f"{attn}.proj", scale, config.centres_branches)
+            finish_branch(work, f"{attn}.proj", scale, config.centres_branches, stream_scale)
         for norm, mlp, scale in _branches(config, f"blocks.{i}", "mlp"):
             if pre:
                 inputs = ("fc1_g", "fc1_x") if config.mlp == "swiglu" else ("fc1",)
                 absorb_norm(work, norm, *(f"{mlp}.{layer}" for layer in inputs))
             if config.mlp_norm:
                 absorb_norm(work, f"{mlp}.norm", f"{mlp}.fc2")
-            finish_branch(work, f"{mlp}.fc2", scale, config.centres_branches)
+            finish_branch(work, f"{mlp}.fc2", scale, config.centres_branches, stream_scale)
     heads = [name for name in ("head", "head_dist") if f"{name}.weight" in work]
     if folded.folds_final_norm:
         absorb_norm(work, "norm", *(["attn_pool.kv"] if config.pool == "map" else heads))
@@ -80,13 +84,15 @@ def _place_class_token(work: Recipes, config: ViTConfig) -> None:
 
 
 def _fold_attention(work: Recipes, config: ViTConfig, attn: str) -> None:
-    """The scale of the scores goes into q, or into the norm that follows it; a table of relative
-    positions becomes what it says of each pair of tokens; a norm goes into the projection."""
-    scale = config.head_dim**-0.5
+    """The scale of the scores goes into q and k, or into the norms that follow them, half of it
+    each; a table of relative positions becomes what it says of each pair of tokens; a norm goes
+    into the projection."""
+    half = config.head_dim**-0.25
     if config.qk_norm:
-        scale_query(work, f"{attn}.q_norm", scale, rows=config.head_dim)
+        scale_outputs(work, f"{attn}.q_norm", half)
+        scale_outputs(work, f"{attn}.k_norm", half)
     else:
-        scale_query(work, f"{attn}.qkv", scale, rows=config.embed_dim)
+        scale_outputs(work, f"{attn}.qkv", half, rows=2 * config.embed_dim)
     if config.rel_pos == "blocks":
         _look_up(work, config, attn)
     if config.attn_norm:

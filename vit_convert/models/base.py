@@ -19,13 +19,17 @@ from vit_convert.architectures import (
 from vit_convert.models.layers.attention import AttentionOptions
 from vit_convert.models.layers.norm import LayerNorm
 
-# "embeddings" and "blocks.{i}" (batch, tokens, dim); "attention.{i}" (batch, heads, n, n);
+# "embeddings" and "blocks.{i}" (batch, tokens, dim), of the last block those tokens that are read;
+# "attention.{i}" (batch, heads, n, n);
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig, **more: Any) -> AttentionOptions:
-    """The part of a configuration that concerns attention, and what one architecture adds."""
+def attention_options(
+    config: TransformerConfig, queries: int | None = None, **more: Any
+) -> AttentionOptions:
+    """The part of a configuration that concerns attention, in which `queries` tokens ask, and what
+    one architecture adds."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -33,6 +37,7 @@ def attention_options(config: TransformerConfig, **more: Any) -> AttentionOption
         attn_drop=config.attn_drop_rate,
         proj_drop=config.drop_rate,
         scaled=config.folded,
+        queries=queries,
         norm_eps=config.norm_eps,
         **more,
     )
@@ -41,7 +46,7 @@ def attention_options(config: TransformerConfig, **more: Any) -> AttentionOption
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
     """The LayerNorm of a block's attention or MLP; folding may take its mean and parameters."""
     centred, affine = config.block_norms_centred, config.block_norms_affine
-    return LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name=name)
+    return LayerNorm(config.stream_eps, centred, affine, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:

@@ -122,7 +122,7 @@ class CaiT(ConvertedModel):
             points[f"class_attention.{i}"] = weights
         # The last norm acts on each token alone, so the class token is all that needs it.
         affine = not config.folds_final_norm
-        cls = LayerNorm(config.norm_eps, config.folded, affine, dtype=dtype, name="norm")(cls)
+        cls = LayerNorm(config.stream_eps, config.folded, affine, dtype=dtype, name="norm")(cls)
         points["features"] = TakeToken(0, dtype=dtype, name="pool_0")(cls)
         if config.num_classes:
             drop = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="head_drop")

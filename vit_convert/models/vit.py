@@ -48,17 +48,21 @@ class VisionTransformer(ConvertedModel):
             shared = {"bias": layer(x)}
         block_class = ParallelBlock if config.parallel > 1 else Block
         for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
-            x, weights = block_class(config, rate, dtype=dtype, name=f"blocks.{i}")(x, **shared)
+            # Nobody reads what the last block makes of the tokens that are not pooled.
+            kept = config.num_pooled_tokens if i == config.depth - 1 else None
+            block = block_class(config, rate, kept, dtype=dtype, name=f"blocks.{i}")
+            x, weights = block(x, **shared)
             points[f"blocks.{i}"] = x
             points[f"attention.{i}"] = weights
         if config.final_norm:
             centred, affine = config.final_norm_centred, not config.folds_final_norm
-            x = LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name="norm")(x)
+            x = LayerNorm(config.stream_eps, centred, affine, dtype=dtype, name="norm")(x)
         pooled = _pool(config, x, dtype)
         if config.fc_norm:
-            centred = config.final_norm_centred and not config.final_norm
-            affine = not config.folds_fc_norm
-            layer = LayerNorm(config.norm_eps, centred, affine, dtype=dtype, name="fc_norm")
+            reads_stream, affine = not config.final_norm, not config.folds_fc_norm
+            eps = config.stream_eps if reads_stream else config.norm_eps
+            centred = config.final_norm_centred and reads_stream
+            layer = LayerNorm(eps, centred, affine, dtype=dtype, name="fc_norm")
             pooled = [layer(p) for p in pooled]
         points["features"] = mean_of(pooled, "features")
         if config.num_classes:
@@ -101,7 +105,7 @@ def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:
         prepend(*tokens)
     x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
     if config.pre_norm:
-        x = LayerNorm(config.norm_eps, config.folded, dtype=dtype, name="norm_pre")(x)
+        x = LayerNorm(config.stream_eps, config.folded, dtype=dtype, name="norm_pre")(x)
         if config.final_norm_centred:
             x = Centre(dtype=dtype, name="centre")(x)
     return x

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,6 +44,13 @@ class Reference(Protocol):
 
     def with_blocks(self, worst: np.ndarray) -> Sample:
         """Images with blocks: the one given (1, height, width, channels), or those recorded."""
+
+
+def computed(blocks: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Of a source model's blocks what artifacts compute: of the last one only the pooled tokens."""
+    count = getattr(spec.config, "num_pooled_tokens", None)
+    last = f"blocks.{spec.config.depth - 1}"
+    return {name: array[:, :count] if name == last else array for name, array in blocks.items()}
 
 
 class LiveReference:

@@ -13,12 +13,15 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError
+from vit_convert.exporters.registry import Progress
 
 ENTRY = "vit_convert"
 _IDENTIFIER = b"TFL3"
 _DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind the tables
 _LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form
-_DATA_FIELD = 4  # of the table Buffer, in its vtable
+_PLACE = struct.Struct("<Q")  # in a file that may be larger
+_DATA_FIELD, _OFFSET_FIELD, _SIZE_FIELD = 4, 6, 8  # of the table Buffer, in its vtable
+_SHOWN = 200_000_000  # bytes that are written between two notes of progress
 _ALIGNMENT = 64  # what LiteRT wants of memory that it uses in place; the schema asks for 16
 
 
@@ -43,7 +46,7 @@ class Content:
     read: Callable[[], np.ndarray]
 
 
-def tree_of(content: bytes) -> Any:
+def tree_of(content: bytes | bytearray | np.ndarray) -> Any:
     """A model in flatbuffers' object form, also where the data of buffers lie behind the tables."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -56,20 +59,32 @@ def tree_of(content: bytes) -> Any:
     return tree
 
 
-def add_entry(tree: Any, content: bytes) -> None:
-    """Add our entry to a model in flatbuffers' object form."""
+def add_entry(tree: Any, name: str, content: bytes) -> None:
+    """Add an entry to the metadata table of a model in flatbuffers' object form, or replace it."""
     from ai_edge_litert import schema_py_generated as schema
 
+    others = []
+    for other in tree.metadata or []:
+        if other.name in (name, name.encode()):
+            tree.buffers[other.buffer].data = None
+        else:
+            others.append(other)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(content, np.uint8)
     tree.buffers.append(buffer)
     entry = schema.MetadataT()
-    entry.name = ENTRY
+    entry.name = name
     entry.buffer = len(tree.buffers) - 1
-    tree.metadata = [*(tree.metadata or []), entry]
+    tree.metadata = [*others, entry]
 
 
-def write(path: Path, tree: Any, contents: Mapping[int, Content]) -> None:
+def write(
+    path: Path,
+    tree: Any,
+    contents: Mapping[int, Content],
+    beyond_limit: bool = False,
+    progress: Progress = lambda step: None,
+) -> None:
     """Write a model, one buffer at a time.
 
     The tables come first and the data of all buffers after them, aligned. A flatbuffer may lie like
@@ -80,22 +95,32 @@ def write(path: Path, tree: Any, contents: Mapping[int, Content]) -> None:
         path: where.
         tree: the model in flatbuffers' object form. Its buffers are emptied.
         contents: index of a buffer -> what belongs into it; the others have their data in the tree.
+        beyond_limit: let the tables tell by 64-bit numbers where `contents` are, so that the file
+            may be larger than a flatbuffer's offsets can reach. LiteRT reads that; others may not.
+        progress: called every second or so, with how much is written.
 
     Raises:
         OSError: it cannot be written.
     """
     import flatbuffers
 
+    far = {*contents} if beyond_limit else set()
     contents = {**contents}
     for index, buffer in enumerate(tree.buffers):
         if buffer.data is not None and len(buffer.data):
             data = np.asarray(buffer.data, np.uint8)
             contents[index] = Content(data.nbytes, partial(np.asarray, data))
-        buffer.data = np.zeros(1, np.uint8) if index in contents else None
+        buffer.data = None
+        if index in far:
+            buffer.offset = buffer.size = 1  # a field that is not 0 gets a place
+        elif index in contents:
+            buffer.data = np.zeros(1, np.uint8)
     builder = flatbuffers.Builder(1 << 16)
     builder.Finish(tree.Pack(builder), file_identifier=_IDENTIFIER)
     tables = bytearray(builder.Output())
-    places = _lay_out(tables, contents)
+    order = sorted(contents, key=lambda index: (index in far, index))
+    places = _lay_out(tables, {index: contents[index] for index in order})
+    end = places[order[-1]] + contents[order[-1]].size
     with path.open("wb") as file:
         file.write(tables)
         for index, start in places.items():
@@ -104,22 +129,30 @@ def write(path: Path, tree: Any, contents: Mapping[int, Content]) -> None:
             array = contents[index].read()
             assert array.nbytes == contents[index].size
             file.write(array.reshape(-1).view(np.uint8).data)
+            if file.tell() // _SHOWN > start // _SHOWN:
+                progress(f"{file.tell() / 1e6:.0f} of {end / 1e6:.0f} MB are written")
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:
-    """Index of a buffer -> where in the file its data begin; the tables are made to point there."""
+    """Index of a buffer -> where in the file its data begin, in the order of `contents`; the tables
+    are made to point there."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(tables)
     places, end = {}, len(tables)
-    for index in sorted(contents):
+    for index, content in contents.items():
         table = model.Buffers(index)._tab
-        pointer = table.Pos + table.Offset(_DATA_FIELD)
         start = -(-(end + _LENGTH.size) // _ALIGNMENT) * _ALIGNMENT
-        # an offset counts from where it stands to the vector, which begins with its length
-        _LENGTH.pack_into(tables, pointer, start - _LENGTH.size - pointer)
+        pointer = table.Offset(_DATA_FIELD)
+        if pointer:
+            pointer += table.Pos
+            # an offset counts from where it stands to the vector, which begins with its length
+            _LENGTH.pack_into(tables, pointer, start - _LENGTH.size - pointer)
+        else:
+            _PLACE.pack_into(tables, table.Pos + table.Offset(_OFFSET_FIELD), start)
+            _PLACE.pack_into(tables, table.Pos + table.Offset(_SIZE_FIELD), content.size)
         places[index] = start
-        end = start + contents[index].size
+        end = start + content.size
     return places
 
 

@@ -5,64 +5,110 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.batches import in_batches
-from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.metadata import Metadata, Run, foreign
+from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import (
+    QUANTISED,
     Artifact,
     ExportOptions,
     Inference,
     InputRange,
     Outputs,
     Precision,
+    Progress,
     SourceModel,
     Target,
 )
 from vit_convert.exporters.tflite.binding import bind
-from vit_convert.exporters.tflite.flatbuffer import (
-    add_entry,
-    damaged,
-    is_tflite,
-    read_entry,
-    write,
-)
-from vit_convert.exporters.tflite.skeleton import convert
+from vit_convert.exporters.tflite.flatbuffer import damaged, is_tflite, read_entry
+from vit_convert.exporters.tflite.model_metadata import write_described
+from vit_convert.exporters.tflite.quantised import write_quantised
+from vit_convert.exporters.tflite.skeleton import Skeleton, convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
 
+_Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]
+_last_converted: WeakKeyDictionary[SourceModel, tuple[ExportOptions, _Converted]]
+_last_converted = WeakKeyDictionary()
 _DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
-_BYTES: dict[Precision, int] = {"float32": 4, "float16": 2}  # of a weight
+# of a weight; channels have a scale each
+_BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.05, "int8": 1.05}
 
 
-def _write(model: SourceModel, path: Path, options: ExportOptions) -> None:
+def _write(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> QuantisationReport | None:
+    from vit_convert.exporters.calibration import calibration_images  # imports Pillow
+
+    _check_size(model.spec, options.precision, path)
+    if options.precision not in QUANTISED:
+        _write_float(model, path, options, progress)
+        return None
+    calibration = calibration_images(
+        options.calibration, model.spec, options.embed_preprocessing, progress
+    )
+    wide = path.with_name(f"{path.stem}_of_float32.tflite")
+    metadata = _write_float(model, wide, replace(options, precision="float32"), progress)
+    metadata = replace(metadata, options=options)
+    return write_quantised(wide, path, metadata, calibration, _open, progress)
+
+
+def _write_float(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> Metadata:
+    """Write a file of the precision that its weights are stored in, of any size."""
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
-    spec, weights = model.spec, model.weights
-    _check_size(spec, options.precision, path)
-    if not spec.config.folded:
-        if options.output == "features":  # else the last norm's parameters would go into the head
-            spec = spec.with_config(num_classes=0)
-        spec, weights = fold(spec, weights)
-    skeleton = convert(spec, weights, options, input_range)
+    spec, weights, skeleton = _converted(model, options, input_range, progress)
     bound = bind(skeleton, weights, options.precision)
-    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs)
-    add_entry(bound.tree, metadata.to_json().encode())
-    write(path, bound.tree, bound.contents)
+    scale = spec.config.stream_scale
+    metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
+    size = _estimated_size(model.spec, options.precision)
+    write_described(
+        path,
+        bound.tree,
+        bound.contents,
+        metadata,
+        beyond_limit=size >= _LIMIT,
+        progress=progress,
+    )
+    return metadata
+
+
+def _converted(
+    model: SourceModel, options: ExportOptions, input_range: InputRange, progress: Progress
+) -> _Converted:
+    """The folded model and its graph, which files of several precisions share."""
+    same = replace(options, precision="float32", calibration=None)
+    found = _last_converted.get(model)
+    if found is None or found[0] != same:
+        progress("converting the graph")
+        spec, weights = model.spec, model.weights
+        if not spec.config.folded:
+            if options.output == "features":  # else the last norm would go into the head
+                spec = spec.with_config(num_classes=0)
+            spec, weights = fold(spec, weights)
+        found = (same, (spec, weights, convert(spec, weights, options, input_range)))
+        _last_converted[model] = found
+    return found[1]
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     """Raises UsageError if the file would be larger than a flatbuffer can be."""
-    count = sum(math.prod(p.shape) for p in spec.parameters())
-    sizes = {name: count * size + _TABLES for name, size in _BYTES.items()}
+    sizes = {name: _estimated_size(spec, name) for name in _BYTES}
     if sizes[precision] < _LIMIT:
         return
     fitting = [name for name, size in sizes.items() if size < _LIMIT]
@@ -76,11 +122,13 @@ def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     )
 
 
+def _estimated_size(spec: ModelSpec, precision: Precision) -> float:
+    """Bytes of the file."""
+    return sum(math.prod(p.shape) for p in spec.parameters()) * _BYTES[precision] + _TABLES
+
+
 def _open(path: Path) -> Artifact:
-    content = read_entry(path)
-    if content is None:
-        raise foreign("a .tflite file", str(path), "--tflite")
-    metadata = Metadata.from_json(content, str(path))
+    metadata = _describe(path)
     interpreter = _interpreter(path)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
@@ -88,26 +136,22 @@ def _open(path: Path) -> Artifact:
     runner = interpreter.get_signature_runner("serving_default")
     tensors = _block_tensors(interpreter, metadata)
 
-    def once(images: np.ndarray) -> Outputs:
-        outputs = runner(images=images)
-        return {name: outputs[name] for name in metadata.outputs}
+    keeping = cache(lambda: _keeping(path, tensors))
 
     def run(images: np.ndarray) -> Outputs:
-        return in_batches(once, images.astype(dtype), static)
+        return dict(runner(images=images.astype(dtype)))
 
     def blocks(images: np.ndarray) -> Outputs:
-        return in_batches(_keeping(path, tensors), images.astype(dtype), static)
+        return keeping()(images.astype(dtype))
 
-    return Artifact(
-        path,
-        metadata.target,
-        metadata.spec,
-        metadata.options,
-        metadata.input_range,
-        run,
-        blocks if tensors else None,
-        metadata.attention(run),
-    )
+    return metadata.artifact(path, run, blocks if tensors else None, static)
+
+
+def _describe(path: Path) -> Metadata:
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
 
 
 def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
@@ -136,7 +180,7 @@ def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
     return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 
 
-def _keeping(path: Path, tensors: dict[str, int]) -> Callable[[np.ndarray], Outputs]:
+def _keeping(path: Path, tensors: dict[str, int]) -> Run:
     """images -> name -> tensor inside the graph, by an interpreter that reuses no memory."""
     from ai_edge_litert.interpreter import OpResolverType
 
@@ -205,5 +249,6 @@ TFLITE = Target(
     write=_write,
     matches=is_tflite,
     open=_open,
+    describe=_describe,
     prepare=_prepare,
 )

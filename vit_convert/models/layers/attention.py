@@ -13,6 +13,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.models.layers.linear import Linear
+from vit_convert.models.layers.mix_heads import MixHeads
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.relative_position import RelativePosition
 
@@ -28,6 +29,7 @@ class AttentionOptions:
         attn_drop, proj_drop: dropout on the attention weights and on the output.
         scaled: the model is folded: the scale head_dim ** -0.5 is in the weights of q already, the
             parameters of the norm before the projection are in the projection.
+        queries: how many tokens ask, the first ones; all by default.
         norm_eps: epsilon of the norms.
         qk_norm: LayerNorm over the channels of each head of q and k.
         norm: LayerNorm before the projection.
@@ -40,6 +42,7 @@ class AttentionOptions:
     attn_drop: float = 0.0
     proj_drop: float = 0.0
     scaled: bool = False
+    queries: int | None = None
     norm_eps: float = 1e-6
     qk_norm: bool = False
     norm: bool = False
@@ -119,15 +122,26 @@ class Attention(RelativePosition, _AttentionBase):
         self, x: tf.Tensor, bias: tf.Tensor | None = None, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim), what is added to the scores (1, heads, n, n)
-        -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        -> (batch, queries, dim), attention weights (batch, heads, n, n).
+
+        Where not all tokens ask, exported graphs keep the weights of the others only if they are an
+        output.
+        """
         q, k, v = tf.split(self.qkv(x), 3, axis=-1)
         if self.options.qk_norm:
             q, k = self._per_head(self.q_norm, q), self._per_head(self.k_norm, k)
-        scores = self._scores(q, k)
         if self.options.relative_grid:
             bias = self.relative_position()
-        weights = softmax(scores if bias is None else scores + tf.cast(bias, scores.dtype))
-        return self._attend(weights, v, training), weights
+        weights = asked = self._weights(q, k, bias)
+        if (count := self.options.queries) is not None:
+            asked = self._weights(q[:, :count], k, None if bias is None else bias[:, :, :count])
+        return self._attend(asked, v, training), weights
+
+    def _weights(self, q: tf.Tensor, k: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+        """(b, n, dim), (b, m, dim), what is added to the scores (1, heads, n, m)
+        -> (b, heads, n, m)."""
+        scores = self._scores(q, k)
+        return softmax(scores if bias is None else scores + tf.cast(bias, scores.dtype))
 
     def _per_head(self, norm: LayerNorm, x: tf.Tensor) -> tf.Tensor:
         """Normalise (batch, n, dim) over the channels of each head."""
@@ -144,19 +158,14 @@ class TalkingHeadsAttention(_AttentionBase):
         super().__init__(options, **kwargs)
         self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
         self._add_output()
-        self.proj_l = self._linear(options.num_heads, "proj_l")
-        self.proj_w = self._linear(options.num_heads, "proj_w")
+        self.proj_l = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_l")
+        self.proj_w = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_w")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
         q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        weights = _mix(softmax(_mix(self._scores(q, k), self.proj_l)), self.proj_w)
+        weights = self.proj_w(softmax(self.proj_l(self._scores(q, k))))
         return self._attend(weights, v, training), weights
-
-
-def _mix(x: tf.Tensor, linear: Linear) -> tf.Tensor:
-    """Apply a linear layer over the heads of (batch, heads, n, m)."""
-    return tf.transpose(linear(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
 
 
 class ClassAttention(_AttentionBase):

@@ -13,7 +13,9 @@ from vit_convert.models.layers.weighted import Weighted
 class LayerNorm(Weighted, tf_keras.layers.Layer):
     """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), biased variance as PyTorch.
 
-    Computed in float32 whatever the policy.
+    Computed in float32 whatever the policy. A GPU delegate may compute the same graph in float16,
+    where squares of large values overflow; folding scales the input, and epsilon with it, so that
+    they do not (see vit_convert.folding.STREAM_SCALE).
 
     Args:
         epsilon: added to the variance.

@@ -11,8 +11,38 @@ from vit_convert.architectures.base import Pool
 from vit_convert.models.layers.weighted import Weighted
 
 
-class _Projection(Weighted, tf_keras.layers.Conv2D):
-    """A convolution."""
+class _Projection(Weighted, tf_keras.layers.Layer):
+    """A convolution whose stride is its filter's size: kernel (height, width, channels, dim).
+
+    A row of a patch is made one pixel of many channels: the same numbers in the same order, and a
+    convolution with longer inner products, in which CPUs are twice as fast in int8.
+    """
+
+    def __init__(self, size: tuple[int, int], dim: int, use_bias: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size = size
+        self.dim = dim
+        self.use_bias = use_bias
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create kernel and bias."""
+        self.kernel = self.add_weight(
+            "kernel",
+            (*self.size, input_shape[-1], self.dim),
+            initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
+        )
+        if self.use_bias:
+            self.bias = self.add_weight("bias", (self.dim,), initializer="zeros")
+        super().build(input_shape)
+
+    def call(self, images: tf.Tensor) -> tf.Tensor:
+        """(batch, height, width, channels) -> (batch, rows, columns, dim)."""
+        _, height, width, channels = images.shape
+        patch, wide = self.size
+        rows = tf.reshape(images, (-1, height, width // wide, wide * channels))
+        kernel = tf.reshape(self.kernel, (patch, 1, wide * channels, self.dim))
+        grid = tf.nn.conv2d(rows, kernel, (patch, 1), "VALID")
+        return grid + self.bias if self.use_bias else grid
 
 
 class PatchEmbed(tf_keras.layers.Layer):
@@ -22,15 +52,7 @@ class PatchEmbed(tf_keras.layers.Layer):
         self, patch_size: tuple[int, int], dim: int, use_bias: bool = True, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.proj = _Projection(
-            dim,
-            patch_size,
-            strides=patch_size,
-            use_bias=use_bias,
-            kernel_initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
-            dtype=self.dtype_policy,
-            name="proj",
-        )
+        self.proj = _Projection(patch_size, dim, use_bias, dtype=self.dtype_policy, name="proj")
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """(batch, height, width, channels) -> (batch, patches, dim)."""

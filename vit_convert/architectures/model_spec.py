@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Literal
 
-from vit_convert.architectures.base import Preprocessing
+from vit_convert.architectures.base import Known, Preprocessing
 from vit_convert.architectures.parameters import Parameter
 
 
@@ -21,6 +21,7 @@ class Source:
         variant: the published variant recognised, "" for none.
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
+        known: field of the configuration or of Preprocessing -> how its value is known.
         body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
         fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
         rules: the user's own dialect, as the text of its rule file.
@@ -32,6 +33,7 @@ class Source:
     variant: str = ""
     dtypes: dict[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
+    known: dict[str, Known] = field(default_factory=dict)
     body: str = ""
     fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: str = ""
@@ -55,7 +57,7 @@ class ModelSpec:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
     pos_embed: Literal["antialias", "bicubic"] = "antialias"
-    source: Source = Source()
+    source: Source = field(default_factory=Source)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only, for JSON and Keras."""

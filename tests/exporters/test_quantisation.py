@@ -1,0 +1,417 @@
+"""int8 files: what is quantised and what is not, and how well they agree with float32."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
+from exporting import CLASSIFIERS, relative
+from families import PREPROCESSING, small_vit
+from PIL import Image
+
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.errors import UsageError, VitConvertError
+from vit_convert.exporters import (
+    Exported,
+    ExportOptions,
+    export,
+    export_all,
+    open_artifact,
+)
+from vit_convert.exporters.calibration import calibration_images, generated_images
+from vit_convert.exporters.keras_h5 import write_h5
+from vit_convert.exporters.quantisation_report import measure
+from vit_convert.exporters.tflite.flatbuffer import Content, read_entry, tree_of, write
+from vit_convert.images import normalise
+from vit_convert.parity.compare import TOLERANCES
+
+_KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+PRECISIONS = ("int8-dynamic", "int8")
+COUNT = 40
+FLOAT = {"ADD", "BATCH_MATMUL", "CONV_2D", "GELU", "MEAN", "MUL", "RSQRT", "SOFTMAX", "SQUARE"}
+
+
+def paint(folder: Path, count: int = COUNT) -> Path:
+    """Smooth coloured pictures of 24x50, some in subfolders."""
+    rng = np.random.default_rng(7)
+    for i in range(count):
+        home = folder / "nested" / "deeper" if i % 3 else folder
+        home.mkdir(parents=True, exist_ok=True)
+        grid = Image.fromarray(rng.integers(0, 256, (5, 5, 3), np.uint8))
+        grid.resize((50, 24), Image.Resampling.BICUBIC).save(home / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("pictures"))
+
+
+@pytest.fixture(scope="session")
+def quantised(
+    sample: Callable[..., Any], pictures: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Exported]:
+    """(family, precision, **options) -> Exported, calibrated on `pictures`"""
+
+    @cache
+    def make(family: str, precision: str, **options: Any) -> Exported:
+        chosen = ExportOptions(precision=precision, calibration=pictures, **options)  # type: ignore[arg-type]  # a literal
+        folder = tmp_path_factory.mktemp("int8")
+        return export_all(sample(family).h5, [("tflite", chosen)], folder)[0]
+
+    return make
+
+
+@dataclass(frozen=True)
+class Operation:
+    name: str
+    inputs: list[Any]
+    outputs: list[Any]
+    block: str
+
+
+def operations(path: Path) -> list[Operation]:
+    tree = tree_of(path.read_bytes())
+    (main,) = tree.subgraphs
+    found = []
+    for node in main.operators:
+        inputs = [main.tensors[i] for i in node.inputs if i >= 0]
+        outputs = [main.tensors[i] for i in node.outputs]
+        name = _KINDS[tree.operatorCodes[node.opcodeIndex].builtinCode]
+        found.append(Operation(name, inputs, outputs, outputs[0].name.decode()))
+    return found
+
+
+def layer_of(linear: Operation) -> str:
+    return str(linear.inputs[1].name.decode().partition(".weight")[0])
+
+
+def kinds(tensors: list[Any]) -> set[int]:
+    """Types of tensors, but for the integers that are axes and shapes."""
+    return {tensor.type for tensor in tensors} - {schema.TensorType.INT32}
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", ["vit", "cait"])
+def test_weights_are_int8_with_a_scale_for_each_output(
+    sample, exported, quantised, family, precision
+):
+    path = quantised(family, precision).path
+    wide = tree_of(exported("tflite", family).read_bytes())
+    floats = {
+        t.name: np.frombuffer(bytes(wide.buffers[t.buffer].data), np.float32).reshape(t.shape)
+        for t in wide.subgraphs[0].tensors
+        if t.name.endswith(b".weight")
+    }
+    tree = tree_of(path.read_bytes())
+    weights = [t for t in tree.subgraphs[0].tensors if t.name.endswith(b".weight")]
+    assert {t.name for t in weights} == set(floats)
+    assert len(weights) > 8
+    for weight in weights:
+        assert weight.type == schema.TensorType.INT8, weight.name
+        rows = weight.quantization
+        assert (rows.quantizedDimension, set(rows.zeroPoint)) == (0, {0})
+        assert len(rows.scale) == weight.shape[0]
+        values = np.frombuffer(bytes(tree.buffers[weight.buffer].data), np.int8)
+        values = values.reshape(weight.shape) * np.float32(rows.scale)[:, None]
+        error = np.abs(values - floats[weight.name])
+        assert (error <= 0.51 * np.float32(rows.scale)[:, None]).all(), weight.name
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", ["vit", "average pool", "deit", "cait"])
+def test_what_breaks_a_vit_in_int8_is_in_float(quantised, family, precision):
+    found = operations(quantised(family, precision).path)
+    seen = set()
+    for op in found:
+        if op.name in FLOAT:
+            seen.add(op.name)
+            assert kinds([*op.inputs, *op.outputs]) == {schema.TensorType.FLOAT32}, op.block
+        if "proj_l" in op.block or "proj_w" in op.block:  # talking heads
+            assert schema.TensorType.INT8 not in kinds([*op.inputs, *op.outputs]), op.block
+    assert seen == FLOAT
+
+
+def test_int8_layers_compute_in_int8_and_others_do_not(quantised):
+    """But for the last one, which gives the logits."""
+    for precision, expected in (("int8", schema.TensorType.INT8), ("int8-dynamic", 0)):
+        exported = quantised("vit", precision)
+        in_float = {cost.layer for cost in exported.report.in_float}
+        linear = [op for op in operations(exported.path) if op.name == "FULLY_CONNECTED"]
+        assert len(linear) == 9
+        for op in linear[:-1]:
+            if layer_of(op) not in in_float:
+                assert kinds([op.inputs[0], *op.outputs]) == {expected}, op.block
+        assert kinds([linear[-1].inputs[0], *linear[-1].outputs]) == {schema.TensorType.FLOAT32}
+
+
+def test_the_residual_stream_of_cait_is_float_where_the_converter_joins_it_to_a_layer(quantised):
+    """It makes the class token a part of the first class attention's bias."""
+    blocks = operations(quantised("cait", "int8").path)
+    (joined,) = (
+        op for op in blocks
+        if op.name == "FULLY_CONNECTED" and op.inputs[1].name.endswith(b"only.0.attn.proj.weight")
+    )  # fmt: skip
+    assert kinds([joined.inputs[0], *joined.outputs]) == {schema.TensorType.FLOAT32}
+
+
+def test_ranges_are_those_of_all_pictures(sample, pictures, quantised, exported):
+    """Not an average of them, which would cut off the largest values."""
+    path = quantised("deit", "int8").path
+    layer = next(
+        op for op in operations(path)
+        if op.name == "FULLY_CONNECTED" and op.inputs[1].name == b"blocks.0.attn.qkv.weight"
+    )  # fmt: skip
+    name = layer.block
+    wide = exported("tflite", "deit")
+    images = calibration_images(pictures, sample("deit").family.spec, False).images
+    interpreter = Interpreter(
+        str(wide),
+        experimental_preserve_all_tensors=True,
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    details = interpreter.get_tensor_details()
+    (index,) = (d["index"] for d in details if d["name"] == name)
+    seen = []
+    for image in images:
+        interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image[None])
+        interpreter.invoke()
+        seen.append(interpreter.get_tensor(index))
+    extent = max(np.max(seen), 0) - min(np.min(seen), 0)
+    assert layer.outputs[0].quantization.scale[0] == pytest.approx(extent / 255, rel=0.02)
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("family", CLASSIFIERS)
+def test_logits_are_close_to_those_of_timm(sample, pictures, quantised, family, precision):
+    exported = quantised(family, precision)
+    images = calibration_images(pictures, sample(family).family.spec, False).images
+    expected = sample(family).family.logits(images)
+    got = open_artifact(exported.path).run(images)["logits"]
+    assert 1e-3 < relative(expected, got) <= TOLERANCES[precision] / 2
+    found = exported.report.difference
+    assert found.relative == pytest.approx(relative(expected, got), rel=0.05)
+    assert found.agreement == pytest.approx(
+        100 * (expected.argmax(1) == got.argmax(1)).mean(), abs=2.6
+    )
+    assert found.cosine > 0.995
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_file_is_as_other_tflite_files(sample, quantised, pictures, precision):
+    exported = quantised("vit", precision)
+    assert exported.path.name == f"vit_{precision}.tflite"
+    assert [p.name for p in exported.path.parent.iterdir()] == [exported.path.name]
+    assert exported.report.size == exported.path.stat().st_size < exported.report.float_size
+    interpreter = Interpreter(str(exported.path))
+    assert list(interpreter.get_signature_list()) == ["serving_default"]
+    runner = interpreter.get_signature_runner("serving_default")
+    assert runner.get_input_details()["images"]["dtype"] == np.float32
+    assert runner.get_output_details()["logits"]["dtype"] == np.float32
+    entry = read_entry(exported.path)
+    assert json.loads(entry)["options"]["precision"] == precision
+    assert str(pictures).encode() not in entry
+    model = tree_of(exported.path.read_bytes())
+    assert [m.name for m in model.metadata].count(b"vit_convert") == 1
+    artifact = open_artifact(exported.path)
+    blocks, reference = artifact.blocks(sample("vit").images), sample("vit").blocks()
+    assert set(blocks) == set(reference)
+    for name, tokens in reference.items():
+        centred = tokens - tokens.mean(axis=-1, keepdims=True)
+        assert relative(centred, blocks[name]) <= TOLERANCES[precision] / 2, name
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(
+    "options",
+    [{"embed_preprocessing": True}, {"batch_size": 3}, {"batch_size": "dynamic"}],
+    ids=str,
+)
+def test_other_exports_are_quantised_too(sample, pictures, quantised, precision, options):
+    model, artifact = sample("vit"), open_artifact(quantised("vit", precision, **options).path)
+    embedded = "embed_preprocessing" in options
+    images = calibration_images(pictures, model.family.spec, embedded).images[:7]
+    normal = normalise(images, PREPROCESSING) if embedded else images
+    got = artifact.run(images.astype(np.float32))["logits"]
+    assert relative(model.family.logits(normal), got) <= TOLERANCES[precision] / 2
+    (details,) = Interpreter(str(artifact.path)).get_input_details()
+    assert details["dtype"] == (np.uint8 if embedded else np.float32)
+
+
+def test_attention_and_features_are_quantised_too(sample, quantised):
+    outputs = open_artifact(quantised("cait", "int8", attention=True).path).run(
+        sample("cait").images
+    )
+    assert len(outputs) == 5
+    assert {array.dtype for array in outputs.values()} == {np.dtype(np.float32)}
+    report = quantised("vit", "int8", output="features").report
+    assert report.difference.agreement is None  # features are no classes
+    assert report.difference.score == 100 * report.difference.cosine > 99
+
+
+def test_without_calibration_images_int8_dynamic_is_compared_on_generated_ones(sample, tmp_path):
+    options = ExportOptions(precision="int8-dynamic")
+    for family in ("vit", "one channel", "headless"):
+        (exported,) = export_all(sample(family).h5, [("tflite", options)], tmp_path)
+        assert exported.report.source == "16 generated images"
+        assert exported.report.images == 16
+        assert not exported.report.calibrated
+        assert exported.passed
+        assert exported.report.difference.cosine > 0.99
+
+
+def test_generated_images_are_always_the_same_and_differ(sample):
+    spec = sample("vit").family.spec
+    pixels = generated_images(spec, as_pixels=True)
+    assert np.array_equal(pixels, generated_images(spec, as_pixels=True))
+    assert len({image.tobytes() for image in pixels}) == 16
+    assert np.array_equal(generated_images(spec, False), normalise(pixels, PREPROCESSING))
+
+
+def listing(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_int8_without_calibration_images_is_refused(sample, tmp_path):
+    jobs = [("tflite", ExportOptions()), ("tflite", ExportOptions(precision="int8"))]
+    with pytest.raises(UsageError, match="ranges") as caught:
+        export_all(sample("vit").h5, jobs, tmp_path)
+    assert "--calibration" in caught.value.expected
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        [("tflite", {})],
+        [("tflite", {"precision": "float16"})],
+        [("saved_model", {"precision": "int8"})],
+    ],
+    ids=str,
+)
+def test_calibration_images_without_int8_are_refused(sample, tmp_path, jobs, pictures):
+    given = [(name, ExportOptions(calibration=pictures, **options)) for name, options in jobs]
+    with pytest.raises(UsageError, match="none is asked for"):
+        export_all(sample("vit").h5, given, tmp_path)
+    assert listing(tmp_path) == []
+
+
+@pytest.mark.parametrize("content", ["missing", "empty", "no picture", "unreadable"])
+def test_a_calibration_folder_without_a_readable_picture_is_refused(sample, tmp_path, content):
+    folder, out = tmp_path / "pictures", tmp_path / "out"
+    out.mkdir()
+    if content != "missing":
+        folder.mkdir()
+    if content in ("no picture", "unreadable"):
+        (folder / ("a.txt" if content == "no picture" else "a.png")).write_bytes(b"no picture")
+    for precision in PRECISIONS:
+        options = ExportOptions(precision=precision, calibration=folder)
+        with pytest.raises(VitConvertError) as caught:
+            export(sample("vit").h5, ["tflite"], out, options)
+        assert caught.value.where == str(folder)
+        assert listing(out) == []
+
+
+def test_unreadable_pictures_are_told_and_passed_over(sample, tmp_path):
+    folder = paint(tmp_path / "pictures", 3)
+    (folder / "nested" / "broken.png").write_bytes(b"no picture")
+    found = calibration_images(folder, sample("vit").family.spec, as_pixels=True)
+    assert len(found.images) == 3
+    assert len(found.unreadable) == 1
+    assert "broken.png" in found.unreadable[0]
+
+
+def test_of_many_pictures_some_are_taken_evenly(sample, tmp_path, monkeypatch):
+    monkeypatch.setattr("vit_convert.exporters.calibration._MOST", 3)
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(5):
+        Image.new("RGB", (50, 24), (50 * i, 0, 0)).save(folder / f"{i}.png")
+    found = calibration_images(folder, sample("vit").family.spec, as_pixels=True)
+    assert found.images[:, 0, 0, 0].tolist() == [0, 100, 200]
+    assert "of 5" in found.source
+
+
+def test_a_model_that_is_not_of_rgb_cannot_be_calibrated(sample, pictures, tmp_path):
+    options = ExportOptions(precision="int8", calibration=pictures)
+    with pytest.raises(UsageError, match="1 channels"):
+        export(sample("one channel").h5, ["tflite"], tmp_path, options)
+    assert listing(tmp_path) == []
+
+
+def outlying(tmp_path: Path, weight: float, bias: float) -> Path:
+    """A ViT in which one of the hidden values of blocks.1.mlp has outlying weights behind it, or is
+    itself outlying; it takes next to no part in what the model computes."""
+    family = small_vit()
+    arrays = family.arrays()
+    arrays["blocks.1.mlp.fc1.weight"][5] = 0
+    arrays["blocks.1.mlp.fc1.bias"][5] = bias
+    signs = np.where(np.arange(family.spec.config.embed_dim) % 2, 1, -1)
+    arrays["blocks.1.mlp.fc2.weight"][:, 5] = weight * signs
+    path = tmp_path / "outlying.h5"
+    write_h5(path, family.spec, {k: LazyTensor.of(k, v) for k, v in arrays.items()})
+    return path
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_where_weights_have_outliers_it_falls_short_and_names_the_layer(
+    tmp_path, pictures, precision
+):
+    model = outlying(tmp_path, weight=1000.0, bias=-9.0)  # GELU makes it zero
+    options = ExportOptions(precision=precision, calibration=pictures)
+    (exported,) = export_all(model, [("tflite", options)], tmp_path)
+    assert not exported.passed
+    assert exported.report.difference.agreement < 99
+    assert exported.path.is_file()
+    costs = exported.report.costs
+    assert (costs[0].operation, costs[0].layer) == ("FULLY_CONNECTED", "blocks.1.mlp.fc2")
+    assert costs[0].relative > 5 * costs[1].relative
+    images = calibration_images(pictures, small_vit().spec, False).images
+    wide = open_artifact(export(model, ["tflite"], tmp_path)[0]).run(images)["logits"]
+    got = open_artifact(exported.path).run(images)["logits"]
+    assert measure(wide, got, classes=True) == exported.report.difference
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_where_activations_have_outliers_that_layer_computes_in_float(
+    tmp_path, pictures, precision
+):
+    model = outlying(tmp_path, weight=0.0, bias=1000.0)
+    options = ExportOptions(precision=precision, calibration=pictures)
+    (exported,) = export_all(model, [("tflite", options)], tmp_path)
+    costliest = exported.report.in_float[0]
+    assert costliest.layer.startswith("blocks.1.mlp.fc")
+    assert costliest.relative > 0.3 > 6 * exported.report.difference.relative
+    (linear,) = (
+        op for op in operations(exported.path)
+        if op.name == "FULLY_CONNECTED" and layer_of(op) == costliest.layer
+    )  # fmt: skip
+    assert kinds([*linear.inputs, *linear.outputs]) == {schema.TensorType.FLOAT32}
+
+
+def test_a_file_beyond_the_formats_limit_can_be_read(exported, sample, tmp_path):
+    """As the float32 file of a ViT-H/14 is on the way to int8."""
+    tree = tree_of(exported("tflite", "vit").read_bytes())
+    far = {
+        tensor.buffer: Content(4 * int(np.prod(tensor.shape)), partial(np.copy, data))
+        for tensor in tree.subgraphs[0].tensors
+        if tensor.name.endswith(b".weight")
+        and (data := tree.buffers[tensor.buffer].data) is not None
+    }
+    for index in far:
+        tree.buffers[index].data = None
+    write(tmp_path / "far.tflite", tree, far, beyond_limit=True)
+    model = schema.Model.GetRootAs((tmp_path / "far.tflite").read_bytes())
+    assert all(model.Buffers(i).Offset() > 1 and not model.Buffers(i).DataLength() for i in far)
+    assert len(far) == 9
+    logits = open_artifact(tmp_path / "far.tflite").run(sample("vit").images)["logits"]
+    assert relative(sample("vit").timm_logits, logits) <= 1e-5

@@ -1,0 +1,37 @@
+"""The linear layers of talking heads (Shazeer et al. 2020, arXiv:2003.02436)."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from vit_convert.models.layers.linear import Linear
+
+# XNNPACK, 196 tokens, one thread: 0.05 against 0.13 ms with 4 heads, 0.18 against 0.15 with 8
+_FEW = 6
+
+
+class MixHeads(Linear):
+    """A linear layer over the heads of attention scores or weights.
+
+    Few heads are mixed by one depthwise convolution for each output, over (height, width, channels)
+    = (heads, n, m) with a filter that is as high as there are heads and the same for all channels.
+    That reads memory in its order, where the linear layer needs a transpose before and after it.
+    """
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create kernel (heads, heads) and bias (heads,)."""
+        super().build((input_shape[1],))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(batch, heads, n, m) -> the same shape."""
+        if self.units > _FEW:
+            return tf.transpose(super().call(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+        assert self.bias is not None
+        columns = x.shape[3]
+        filters = tf.tile(self.kernel[:, None, None, :], (1, 1, columns, 1))
+        biases = tf.tile(self.bias[:, None], (1, columns))
+        mixed = [
+            tf.nn.depthwise_conv2d(x, filters[..., i : i + 1], (1, 1, 1, 1), "VALID") + biases[i]
+            for i in range(self.units)
+        ]
+        return tf.concat(mixed, axis=1)
