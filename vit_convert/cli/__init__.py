@@ -24,17 +24,6 @@ from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
 
-_PACKAGES = (
-    "tensorflow",
-    "tf-keras",
-    "ai-edge-litert",
-    "numpy",
-    "torch",
-    "timm",
-    "torchvision",
-    "transformers",
-)
-
 
 def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
