@@ -82,7 +82,7 @@ def test_flax_projections_are_the_linear_layers_that_einsum_computes() -> None:
         (jax_heads(3), [(12, 12)] * 3),
         (jax_heads(3), [(12, 3, 4), (12, 4, 3), (12, 3, 4)]),
     ],
-    ids=lambda value: getattr(value, "name", None) or str(value),
+    ids=lambda value: value.name if isinstance(value, Transform) else str(value),
 )
 def test_shapes_that_do_not_fit_are_refused_before_anything_is_read(
     transform: Transform, shapes: list[tuple[int, ...]]

@@ -122,17 +122,16 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
 
 
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The outputs that say which patches the answer came from, in the order of the choice.
+    """The outputs that say which patches the answer came from, the last block's first.
 
-    As `vit_convert.attention_maps.look` has it: of CaiT the class-attention blocks, the first one
-    first; of others the blocks, the last one first. Each output is (1, heads, queries, tokens) with
-    the patches of the "grid" as the last tokens. The "query" that is shown is 0, the class token,
-    or None, the mean over the patches, where the model does not pool by a class token.
+    Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens), and
+    the patches of the "grid" are the last tokens. As in `vit_convert.attention_maps`, the "query"
+    that is shown is 0, the class token, or None, the mean over the patches, where the model does
+    not pool by a class token.
     """
     config = spec.config
     names = architecture(spec.architecture).attention_endpoints(outputs)
     by_class = [point for point in names if point.startswith("class_attention.")]
-    shown = by_class or [*names][::-1]
     kind = "class-attention block" if by_class else "block"
     return [
         {
@@ -142,5 +141,5 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
             "query": 0 if config.pool == "token" else None,
             "grid": list(config.grid),
         }
-        for point in shown
+        for point in reversed(by_class or list(names))
     ]
