@@ -133,7 +133,8 @@ class Attention(RelativePosition, _AttentionBase):
         if self.options.relative_grid:
             bias = self.relative_position()
         weights = asked = self._weights(q, k, bias)
-        if (count := self.options.queries) is not None:
+        count = self.options.queries  # AutoGraph knows no assignment expressions
+        if count is not None:
             asked = self._weights(q[:, :count], k, None if bias is None else bias[:, :, :count])
         return self._attend(asked, v, training), weights
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.architectures import ModelSpec
@@ -103,9 +105,10 @@ def _config(config_class: Any, spec: ModelSpec, checkpoint: Checkpoint, ledger: 
 
 def _loaded(model_class: Any, config: Any, state: dict[str, torch.Tensor]) -> Any:
     """The model with the state, whose names are those of a file or of the model in memory."""
-    model, info = model_class.from_pretrained(
-        None, config=config, state_dict=state, output_loading_info=True
-    )
+    with _quiet():
+        model, info = model_class.from_pretrained(
+            None, config=config, state_dict=state, output_loading_info=True
+        )
     wrong = {
         what: [name for name in info[what] if ".pooler.dense." not in f".{name}"]
         for what in ("missing_keys", "unexpected_keys", "mismatched_keys")
@@ -117,6 +120,21 @@ def _loaded(model_class: Any, config: Any, state: dict[str, torch.Tensor]) -> An
             expected="the checkpoint that the artifact was made from",
         )
     return model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without transformers' report of what it loads, which is checked here."""
+    logging = import_library("transformers.utils.logging")
+    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if bars:
+            logging.enable_progress_bar()
 
 
 def _output(kind: str, model: Any, images: torch.Tensor, features: bool, has_head: bool) -> Any:
