@@ -48,9 +48,11 @@ class Sample:
         return {k: v.numpy() for k, v in self.keras.view(names)(self.images).items()}
 
     def blocks(self) -> dict[str, np.ndarray]:
-        """The Keras model's tokens after the embeddings and each block."""
+        """The Keras model's tokens after the embeddings and each block, as the source has them."""
         names = (n for n in self.keras.endpoint_names if n.startswith(("embeddings", "blocks")))
-        return self.endpoints({name: name for name in names})
+        scale = np.float32(self.keras.spec.config.stream_scale)
+        found = self.endpoints({name: name for name in names})
+        return {name: tokens / scale for name, tokens in found.items()}
 
 
 def centred(tokens: np.ndarray) -> np.ndarray:

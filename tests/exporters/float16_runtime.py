@@ -52,6 +52,12 @@ def _convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, options: A
     return patches @ kernel.reshape(units, -1).T + bias
 
 
+def _mixed_heads(x: np.ndarray, kernel: np.ndarray, bias: Any, options: Any) -> np.ndarray:
+    """A depthwise convolution as high as its input and of width one: (b, h, w, c), (1, h, 1, c)."""
+    assert kernel.shape == (1, x.shape[1], 1, x.shape[3])
+    return (x * kernel).sum(axis=1, keepdims=True) + (0 if bias is None else bias)
+
+
 def _connected(x: np.ndarray, weight: np.ndarray, bias: Any, options: Any) -> np.ndarray:
     rows = x if options.keepNumDims else x.reshape(-1, weight.shape[1])
     return rows @ weight.T + (0 if bias is None else bias)
@@ -86,6 +92,7 @@ _KERNELS: dict[str, Kernel] = {
     "BATCH_MATMUL": lambda a, b, options: a @ b,
     "CONCATENATION": lambda *parts, options: np.concatenate(parts, options.axis),
     "CONV_2D": _convolution,
+    "DEPTHWISE_CONV_2D": _mixed_heads,
     "DEQUANTIZE": lambda x, options: x,
     "FULLY_CONNECTED": _connected,
     "GELU": lambda x, options: x * (1 + _erf(x / np.float32(2**0.5))) / 2,

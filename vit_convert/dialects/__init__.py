@@ -211,7 +211,7 @@ def read_as_canonical(
     if what := guess(best.unexpected):
         raise RecognitionError(
             f"not every tensor is a ViT's or CaiT's{what}",
-            where=where,
+            where=f"{where}: {', '.join(list(best.unexpected)[:4])}",
             expected=" or ".join(d.title for d in _DIALECTS),
         )
     return best

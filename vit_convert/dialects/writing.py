@@ -38,7 +38,8 @@ def write_with(
             kinds of models otherwise.
 
     Raises:
-        MappingError: the dialect has no name for some tensor, or no place for its values.
+        MappingError: the dialect has no name for some tensor, no place for its values, or a tensor
+            in every model that this one lacks.
     """
     bound = dialect.with_body(dialect.bodies[0] if body is None else body)
     written: list[LazyTensor] = []
@@ -60,7 +61,20 @@ def write_with(
             where=f"--dialect {dialect.name}",
             hint="another --dialect",
         )
+    _check_marked(bound, {tensor.name.removeprefix(prefix) for tensor in written})
     return written
+
+
+def _check_marked(dialect: Dialect, names: set[str]) -> None:
+    """Raises MappingError if what every model of the dialect has is not among its names."""
+    patterns = [pattern for rule in dialect.rules for pattern in rule.sources]
+    marker = dialect.marker
+    if marker not in names and any(compile_pattern(p).fullmatch(marker) for p in patterns):
+        raise MappingError(
+            f"{dialect.title} always has {marker}, and this model has nothing for it",
+            where=f"--dialect {dialect.name}",
+            hint="another --dialect",
+        )
 
 
 def _fills_of(groups: Mapping[str, str], fills: Mapping[str, tuple[str, ...]]) -> dict[str, str]:
