@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from vit_convert.architectures import Overrides
+from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.conversion import open_source
 from vit_convert.exporters import open_artifact
 from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.labels import read_labels
@@ -112,7 +112,9 @@ def test_an_export_that_falls_short_exits_with_1_and_names_operations(tmp_path: 
     """Of a model in which no picture uses a hidden value that has outlying weights behind it."""
     checkpoint = WEIGHTS / "vit_cifar10.pth"
     torch2keras(checkpoint, tmp_path / "broken.h5")
-    arrays = {name: tensor.read().copy() for name, tensor in open_source(checkpoint).items()}
+    arrays = {
+        name: tensor.read().copy() for name, tensor in open_checkpoint(checkpoint).tensors.items()
+    }
     arrays["blocks.2.mlp.fc1.bias"][5] = -60  # GELU makes it zero
     arrays["blocks.2.mlp.fc2.weight"][::2, 5] = 5000
     tensors = {name: LazyTensor.of(name, array) for name, array in arrays.items()}
