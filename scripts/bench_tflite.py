@@ -20,11 +20,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Parameter, architectures
+from vit_convert.benchmarking import benchmark
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.cli import console
 from vit_convert.exporters.keras_h5 import write_h5
@@ -101,28 +101,6 @@ def run_export(tree: Path, model: Path, folder: Path, precision: str) -> tuple[P
     return path, time.perf_counter() - started, usage.ru_maxrss / 1e3
 
 
-def time_interleaved(results: list[Result], runs: int) -> None:
-    """Fill in latencies: `runs` rounds of three calls of each file."""
-    from ai_edge_litert.interpreter import Interpreter
-
-    def prepared(path: Path) -> Any:
-        interpreter = Interpreter(str(path), num_threads=THREADS)
-        interpreter.allocate_tensors()
-        entry = interpreter.get_input_details()[0]
-        images = np.random.default_rng(0).standard_normal(entry["shape"], np.float32)
-        interpreter.set_tensor(entry["index"], images)
-        interpreter.invoke()
-        return interpreter
-
-    pairs = [(result, prepared(result.path)) for result in results]
-    for _ in range(runs):
-        for result, interpreter in pairs:
-            for _ in range(3):
-                started = time.perf_counter()
-                interpreter.invoke()
-                result.latencies.append(time.perf_counter() - started)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -131,7 +109,7 @@ def main() -> None:
     parser.add_argument("--tree", type=Path, action="append")
     parser.add_argument("--precision", default="float32")
     parser.add_argument("--exports", type=int, default=2, help="median of so many exports")
-    parser.add_argument("--runs", type=int, default=30, help="rounds of three calls")
+    parser.add_argument("--runs", type=int, default=90, help="inferences")
     arguments = parser.parse_args()
     trees = [t.resolve() for t in arguments.tree or [Path(__file__).parent.parent]]
     rows = []
@@ -152,7 +130,9 @@ def main() -> None:
                     )
                     result.path, result.megabytes = path, max(peak, result.megabytes)
                     result.seconds.append(seconds)
-            time_interleaved(results, arguments.runs)
+            timed = benchmark([r.path for r in results], threads=THREADS, runs=arguments.runs)
+            for result, figures in zip(results, timed, strict=True):
+                result.latencies += figures.seconds
             rows += [result.row() for result in results]
             for path in (model, *(result.path for result in results)):
                 path.unlink()

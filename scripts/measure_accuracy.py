@@ -35,7 +35,7 @@ POINTS = {"float32": 0.05, "float16": 0.05, "int8-dynamic": 0.3, "int8": 0.5}
 
 def in_pytorch(checkpoint: Path, like: Artifact) -> Artifact:
     """The source checkpoint in timm, to be evaluated as an artifact is."""
-    reference = TorchReference(like.spec, open_source(checkpoint))
+    reference = TorchReference(like.spec, open_source(checkpoint, None, like.spec)[1].tensors)
     return replace(
         like,
         path=checkpoint,

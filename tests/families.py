@@ -7,6 +7,7 @@ class attention, and proj_l, proj_w) are square, as they must be.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +18,31 @@ import torch
 
 from vit_convert.architectures import CaiTConfig, ModelSpec, Preprocessing, ViTConfig
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.dialects import read_as_canonical
 from vit_convert.parity.torch_compat import import_vision
 
 timm = import_vision("timm")
-from timm.layers import LayerNorm, QuickGELU  # noqa: E402  # timm must be imported as above first
+from timm.layers import (  # noqa: E402  # timm must be imported as above first
+    LayerNorm,
+    QuickGELU,
+    SwiGLU,
+    SwiGLUPacked,
+)
+from timm.models.beit import Beit  # noqa: E402  # as above
 from timm.models.cait import Cait  # noqa: E402  # as above
 from timm.models.deit import VisionTransformerDistilled  # noqa: E402  # as above
-from timm.models.vision_transformer import VisionTransformer  # noqa: E402  # as above
+from timm.models.vision_transformer import (  # noqa: E402  # as above
+    Block,
+    ParallelThingsBlock,
+    ResPostBlock,
+    VisionTransformer,
+)
 
 ACTIVATIONS: dict[str, Callable[..., torch.nn.Module]] = {
     "erf": torch.nn.GELU,
     "tanh": partial(torch.nn.GELU, approximate="tanh"),
     "quick": QuickGELU,
+    "relu": torch.nn.ReLU,
 }
 
 SHAPE: dict[str, Any] = {
@@ -40,6 +54,14 @@ SHAPE: dict[str, Any] = {
     "num_heads": 4,
     "mlp_dim": 63,
 }
+# names inside PyTorch's TransformerEncoderLayer
+CANONICAL = {
+    "self_attn.in_proj_": "attn.qkv.",
+    "self_attn.out_proj": "attn.proj",
+    "linear1": "mlp.fc1",
+    "linear2": "mlp.fc2",
+}
+ENCODER_LAYER = re.compile("|".join(map(re.escape, CANONICAL)))
 # three different means and deviations, so that a swap shows
 PREPROCESSING = Preprocessing((0.48, 0.45, 0.41), (0.23, 0.22, 0.27), "bicubic", 0.9)
 
@@ -52,12 +74,16 @@ class Family:
     spec: ModelSpec
 
     def tensors(self) -> dict[str, LazyTensor]:
-        """Its state dict, as a checkpoint would give it."""
-        return tensors_of(self.model)
+        """Its state dict under canonical names."""
+        tensors = {
+            ENCODER_LAYER.sub(lambda found: CANONICAL[found[0]], name): tensor
+            for name, tensor in tensors_of(self.model).items()
+        }
+        return read_as_canonical(tensors, "the model").tensors
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Its state dict in NumPy, copied."""
-        return {k: v.detach().numpy().copy() for k, v in self.model.state_dict().items()}
+        """As `tensors`, read."""
+        return {name: tensor.read().copy() for name, tensor in self.tensors().items()}
 
     def images(self, count: int = 4, seed: int = 0) -> np.ndarray:
         """Normalised images, (count, height, width, channels) float32."""
@@ -78,7 +104,7 @@ def tensors_of(model: torch.nn.Module) -> dict[str, LazyTensor]:
 
 
 def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Give every parameter and buffer a sizeable random value, and set evaluation mode.
+    """Give every parameter and stored buffer a sizeable random value, and set evaluation mode.
 
     Fresh parameters hide errors: LayerScale of 1e-5 hides its whole branch, biases of 0 and norm
     weights of 1 can be forgotten, weights of 0.02 make all attention weights equal.
@@ -93,16 +119,19 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.LayerNorm)
     }
+    stored = set(model.state_dict())
     with torch.no_grad():
         for name, value in (*model.named_parameters(), *model.named_buffers()):
+            if name not in stored:  # computed, or a constant, such as the zeros of BEiT's k_bias
+                continue
             leaf = name.rpartition(".")[2]
             if name in norms:
                 value.copy_(normal(value, 1.0, 0.3))
             elif "gamma" in leaf:  # LayerScale
                 value.copy_(normal(value, 0.5, 0.2))
-            elif leaf == "bias":
+            elif leaf.endswith("bias"):
                 value.copy_(normal(value, 0.0, 0.3))
-            elif name in ("cls_token", "dist_token", "pos_embed"):
+            elif name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
                 value.copy_(normal(value, 0.0, 0.7))
             elif value.is_floating_point():
                 fan_in = value[0].numel() if value.ndim > 1 else 1
@@ -130,13 +159,72 @@ def _options(config: Any) -> dict[str, Any]:
 def small_vit(seed: int = 0, **changes: Any) -> Family:
     """A ViT; `changes` are those of ViTConfig."""
     config = ViTConfig(**SHAPE | changes)
+    gated = {"swiglu": SwiGLU, "swiglu-packed": SwiGLUPacked}
+    options = _options(config)
+    if config.mlp in gated:
+        options |= {"mlp_layer": gated[config.mlp], "act_layer": torch.nn.SiLU}
+    if config.mlp == "swiglu-packed":
+        options["mlp_ratio"] *= 2
     model = VisionTransformer(
-        **_options(config),
+        **options,
+        block_fn=_block(config),
         class_token=config.class_token,
+        reg_tokens=config.reg_tokens,
+        no_embed_class=config.position == "patches",
+        pre_norm=config.pre_norm,
+        qk_norm=config.qk_norm,
+        scale_attn_norm=config.attn_norm,
+        scale_mlp_norm=config.mlp_norm,
         global_pool=config.pool,
+        pool_include_prefix=config.pool_prefix,
         init_values=0.1 if config.layer_scale else None,
         final_norm=config.final_norm or config.fc_norm,
         fc_norm=config.fc_norm,
+    )
+    if config.pre_norm == config.patch_bias:  # CLIP has the one, the others the other
+        projection = model.patch_embed.proj
+        sizes = (projection.in_channels, config.embed_dim, config.patch_size, config.patch_size)
+        model.patch_embed.proj = torch.nn.Conv2d(*sizes, bias=config.patch_bias)
+    if not config.head_bias:
+        model.head = torch.nn.Linear(config.embed_dim, config.num_classes, bias=False)
+    return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
+
+
+def _block(config: ViTConfig) -> Callable[..., torch.nn.Module]:
+    if config.parallel > 1:
+        return partial(ParallelThingsBlock, num_parallel=config.parallel)
+    return {"pre": Block, "res-post": ResPostBlock, "post": partial(_encoder_layer, config)}[
+        config.norm_position
+    ]
+
+
+def _encoder_layer(config: ViTConfig, **options: Any) -> torch.nn.Module:
+    """PyTorch's own block, for timm has none whose norms follow the additions."""
+    return torch.nn.TransformerEncoderLayer(
+        config.embed_dim,
+        config.num_heads,
+        config.mlp_dim,
+        activation=ACTIVATIONS[config.gelu](),
+        layer_norm_eps=config.norm_eps,
+        batch_first=True,
+    )
+
+
+def small_beit(seed: int = 0, **changes: Any) -> Family:
+    """A BEiT; `changes` are those of ViTConfig."""
+    beit = {"rel_pos": "blocks", "position": "none", "layer_scale": True, "pool": "avg"}
+    config = ViTConfig(**SHAPE | beit | {"fc_norm": True, "final_norm": False} | changes)
+    options = _options(config)
+    assert options.pop("act_layer") == torch.nn.GELU
+    model = Beit(
+        **options,
+        use_abs_pos_emb=config.position == "all",
+        use_rel_pos_bias=config.rel_pos == "blocks",
+        use_shared_rel_pos_bias=config.rel_pos == "shared",
+        init_values=0.1 if config.layer_scale else None,
+        swiglu_mlp=config.mlp == "swiglu",
+        scale_mlp=config.mlp_norm,
+        global_pool=config.pool,
     )
     return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
 
@@ -163,4 +251,40 @@ FAMILIES: dict[str, Callable[..., Family]] = {
     "vit": small_vit,
     "deit": small_deit,
     "cait": small_cait,
+}
+
+
+# small models of what ViT's descendants added, each with several options at once
+OPTIONS: dict[str, Callable[..., Family]] = {
+    "clip": partial(
+        small_vit, depth=2, pre_norm=True, patch_bias=False, head_bias=False, gelu="quick"
+    ),
+    "dinov2": partial(
+        small_vit,
+        depth=2,
+        reg_tokens=3,
+        position="patches",
+        layer_scale=True,
+        mlp="swiglu-packed",
+    ),
+    "siglip": partial(small_vit, depth=2, class_token=False, pool="map", gelu="tanh"),
+    "beit": partial(small_beit, depth=2),
+    "shared table": partial(
+        small_beit, depth=2, rel_pos="shared", position="all", mlp="swiglu", mlp_norm=True
+    ),
+    "norms everywhere": partial(
+        small_vit,
+        depth=2,
+        pre_norm=True,
+        qk_norm=True,
+        attn_norm=True,
+        mlp="swiglu",
+        mlp_norm=True,
+        pool="avgmax",
+    ),
+    "post-norm": partial(small_vit, depth=2, norm_position="post", gelu="relu"),
+    "residual post-norm": partial(
+        small_vit, depth=2, norm_position="res-post", qkv_bias=False, pool="max"
+    ),
+    "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }

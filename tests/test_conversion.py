@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from families import FAMILIES, Family, small_vit
+from families import FAMILIES, Family, small_beit, small_vit
 from torch.nn import functional
 
 from vit_convert.architectures import Overrides
@@ -167,7 +167,7 @@ def test_assumptions_are_listed(tmp_path: Path) -> None:
     path = saved(tmp_path, small_vit().model.state_dict())
     found = recognise(open_checkpoint(path), STATED).recognition
     assert set(assumptions(found)) == {
-        "gelu", "norm_eps", "mean", "std", "interpolation", "crop_pct",
+        "gelu", "norm_position", "norm_eps", "mean", "std", "interpolation", "crop_pct",
     }  # fmt: skip
 
 
@@ -180,3 +180,12 @@ def test_names_fold() -> None:
         ("cls_token", "z"),
         ("blocks.10.b.c", "x"),
     ]
+
+
+def test_a_relative_position_bias_is_not_resampled(tmp_path: Path) -> None:
+    path = saved(tmp_path, small_beit(image_size=(24, 30)).model.state_dict())
+    source = open_checkpoint(path)
+    assert convert(source, Overrides()).spec.config.rel_pos == "blocks"
+    with pytest.raises(UsageError, match="relative position bias") as error:
+        convert(source, Overrides(image_size=(32, 40)))
+    assert "24x30" in error.value.expected

@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from vit_convert.architectures import ModelSpec, Preprocessing
+from vit_convert.architectures import ModelSpec, Preprocessing, architecture
 from vit_convert.exporters import Metadata, artifact_size
 
 # configured for training only, or by export
@@ -32,6 +32,7 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
         "kind": metadata.target,
         "bytes": artifact_size(path),
         "architecture": spec.architecture,
+        "title": architecture(spec.architecture).title,
         "variant": spec.source.variant,
         "parameters": sum(math.prod(p.shape) for p in spec.parameters()),
         "source": {
@@ -45,6 +46,16 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
         "labels": list(spec.labels),
         "values": values(spec),
     }
+
+
+def readable(value: Any) -> str:
+    """A value for people: sizes as 224 x 224."""
+    if isinstance(value, (tuple, list)):
+        whole = all(isinstance(part, int) for part in value)
+        return (" x " if whole else ", ").join(map(str, value)) or "scalar"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)
 
 
 def values(spec: ModelSpec) -> dict[str, dict[str, Any]]:

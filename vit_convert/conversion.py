@@ -5,7 +5,7 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -25,9 +25,10 @@ from vit_convert.architectures import (
 from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.dialects import Ledger, read_as_canonical
+from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, UsageError
 from vit_convert.folded_names import table
+from vit_convert.sidecars import Sidecars, read_sidecars
 
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
@@ -51,8 +52,17 @@ class Conversion:
     checkpoint: Checkpoint
 
 
-def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Conversion:
+def recognise(
+    checkpoint: Checkpoint,
+    overrides: Overrides | None = None,
+    among: Sequence[Dialect] | None = None,
+) -> Conversion:
     """Tell what model a checkpoint holds, without reading its arrays.
+
+    Args:
+        checkpoint: the open file.
+        overrides: what the user states.
+        among: the naming schemes to choose from; all by default.
 
     Raises:
         RecognitionError: it is no model that is known here.
@@ -61,7 +71,10 @@ def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Con
     """
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
-    ledger = read_as_canonical(checkpoint.tensors, where)
+    ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
+    _check_parts(ledger, where)
+    beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
+    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts, **ledger.facts})
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
@@ -72,11 +85,15 @@ def recognise(checkpoint: Checkpoint, overrides: Overrides | None = None) -> Con
         variant=recognition.variant,
         dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
         known={name: fact.known for name, fact in recognition.facts.items()},
+        body=ledger.body,
+        fills=ledger.fills,
+        rules=ledger.dialect.text,
     )
     spec = ModelSpec(
         architecture=family.name,
         config=recognition.config,
         preprocessing=recognition.preprocessing,
+        labels=beside.labels_for(recognition.config.num_classes),
         source=source,
     )
     parameters = spec.parameters()
@@ -90,7 +107,8 @@ def convert(
     overrides: Overrides | None = None,
     *,
     labels: tuple[str, ...] | None = None,
-    pos_embed: Literal["antialias", "bicubic"] = "antialias",
+    pos_embed: Literal["antialias", "bicubic"] | None = None,
+    among: Sequence[Dialect] | None = None,
     progress: Callable[[str], None] = lambda step: None,
 ) -> Conversion:
     """Recognise a checkpoint, check all its values, and apply the user's changes.
@@ -98,8 +116,11 @@ def convert(
     Args:
         checkpoint: the open file.
         overrides: what the user states.
-        labels: class names; ImageNet's for 1000 classes by default.
-        pos_embed: how the position embedding is resampled if overrides.image_size asks for it.
+        labels: class names; by default those that lie beside the checkpoint, or ImageNet's for
+            1000 classes.
+        pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
+            default as the authors of the naming scheme do, or with antialiasing.
+        among: as `recognise`.
         progress: called with what is being done.
 
     Raises:
@@ -108,40 +129,48 @@ def convert(
     from vit_convert.labels import labels_for
 
     overrides = overrides or Overrides()
-    found = recognise(checkpoint, overrides)
+    found = recognise(checkpoint, overrides, among)
     progress("checking values")
     _check_finite(found.weights.values(), str(checkpoint.path))
-    spec, weights = replace(found.spec, pos_embed=pos_embed), dict(found.weights)
+    usual = found.recognition.facts.get("pos_embed")
+    method = pos_embed or (usual.value if usual else "antialias")
+    spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
         spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
     if overrides.num_classes is not None:
         spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
-    if labels or not fresh:
-        spec = replace(spec, labels=labels_for(spec.config.num_classes, labels or ()))
+    known = labels or (() if fresh else spec.labels)
+    names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
+    spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
     return replace(found, spec=spec, weights=weights)
 
 
-def open_source(
-    path: str | Path, key: str | None = None, spec: ModelSpec | None = None
-) -> Mapping[str, LazyTensor]:
-    """A checkpoint's tensors under canonical names, as the file has them.
+def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Checkpoint, Ledger]:
+    """A checkpoint, and where its tensors go.
 
     Args:
         path: the checkpoint.
         key: which nested state dict.
         spec: of an artifact that is said to come from it; MappingError if it is another model.
     """
-    ledger = read_as_canonical(open_checkpoint(path, key).tensors, str(path))
-    if spec is not None and spec.architecture != ledger.dialect.architecture:
+    checkpoint = open_checkpoint(path, key)
+    source = spec.source
+    ledger = read_as_canonical(
+        checkpoint.tensors,
+        str(path),
+        stem=checkpoint.path.stem,
+        among=[scheme_of(source, None, spec.architecture)] if source.rules else None,
+    )
+    if spec.architecture != ledger.dialect.architecture:
         raise MappingError(
             f"the checkpoint is a {architecture(ledger.dialect.architecture).title}",
             where=str(path),
             expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
         )
-    return ledger.tensors
+    return checkpoint, ledger
 
 
 def assumptions(recognition: Recognition) -> dict[str, Fact]:
@@ -156,6 +185,12 @@ def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, in
     resized = spec.with_config(image_size=size)
     if resized.config.grid == spec.config.grid:
         return resized
+    if getattr(spec.config, "rel_pos", "none") != "none":
+        raise UsageError(
+            "a relative position bias cannot be resampled for another image size",
+            where=f"--image-size {size[0]}x{size[1]}",
+            expected=f"the {spec.config.image_size[0]}x{spec.config.image_size[1]} of the source",
+        )
     array = weights["pos_embed"].read()
     prefix = array.shape[1] - spec.config.num_patches
     weights["pos_embed"] = LazyTensor.of(
@@ -209,16 +244,22 @@ def _check_finite(tensors: Iterable[LazyTensor], where: str) -> None:
         )
 
 
+def _check_parts(ledger: Ledger, where: str) -> None:
+    if ledger.problems:
+        raise MappingError(
+            f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
+            where=where,
+            expected="what these parameters are made of, in its shapes",
+            hint="vit-convert inspect shows all tensors",
+        )
+
+
 def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
     wanted = {p.name: p.shape for p in parameters}
     problems = [
         (name, f"missing, expected {shape}")
         for name, shape in wanted.items()
-        if name not in ledger.tensors and name not in ledger.incomplete
-    ]
-    problems += [
-        (name, f"its parts are missing: {', '.join(parts)}")
-        for name, parts in ledger.incomplete.items()
+        if name not in ledger.tensors
     ]
     for name, tensor in ledger.tensors.items():
         if name not in wanted:
@@ -227,7 +268,7 @@ def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: st
             problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
         elif tensor.dtype not in _FLOATS:
             problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    problems += [(name, "unexpected: no rule knows it") for name in ledger.unexpected]
+    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
     if problems:
         raise MappingError(
             f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",

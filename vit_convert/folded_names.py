@@ -17,7 +17,7 @@ def fold_names(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Join rows that differ in a block's index only, in order of first appearance."""
     groups: dict[tuple[str, str], list[int]] = {}
     for name, text in rows:
-        match = re.search(r"(?<=\.)\d+(?=\.)", name)
+        match = re.search(r"(?<=[._/])\d+(?=[./])", name)
         pattern = f"{name[: match.start()]}{{}}{name[match.end() :]}" if match else name
         groups.setdefault((pattern, text), []).append(int(match.group()) if match else -1)
     return [

@@ -23,7 +23,7 @@ Size = tuple[int, int]
 # those of torchvision's ImageFolder
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
-_INTERPOLATIONS = {
+INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
 }
@@ -107,12 +107,12 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
         UsageError: the size, the interpolation or crop_pct makes no sense.
         ImageError: the picture is too long and thin to be resized.
     """
-    interpolation = _INTERPOLATIONS.get(preprocessing.interpolation)
+    interpolation = INTERPOLATIONS.get(preprocessing.interpolation)
     if interpolation is None:
         raise UsageError(
             f"unknown interpolation {preprocessing.interpolation!r}",
             where="interpolation",
-            expected=" or ".join(_INTERPOLATIONS),
+            expected=" or ".join(INTERPOLATIONS),
         )
     height, width = _resized_size((image.height, image.width), image_size, preprocessing.crop_pct)
     if height * width > _MAX_RESIZED_PIXELS:

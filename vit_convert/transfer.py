@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures import Source
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 from vit_convert.conversion import Conversion, convert
-from vit_convert.dialects import dialect, write_with
+from vit_convert.dialects import rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.exporters.keras_h5 import open_h5, write_h5
 from vit_convert.output import check_output, check_space, whole
@@ -51,14 +52,20 @@ def torch2keras(
 
 
 def keras2torch(
-    model: str | Path, output: str | Path, *, dialect_name: str | None = None, force: bool = False
+    model: str | Path,
+    output: str | Path,
+    *,
+    dialect_name: str | None = None,
+    rules: str | Path | None = None,
+    force: bool = False,
 ) -> str:
     """Convert a Keras .h5 file back into a PyTorch checkpoint: every tensor bit for bit.
 
     Args:
         model: the .h5.
-        output: .safetensors, or .pth, .pt or .bin for PyTorch's zip format.
+        output: .safetensors; .pth, .pt or .bin for PyTorch's zip format; or .npz.
         dialect_name: names to use; those of the model's source by default, with its prefix.
+        rules: or a rule file whose names to use.
         force: replace an existing output.
 
     Returns:
@@ -68,17 +75,29 @@ def keras2torch(
         VitConvertError: with what is wrong, where, what was expected and what to try.
     """
     output = Path(output)
-    if output.suffix not in (".safetensors", ".pth", ".pt", ".bin"):
+    if output.suffix not in (".safetensors", ".pth", ".pt", ".bin", ".npz"):
         raise UsageError(
             f"the kind of file to write is not clear from {output.suffix or 'no suffix'!r}",
             where=str(output),
-            expected="a name that ends in .safetensors, .pth, .pt or .bin",
+            expected="a name that ends in .safetensors, .pth, .pt, .bin or .npz",
         )
     check_output(output, force)
     with open_h5(Path(model)) as (spec, weights):
-        scheme = dialect(dialect_name or spec.source.dialect, spec.architecture)
-        prefix = "" if dialect_name else spec.source.prefix
-        tensors = {t.name: t for t in write_with(scheme, weights, prefix)}
+        if rules:
+            scheme = rules_of(rules)
+        else:
+            scheme = scheme_of(spec.source, dialect_name, spec.architecture)
+        own = scheme.name == spec.source.dialect
+        source = spec.source if own else Source()
+        written = write_with(
+            scheme,
+            weights,
+            source.prefix,
+            body=source.body if own else None,
+            fills=source.fills,
+            config=spec.config,
+        )
+        tensors = {t.name: t for t in written}
         arrays = {name: tensor.read() for name, tensor in tensors.items()}
         dtypes = {
             name: "bfloat16"
@@ -88,6 +107,9 @@ def keras2torch(
         with whole(output, force) as path:
             if output.suffix == ".safetensors":
                 write_safetensors(path, arrays, dtypes, {"format": "pt"})
+            elif output.suffix == ".npz":
+                with path.open("wb") as file:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is a flag
             else:
                 write_torch(path, arrays, dtypes)
     return scheme.name

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from families import FAMILIES
+from families import FAMILIES, OPTIONS
 
 from vit_convert.architectures import (
     ModelSpec,
@@ -18,6 +18,8 @@ from vit_convert.architectures import (
     architecture_of,
     architectures,
 )
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import RecognitionError, UsageError
 
 ALL_VARIANTS = [(a.name, v) for a in architectures() for v in a.variants]
@@ -59,6 +61,22 @@ def test_every_published_variant_is_recognised(name: str, published: Variant) ->
         "cait_xxs24_224",
         "cait_s24_224",
         "cait_m48_448",
+        "deit3_medium_patch16_224",
+        "vit_giant_patch14_dinov2",
+        "vit_small_patch14_reg4_dinov2",
+        "vit_base_patch32_clip_quickgelu_224",
+        "vit_large_patch14_clip_336",
+        "vit_giant_patch14_clip_224",
+        "vit_gigantic_patch14_clip_224",
+        "vit_so400m_patch14_siglip_378",
+        "vit_giantopt_patch16_siglip_256",
+        "beit_large_patch16_512",
+        "beitv2_base_patch16_224",
+        "eva_giant_patch14_336",
+        "eva02_enormous_patch14_clip_224",
+        "vit_base_patch16_gap_224",
+        "vit_base_patch16_rpn_224",
+        "vit_base_patch16_18x2_224",
     ],
 )
 def test_numbers_are_those_of_timm(name: str) -> None:
@@ -72,15 +90,35 @@ def test_numbers_are_those_of_timm(name: str) -> None:
         model = timm.create_model(name, num_classes=1000)
     family, published = variant(name)
     ours = shapes_of(family, published)
-    theirs = {k: tuple(v.shape) for k, v in model.state_dict().items()}
-    assert ours == theirs
+    theirs = {
+        k: LazyTensor(k, tuple(v.shape), "float32", lambda: pytest.fail("was read"))
+        for k, v in model.state_dict().items()
+    }
+    assert ours == {k: v.shape for k, v in read_as_canonical(theirs, name).tensors.items()}
     heads = {m.num_heads for m in model.modules() if hasattr(m, "num_heads")}
     assert heads == {published.config.num_heads}
     eps = {m.eps for m in model.modules() if isinstance(m, torch.nn.LayerNorm)}
     assert eps == {published.config.norm_eps}
+    quick = any(isinstance(m, timm.layers.QuickGELU) for m in model.modules())
+    assert quick == (published.config.gelu == "quick")
 
 
-@pytest.mark.parametrize("name", ["vit_base_patch16_224", "cait_s24_224"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_base_patch16_224",
+        "vit_large_patch16_224.mae",
+        "vit_small_patch8_224.dino",
+        "deit3_base_patch16_384",
+        "vit_base_patch14_reg4_dinov2",
+        "vit_large_patch14_clip_quickgelu_336",
+        "vit_large_patch16_siglip_384",
+        "beit_base_patch16_384",
+        "beitv2_large_patch16_224",
+        "eva_giant_patch14_224",
+        "cait_s24_224",
+    ],
+)
 def test_preprocessing_is_that_of_timm(name: str) -> None:
     from vit_convert.parity.torch_compat import import_vision
 
@@ -152,10 +190,22 @@ def test_small_families_are_recognised_with_what_must_be_stated(name: str) -> No
 
 
 def test_a_grid_that_is_no_square_must_be_stated() -> None:
-    spec = FAMILIES["vit"]().spec
+    spec = FAMILIES["vit"](image_size=(24, 70)).spec
     shapes = {p.name: p.shape for p in spec.parameters()}
-    with pytest.raises(RecognitionError, match="15 patches"):
+    with pytest.raises(RecognitionError, match="21 patches"):
         recognise(shapes, num_heads=4)
+
+
+def test_positions_that_make_a_square_only_without_the_class_token_are_an_assumption() -> None:
+    spec = FAMILIES["vit"]().spec  # 3 x 5 patches and a class token, or 4 x 4 patches
+    shapes = {p.name: p.shape for p in spec.parameters()}
+    found = recognise(shapes, num_heads=4)
+    assert found.config.position == "patches"
+    assert found.facts["position"].known == "assumed"
+    assert "--image-size" in found.facts["position"].why
+    stated = recognise(shapes, num_heads=4, image_size=(24, 50))
+    assert stated.config.position == "all"
+    assert stated.facts["position"].known == "read"
 
 
 @pytest.mark.parametrize(
@@ -210,3 +260,59 @@ def test_spec_survives_json(name: str) -> None:
 
     spec = FAMILIES[name]().spec
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
+    config = OPTIONS[name]().spec.config
+    shapes = {p.name: p.shape for p in OPTIONS[name]().spec.parameters()}
+    tables = [k for k in shapes if k.endswith("relative_position_bias_table")]
+    found = recognise(
+        shapes,
+        image_size=config.image_size,
+        num_heads=None if tables else config.num_heads,
+        gelu=config.gelu,
+        norm_position=config.norm_position,
+        pool=config.pool,
+        position=config.position if name == "norms everywhere" else None,  # else it is EVA-02's
+    )
+    assert found.config == config
+
+
+def test_gelu_of_clip_and_normalisation_of_beit_are_assumptions() -> None:
+    clip = recognise(shapes_of(*variant("vit_base_patch32_clip_224")))
+    assert (clip.config.gelu, clip.facts["gelu"].known) == ("quick", "assumed")
+    beit = recognise(shapes_of(*variant("beit_base_patch16_224")))
+    assert beit.facts["mean"].known == "assumed"
+    assert "beitv2_base_patch16_224" in beit.facts["mean"].why
+
+
+def test_a_pooling_that_the_tensors_contradict_is_refused() -> None:
+    shapes = shapes_of(*variant("vit_base_patch16_224"))
+    assert recognise(shapes, pool="avgmax").config.pool == "avgmax"
+    with pytest.raises(UsageError, match="map"):
+        recognise(shapes, pool="map")
+    with pytest.raises(UsageError, match="class"):
+        recognise(shapes, position="class")
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "says"),
+    [
+        ("beit_base_patch16_224", {"class_token": False}, "one class token"),
+        ("vit_base_patch16_18x2_224", {"rel_pos": "shared"}, "parallel blocks"),
+        (
+            "vit_base_patch16_siglip_224",
+            {"mlp": "swiglu-packed", "layer_scale": True},
+            "plain MLPs",
+        ),
+        ("deit_base_distilled_patch16_224", {"reg_tokens": 2}, "registers"),
+    ],
+)
+def test_options_that_no_model_has_together_are_refused(
+    name: str, changes: dict[str, Any], says: str
+) -> None:
+    shapes = shapes_of(*variant(name), **changes)
+    with pytest.raises(RecognitionError, match="no model that is known") as error:
+        recognise(shapes, image_size=(224, 224))
+    assert says in error.value.expected

@@ -97,10 +97,10 @@ def test_a_missing_file(tmp_path):
 
 
 def test_a_folder_names_the_checkpoints_in_it(tmp_path):
-    (tmp_path / "model.safetensors").touch()
+    (tmp_path / "epoch3.safetensors").touch()
     with pytest.raises(CheckpointError, match="folder") as caught:
         open_checkpoint(tmp_path)
-    assert "model.safetensors" in caught.value.hint
+    assert "epoch3.safetensors" in caught.value.hint
 
 
 def test_an_empty_file(tmp_path):

@@ -20,6 +20,10 @@ FAMILIES = {
     ),
     "deit": partial(small_deit, depth=2),
     "cait": partial(small_cait, depth=2),
+    "average beside a class token": partial(
+        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
+    ),
+    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
     "no norm": partial(
         small_vit, depth=1, class_token=False, pool="avg", final_norm=False, layer_scale=True
     ),

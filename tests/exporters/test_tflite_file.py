@@ -16,10 +16,10 @@ from exporting import relative
 from families import small_vit
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.architectures.vit import VIT
+from vit_convert.architectures.vit_recognition import VIT
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import ExportOptions, open_artifact
-from vit_convert.exporters.tflite import TFLITE
+from vit_convert.exporters.tflite import TFLITE, flatbuffer
 from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import read_entry, write
 from vit_convert.exporters.tflite.skeleton import convert
@@ -156,6 +156,16 @@ def test_one_weight_is_in_memory_at_a_time(tmp_path, precision):
     tracemalloc.stop()
     assert (tmp_path / "model.tflite").stat().st_size > total / 2.2
     assert peak < total / 4
+
+
+def test_progress_of_writing_is_told(exported, tmp_path, monkeypatch):
+    monkeypatch.setattr(flatbuffer, "_SHOWN", 20_000)
+    content = exported("tflite", "vit").read_bytes()
+    steps: list[str] = []
+    flatbuffer.write(tmp_path / "m.tflite", flatbuffer.tree_of(content), {}, False, steps.append)
+    assert 2 <= len(steps) <= len(content) // 20_000
+    assert all(step.endswith("MB are written") for step in steps)
+    assert (tmp_path / "m.tflite").stat().st_size == len(content)
 
 
 def test_the_converter_sees_no_large_weight():

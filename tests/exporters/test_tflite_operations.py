@@ -14,9 +14,17 @@ _NAMES = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v,
 # All that a folded ViT or CaiT needs: no norm subtracts a mean. What GPU delegates refuse is not
 # among it: BROADCAST_TO, EXPAND_DIMS, SQUEEZE, SHAPE, PACK, custom operations (Flex) ...
 ALLOWED = {
-    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "GELU", "MEAN", "MUL",
-    "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "STRIDED_SLICE", "TRANSPOSE",
+    "ADD", "BATCH_MATMUL", "CONCATENATION", "CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED",
+    "GELU", "MEAN", "MUL", "RESHAPE", "RSQRT", "SOFTMAX", "SPLIT", "SQUARE", "STRIDED_SLICE",
+    "TRANSPOSE",
 }  # fmt: skip
+ELEMENTWISE = {"ADD", "MUL", "SUB", "SQUARED_DIFFERENCE"}
+MORE = {  # what some cases need beside
+    "average beside a class token": {"LOGISTIC"},  # of quick GELU
+    "no norm": {"SUB", "SQUARED_DIFFERENCE"},  # of a mean: it is not folded
+    "embed_preprocessing": {"CAST", "SUB"},
+    "float16": {"DEQUANTIZE"},
+}
 CASES = [
     *((family, {}) for family in ("vit", "layer scale", "average pool", "deit", "cait")),
     *((family, {"folded": True}) for family in ("vit", "average pool", "deit", "cait")),
@@ -25,6 +33,12 @@ CASES = [
     ("vit", {"output": "softmax"}),
     ("vit", {"output": "features"}),
     ("headless", {}),
+    ("average beside a class token", {}),
+    ("average, norm before", {}),
+    ("no norm", {}),
+    ("vit", {"embed_preprocessing": True}),
+    ("cait", {"precision": "float16"}),
+    ("deit", {"precision": "float16"}),
     ("cait", {"batch_size": 3}),
 ]
 
@@ -54,7 +68,8 @@ def graph(path: Path) -> tuple[schema.SubGraphT, list[Operation]]:
 @pytest.mark.parametrize(("family", "options"), CASES)
 def test_operations_are_builtin_and_known_to_the_delegate(exported, family, options):
     main, operations = graph(exported("tflite", family, **options))
-    assert {op.name for op in operations} <= ALLOWED
+    more = [MORE.get(key, set()) for key in (family, *options, options.get("precision"))]
+    assert {op.name for op in operations} <= ALLOWED.union(*more)
     assert max(len(t.shape) for t in main.tensors if t.shape is not None) <= 4
 
 
@@ -65,6 +80,8 @@ def test_no_slice_drops_an_axis(exported, family, options):
         if op.name == "STRIDED_SLICE":
             assert op.node.builtinOptions.shrinkAxisMask == 0
             assert op.node.builtinOptions.newAxisMask == 0
+            assert op.node.builtinOptions.ellipsisMask == 0
+            assert len(op.inputs[0].shape) in (3, 4)
 
 
 @pytest.mark.parametrize(("family", "options"), CASES)
@@ -76,17 +93,83 @@ def test_products_of_activations_have_no_flags_and_no_constants(exported, family
         assert not op.node.builtinOptions.adjX
         assert not op.node.builtinOptions.adjY
         assert op.constant == [False, False]
+        assert op.node.inputs[0] != op.node.inputs[1]
+
+
+@pytest.mark.parametrize(("family", "options"), CASES)
+def test_no_broadcast_changes_a_rank(exported, family, options):
+    """Delegates of older phones take a scalar or a vector, or else two tensors of one rank, of
+    which one is nowhere the smaller (CheckAddMulBroadcastCompatibility in TensorFlow's
+    lite/tools/versioning/gpu_compatibility.cc). LiteRT 2.3.0 takes the first axis of a constant of
+    rank 2 for the batch."""
+    _, operations = graph(exported("tflite", family, **options))
+    found = [op for op in operations if op.name in ELEMENTWISE]
+    assert found
+    for op in found:
+        first, second = (tuple(map(int, tensor.shape)) for tensor in op.inputs)
+        if min(len(first), len(second)) <= 1:
+            assert any(op.constant)
+            continue
+        assert len(first) == len(second)
+        larger = tuple(map(max, first, second))
+        assert larger in (first, second)
+        if len(first) == 2 and any(op.constant):
+            assert op.inputs[op.constant.index(True)].shape[0] == 1
+
+
+@pytest.mark.parametrize(("family", "options"), CASES)
+def test_the_batch_axis_stays_the_first(exported, family, options):
+    main, operations = graph(exported("tflite", family, **options))
+    batch = main.tensors[main.inputs[0]].shape[0]
+    for op in operations:
+        if op.name == "CONCATENATION":
+            assert op.node.builtinOptions.axis % len(op.inputs[0].shape) != 0
+        if op.name == "FULLY_CONNECTED" and op.node.builtinOptions.keepNumDims:
+            assert len(op.inputs[0].shape) == len(main.tensors[op.node.outputs[0]].shape)
+        if op.name != "DEQUANTIZE":
+            for output in op.node.outputs:
+                assert main.tensors[output].shape[0] == batch
 
 
 @pytest.mark.parametrize("family", ["vit", "layer scale", "average pool", "deit", "cait"])
 def test_linear_layers_are_fully_connected_with_their_bias_inside(sample, exported, family):
     _, operations = graph(exported("tflite", family))
-    linear = [p for p in sample(family).keras.spec.parameters() if p.keras_path.endswith("kernel")]
+    kernels = [
+        p.keras_path
+        for p in sample(family).keras.spec.parameters()
+        if p.keras_path.endswith("kernel")
+    ]
     connected = [op for op in operations if op.name == "FULLY_CONNECTED"]
-    assert len(connected) == len(linear) - 1  # the patch embedding is a convolution
+    mixing = [path for path in kernels if "proj_l" in path or "proj_w" in path]
+    # the patch embedding is a convolution
+    assert len(connected) == len(kernels) - len(mixing) - 1
     assert all(op.constant == [False, True, True] for op in connected)
+    depthwise = [op for op in operations if op.name == "DEPTHWISE_CONV_2D"]
+    assert len(depthwise) == 4 * len(mixing)  # one for each head
+    assert all(op.constant == [False, True, True] for op in depthwise)
     for op in operations:  # no weight is transposed at run time
         assert op.name != "TRANSPOSE" or op.constant[0] is False
+
+
+@pytest.mark.parametrize(
+    ("family", "options", "count"),
+    [
+        ("vit", {}, 1),
+        ("vit", {"attention": True}, 1),
+        ("deit", {}, 2),
+        ("average pool", {}, 15),
+    ],
+)
+def test_the_last_mlp_is_computed_for_the_tokens_that_are_pooled(exported, family, options, count):
+    _, operations = graph(exported("tflite", family, **options))
+    sizes = {
+        op.inputs[1].name.decode(): op.inputs[0].shape[1]
+        for op in operations
+        if op.name == "FULLY_CONNECTED"
+    }
+    assert sizes["blocks.0.mlp.fc1.weight"] >= 15
+    for layer in ("attn.proj", "mlp.fc1", "mlp.fc2"):
+        assert sizes[f"blocks.1.{layer}.weight"] == count
 
 
 @pytest.mark.parametrize("family", ["vit", "cait"])

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import FAMILIES, Family, small_cait, small_deit, small_vit
+from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
 
+from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
 from vit_convert.models import build
 from vit_convert.models.base import block_points
+from vit_convert.parity.reference import TorchReference
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),
@@ -27,16 +29,77 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
         small_vit,
         {"class_token": False, "pool": "avg", "final_norm": False, "fc_norm": True},
     ),
-    "vit, average, no norm": (small_vit, {"pool": "avg", "final_norm": False}),
     "vit, no head": (small_vit, {"num_classes": 0}),
     "vit, 4 channels": (small_vit, {"in_channels": 4}),
     "deit": (small_deit, {}),
     "deit, no head": (small_deit, {"num_classes": 0}),
     "cait": (small_cait, {}),
     "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
+    "cait, 9 heads": (small_cait, {"num_heads": 9}),  # many, which are mixed in another way
     "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
     "cait, no head": (small_cait, {"num_classes": 0}),
 }
+
+# one option each, or those that meet; see families.OPTIONS for models of several
+OPTION_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "vit, relu": (small_vit, {"gelu": "relu"}),
+    "vit, registers": (small_vit, {"reg_tokens": 3}),
+    "vit, registers, no class position": (small_vit, {"reg_tokens": 3, "position": "patches"}),
+    "vit, registers without class token": (
+        small_vit,
+        {"reg_tokens": 2, "class_token": False, "pool": "avg", "position": "patches"},
+    ),
+    "vit, no class position": (small_vit, {"position": "patches"}),
+    "vit, no patch bias": (small_vit, {"patch_bias": False}),
+    "vit, norm before the blocks": (small_vit, {"pre_norm": True, "depth": 2}),
+    "clip": (
+        small_vit,
+        {"pre_norm": True, "patch_bias": False, "head_bias": False, "gelu": "quick"},
+    ),
+    "vit, no final norm": (small_vit, {"final_norm": False}),
+    "vit, q and k normalised": (small_vit, {"qk_norm": True}),
+    "vit, attention normalised": (small_vit, {"attn_norm": True}),
+    "vit, MLP normalised": (small_vit, {"mlp_norm": True}),
+    "vit, SwiGLU": (small_vit, {"mlp": "swiglu"}),
+    "vit, SwiGLU with norm": (small_vit, {"mlp": "swiglu", "mlp_norm": True}),
+    "vit, packed SwiGLU": (small_vit, {"mlp": "swiglu-packed"}),
+    "vit, packed SwiGLU with norm": (small_vit, {"mlp": "swiglu-packed", "mlp_norm": True}),
+    "vit, attention pooling": (small_vit, {"pool": "map"}),
+    "siglip": (small_vit, {"pool": "map", "class_token": False, "gelu": "tanh"}),
+    "vit, attention pooling of all tokens": (
+        small_vit,
+        {"pool": "map", "pool_prefix": True, "reg_tokens": 2, "final_norm": False},
+    ),
+    "siglip, no head": (small_vit, {"pool": "map", "class_token": False, "num_classes": 0}),
+    "vit, maximum": (small_vit, {"pool": "max", "final_norm": False, "fc_norm": True}),
+    "vit, maximum behind the norm": (small_vit, {"pool": "max"}),
+    "vit, average and maximum": (small_vit, {"pool": "avgmax"}),
+    "vit, average of all tokens": (small_vit, {"pool": "avg", "pool_prefix": True}),
+    "vit, norm after the branch": (small_vit, {"norm_position": "res-post", "depth": 2}),
+    "vit, norm after the branch, no qkv bias": (
+        small_vit,
+        {"norm_position": "res-post", "qkv_bias": False, "class_token": False, "pool": "avg"},
+    ),
+    "vit, norm after the addition": (
+        small_vit,
+        {"norm_position": "post", "gelu": "relu", "depth": 2},
+    ),
+    "vit, norm after the addition, no final norm": (
+        small_vit,
+        {"norm_position": "post", "final_norm": False},
+    ),
+    "vit, 3 parallel branches": (small_vit, {"parallel": 3, "layer_scale": True}),
+    "vit, 2 parallel branches, options": (
+        small_vit,
+        {"parallel": 2, "qk_norm": True, "mlp": "swiglu", "mlp_norm": True},
+    ),
+    "beit": (small_beit, {}),
+    "beit, class token": (small_beit, {"pool": "token", "fc_norm": False, "final_norm": True}),
+    "beit, shared table": (small_beit, {"rel_pos": "shared", "depth": 2}),
+    "beit, absolute positions too": (small_beit, {"position": "all", "layer_scale": False}),
+    "beit, SwiGLU": (small_beit, {"mlp": "swiglu", "mlp_norm": True}),
+}
+CASES |= {name: (make, {"depth": 1} | changes) for name, (make, changes) in OPTION_CASES.items()}
 
 
 def relative(expected: np.ndarray, got: np.ndarray) -> float:
@@ -74,6 +137,43 @@ def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
     assert relative(expected, model(images).numpy()) < 2e-6
 
 
+@pytest.mark.parametrize("case", ["vit", "vit, average, norm", "deit", "cait", "cait, 9 heads"])
+def test_attention_maps_are_timms(case: str) -> None:
+    """Of all tokens, also in a last block that computes only those that are pooled."""
+    make, changes = CASES[case]
+    family = make(**changes)
+    expected = []
+    for module in family.model.modules():
+        if hasattr(module, "attn_drop"):
+            module.fused_attn = False
+            module.attn_drop.register_forward_hook(lambda *call: expected.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    maps = {point: point for point in model.endpoint_names if "attention" in point}
+    got = model.view(maps)(images)
+    assert len(got) == len(expected) >= 3
+    for name, reference in zip(maps, expected, strict=True):
+        assert relative(reference, got[name].numpy()) < 2e-6, name
+
+
+@pytest.mark.parametrize(("case", "count"), [("vit", 1), ("deit", 2), ("vit, average, norm", 16)])
+def test_the_last_block_computes_the_tokens_that_are_pooled(case: str, count: int) -> None:
+    make, changes = CASES[case]
+    family = make(**changes)
+    tokens: list[np.ndarray] = []
+    family.model.blocks[-1].register_forward_hook(lambda *call: tokens.append(call[2].numpy()))
+    images = family.images()
+    family.logits(images)
+    model = build(family.spec)
+    model.assign(family.arrays())
+    last = f"blocks.{family.spec.config.depth - 1}"
+    (got,) = model.view({last: last})(images).values()
+    assert got.shape == (4, count, 36)
+    assert relative(tokens[0][:, :count], got.numpy()) < 2e-6
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_parameters_are_timms_in_name_shape_and_number(name: str) -> None:
     family = FAMILIES[name]()
@@ -105,9 +205,46 @@ def test_folded_residual_stream_has_no_mean_and_is_scaled(name: str) -> None:
         assert relative(centred.numpy() / 16, tokens.numpy()) < 1e-5
 
 
-def test_a_model_without_a_last_norm_is_not_folded() -> None:
-    """Its head takes the mean and the scale of the stream."""
-    family = small_vit(pool="avg", final_norm=False)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"pool": "avg", "final_norm": False},
+        {"pool": "max", "final_norm": False, "fc_norm": True},
+        {"norm_position": "post"},
+        {"norm_position": "res-post"},
+    ],
+)
+def test_a_stream_that_not_only_norms_read_is_neither_centred_nor_scaled(
+    changes: dict[str, Any],
+) -> None:
+    family = small_vit(depth=1, **changes)
     spec, weights = fold(family.spec, family.arrays())
-    assert spec == family.spec
-    assert set(weights) == {p.name for p in spec.parameters()}
+    assert spec.config.folded
+    assert spec.config.stream_scale == 1
+    model, plain = build(spec), build(family.spec)
+    model.assign(weights)
+    plain.assign(family.arrays())
+    points = {point: point for point in block_points(model.endpoint_names)}
+    reference = plain.view(points)(family.images())
+    for point, tokens in model.view(points)(family.images()).items():
+        assert relative(reference[point].numpy(), tokens.numpy()) < 1e-5
+
+
+@pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])
+def test_position_of_the_class_token_alone_is_added_to_it(folded: bool) -> None:
+    """As Hugging Face's DINOv2 has it; timm wants the two added beforehand."""
+    family = small_vit(depth=1, reg_tokens=3, position="patches")
+    weights = family.arrays()
+    position = np.full((1, 1, 36), 0.3, np.float32) * np.arange(36, dtype=np.float32) / 18
+    weights["cls_token"] = weights["cls_token"] - position
+    weights["pos_embed"] = np.concatenate([position, weights["pos_embed"]], axis=1)
+    spec = family.spec.with_config(position="class")
+    assert {p.name: p.shape for p in spec.parameters()} == {n: w.shape for n, w in weights.items()}
+    reference = TorchReference(spec, {n: LazyTensor.of(n, w) for n, w in weights.items()})
+    if folded:
+        spec, weights = fold(spec, weights)
+    model = build(spec)
+    model.assign(weights)
+    images = family.images()
+    assert relative(family.logits(images), model(images).numpy()) < 2e-6
+    assert relative(family.logits(images), reference.run(images)) < 2e-6

@@ -31,7 +31,7 @@ from vit_convert.exporters.tflite.flatbuffer import tree_of, write
 from vit_convert.parity import gpu_process
 from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.evidence import RecordedReference
-from vit_convert.parity.gpu_process import GpuError, GpuProcess, software_drivers
+from vit_convert.parity.gpu_process import GpuError, GpuProcess
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording, read_reference, record_reference
 from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
@@ -48,30 +48,27 @@ MODELS: dict[str, Callable[[], Family]] = {
     "deit": partial(small_deit, depth=2),
     "cait": partial(small_cait, depth=2),
 }
+RARER: dict[str, Callable[[], Family]] = {
+    "average beside a class token": partial(
+        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
+    ),
+    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
+    "no norm": partial(small_vit, depth=1, pool="avg", final_norm=False, qkv_bias=False),
+    "headless": partial(small_vit, depth=1, num_classes=0),
+    "one channel": partial(small_vit, depth=1, in_channels=1),
+    "3 class blocks": partial(small_cait, depth=1, depth_token_only=3),
+}
 # The GPU does not quantise the activations of int8-dynamic: only its weights are rounded.
 LIMITS = {"float32": 1e-5, "float16": 5e-3, "int8-dynamic": 0.05}
 Edit = Callable[["Editor"], None]
-
-
-@pytest.fixture(autouse=True)
-def driver(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The driver that the environment names, or else SwiftShader, whatever GPU there is."""
-    if "VK_ICD_FILENAMES" in os.environ:
-        return
-    drivers = software_drivers()
-    if not drivers:
-        pytest.fail(
-            "there is no SwiftShader driver: apt-get install --no-install-recommends chromium, "
-            "which scripts/test does as root"
-        )
-    monkeypatch.setenv("VK_ICD_FILENAMES", drivers[0])
+pytestmark = pytest.mark.usefixtures("driver")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """For each model a PyTorch checkpoint, its .h5, and recorded logits."""
     path = tmp_path_factory.mktemp("gpu")
-    for name, build in MODELS.items():
+    for name, build in (MODELS | RARER).items():
         family = build()
         torch.save(family.model.state_dict(), path / f"{name}.pth")
         write_h5(path / f"{name}.h5", family.spec, family.tensors())
@@ -117,6 +114,11 @@ def test_every_operation_runs_on_the_gpu_and_gives_what_timm_gives(
         *product(["vit", "average pool", "deit", "cait"], [{"output": "features"}]),
         ("vit", {"output": "softmax"}),
         ("deit", {"batch_size": 3}),
+        ("cait", {"precision": "float16", "embed_preprocessing": True}),
+        ("deit", {"precision": "float16", "output": "features"}),
+        ("average pool", {"precision": "float16", "output": "softmax"}),
+        *((name, {"precision": "float32"}) for name in RARER),
+        *((name, {"precision": "float16"}) for name in ("no norm", "headless", "3 class blocks")),
     ],
 )
 def test_other_exports_are_right_on_the_gpu(
@@ -128,9 +130,17 @@ def test_other_exports_are_right_on_the_gpu(
     assert result.note == ""
 
 
-@pytest.mark.parametrize("name", ["vit", "deit", "cait"])
-def test_attention_maps_on_the_gpu_are_those_of_the_cpu(name: str, folder: Path) -> None:
-    artifact = open_artifact(exported(folder, name, attention=True))
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [
+        *product(["vit", "average pool", "deit", "cait"], ["float32"]),
+        *product(["vit", "cait"], ["float16"]),
+    ],
+)
+def test_attention_maps_on_the_gpu_are_those_of_the_cpu(
+    name: str, precision: str, folder: Path
+) -> None:
+    artifact = open_artifact(exported(folder, name, precision=precision, attention=True))
     images = MODELS[name]().images(2)
     expected = artifact.run(images)
     with on_gpu(artifact) as (report, accelerated):
@@ -296,8 +306,8 @@ def with_constant_on_the_left(editor: Editor) -> None:
 
 
 def with_a_crash(editor: Editor) -> None:
-    """The attention of the second block is multiplied by itself, which ends the process."""
-    node = editor.find("blocks.1/attn/MatMul_1")
+    """The attention of the first block is multiplied by itself, which ends the process."""
+    node = editor.find("blocks.0/attn/MatMul_1")
     attention = node.inputs[0]
     square = copy.copy(node)
     square.inputs, square.outputs = [attention, attention], [editor.like(attention, "square")]

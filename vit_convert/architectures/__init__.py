@@ -18,7 +18,8 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.cait import CAIT, CaiTConfig
 from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.vit import VIT, ViTConfig
+from vit_convert.architectures.vit import ViTConfig
+from vit_convert.architectures.vit_recognition import VIT
 from vit_convert.errors import RecognitionError
 
 __all__ = [

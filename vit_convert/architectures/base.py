@@ -1,4 +1,4 @@
-"""What an architecture is."""
+"""What an architecture is, and how a checkpoint is recognised as one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from vit_convert.architectures.parameters import Parameter, Shape
 
 PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
-Gelu = Literal["erf", "tanh", "quick"]
+Gelu = Literal["erf", "tanh", "quick", "relu"]
+Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
+Position = Literal["all", "class", "patches", "none"]
+NormPosition = Literal["pre", "post", "res-post"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
 
@@ -48,9 +51,12 @@ class TransformerConfig:
         num_heads: attention heads; must divide embed_dim.
         mlp_dim: hidden width of the MLPs.
         qkv_bias: whether the q, k, v projections have a bias.
-        gelu: "erf" (exact), "tanh" (approximation) or "quick" (x * sigmoid(1.702 x), CLIP's).
+        gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
+            (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
         norm_eps: epsilon of every LayerNorm.
-        pool: "token" (the class token) or "avg" (the mean over the patches).
+        pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
+            "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
+            DINOv2 head) or "map" (attention pooling, by a learned query).
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
@@ -70,7 +76,7 @@ class TransformerConfig:
     qkv_bias: bool = True
     gelu: Gelu = "erf"
     norm_eps: float = 1e-6
-    pool: Literal["token", "avg"] = "token"
+    pool: Pool = "token"
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
@@ -81,11 +87,6 @@ class TransformerConfig:
     def stream_eps(self) -> float:
         """Epsilon of a norm that takes the residual stream: it counts in squares of its values."""
         return self.norm_eps * self.stream_scale**2
-
-    @property
-    def ends_in_norm(self) -> bool:
-        """Whether a norm stands between the residual stream and the head."""
-        return True
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -99,6 +100,16 @@ class TransformerConfig:
     def num_patches(self) -> int:
         """Patches in all."""
         return self.grid[0] * self.grid[1]
+
+    @property
+    def block_norms_centred(self) -> bool:
+        """Whether what the blocks' norms see has a mean of zero over the channels, by folding."""
+        return self.folded
+
+    @property
+    def block_norms_affine(self) -> bool:
+        """Whether the blocks' norms have parameters; folding puts them into what follows."""
+        return not self.folded
 
     @property
     def folds_final_norm(self) -> bool:
@@ -157,18 +168,31 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user states about a checkpoint that its tensors cannot say; None where nothing."""
+    """What the user states about a checkpoint that its tensors cannot say; None where nothing.
+
+    `stated` is what its naming scheme or a file beside it says: a field's name -> how it is known.
+    """
 
     variant: str | None = None
     num_heads: int | None = None
     gelu: Gelu | None = None
     norm_eps: float | None = None
+    norm_position: NormPosition | None = None
+    position: Position | None = None
+    pool: Pool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
     crop_pct: float | None = None
+    stated: Mapping[str, Fact] = field(default_factory=dict)
+
+    @property
+    def trained_size(self) -> tuple[int, int] | None:
+        """The image size that tells a position embedding's grid where its length does not."""
+        fact = self.stated.get("image_size")
+        return fact.value if fact else self.image_size
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def _recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> 
     patch_size = (patch[0], patch[1])
     patches = shape_of(shapes, "pos_embed", 3)[1]
     read: dict[str, Any] = {
-        "image_size": source_image_size(patches, patch_size, overrides.image_size),
+        "image_size": source_image_size(patches, patch_size, overrides.trained_size),
         "patch_size": patch_size,
         "in_channels": channels,
         "num_classes": shape_of(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,

@@ -22,6 +22,9 @@ class Source:
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
         known: field of the configuration or of Preprocessing -> how its value is known.
+        body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
+        fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
+        rules: the user's own dialect, as the text of its rule file.
     """
 
     file: str = ""
@@ -31,6 +34,9 @@ class Source:
     dtypes: dict[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
     known: dict[str, Known] = field(default_factory=dict)
+    body: str = ""
+    fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    rules: str = ""
 
 
 @dataclass(frozen=True)
@@ -88,10 +94,11 @@ class ModelSpec:
 
 def _build(cls: type, data: Mapping[str, Any]) -> Any:
     known = {f.name for f in fields(cls)}
-    return cls(
-        **{
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in data.items()
-            if key in known
-        }
-    )
+    return cls(**{key: _tuples(value) for key, value in data.items() if key in known})
+
+
+def _tuples(value: Any) -> Any:
+    """JSON's lists as tuples, in a table too."""
+    if isinstance(value, dict):
+        return {key: _tuples(part) for key, part in value.items()}
+    return tuple(value) if isinstance(value, list) else value

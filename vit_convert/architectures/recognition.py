@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
 
@@ -18,7 +18,8 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.parameters import Shape
 from vit_convert.errors import RecognitionError, UsageError
 
-_TRAINING_FIELDS = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded", "stream_scale"}
+# what fine-tuning changes
+_SIZE_FIELDS = {"image_size", "patch_size", "in_channels"}
 
 
 def depth_of(shapes: Mapping[str, Shape], prefix: str) -> int:
@@ -97,19 +98,20 @@ def check_image_size(size: tuple[int, int], patch_size: tuple[int, int]) -> None
 
 def find_variants(
     variants: Sequence[Variant], known: Mapping[str, Any], hint: str
-) -> tuple[list[Variant], list[Variant]]:
-    """Published variants with all the known values, and those of the same widths and depth.
+) -> tuple[list[Variant], list[Variant], list[Variant]]:
+    """Published variants with all the known values; those that may differ in the sizes of images
+    and patches; and those of the same widths and depth.
 
     A variant whose name stands in `hint` (the file's name) comes first, then the registry's order.
     """
     widths = ("embed_dim", "depth", "mlp_dim")
-    exact, family = [], []
-    for variant in sorted(variants, key=lambda v: -len(v.name) if v.name in hint else 0):
-        if all(getattr(variant.config, key) == known[key] for key in widths):
-            family.append(variant)
-            if all(getattr(variant.config, key) == value for key, value in known.items()):
-                exact.append(variant)
-    return exact, family
+    ordered = sorted(variants, key=lambda v: -len(v.name) if v.name in hint else 0)
+
+    def fitting(keys: Iterable[str]) -> list[Variant]:
+        return [v for v in ordered if all(getattr(v.config, k) == known[k] for k in keys)]
+
+    kind = [key for key in known if key not in _SIZE_FIELDS]
+    return fitting(known), fitting(kind), fitting(widths)
 
 
 def chosen_variant(
@@ -164,17 +166,24 @@ def settle(
             can be neither known nor guessed.
     """
     facts = {key: Fact(value, "read", "from names and shapes") for key, value in read.items()}
-    variant_keys = {k: v for k, v in read.items() if k != "num_classes"}
+    _check_stated(overrides.stated, facts)
+    variant_keys = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
     if overrides.variant:
-        exact = family = chosen_variant(variants, read, overrides.variant)
+        exact = family = alike = chosen_variant(variants, read, overrides.variant)
     else:
-        exact, family = find_variants(variants, variant_keys, hint)
+        exact, family, alike = find_variants(variants, variant_keys, hint)
+    published = exact or family or alike
 
     def settle_field(name: str, given: Any, candidates: Sequence[Variant], default: Any) -> None:
         owner = "preprocessing" if hasattr(default_preprocessing, name) else "config"
         values = [getattr(getattr(v, owner), name) for v in candidates]
         if given is not None:
             facts[name] = Fact(given, "given", "your option")
+        elif name in overrides.stated:
+            facts[name] = overrides.stated[name]
+        elif values and not (exact or family):
+            why = f"as {candidates[0].name}, which has the same widths only"
+            facts[name] = Fact(values[0], "assumed", why)
         elif values and len(set(values)) == 1:
             names = candidates[0].name if len(candidates) < 3 else f"{candidates[0].name} and kin"
             facts[name] = Fact(values[0], "recognised", f"as published for {names}")
@@ -187,20 +196,22 @@ def settle(
 
     if "num_heads" not in facts:
         default_heads = read["embed_dim"] // 64 if read["embed_dim"] % 64 == 0 else None
-        settle_field("num_heads", overrides.num_heads, family, default_heads)
+        settle_field("num_heads", overrides.num_heads, published, default_heads)
     elif overrides.num_heads not in (None, read["num_heads"]):
         raise UsageError(
             f"the checkpoint has {read['num_heads']} heads by its shapes",
             where=f"--num-heads {overrides.num_heads}",
             expected=f"{read['num_heads']}, or no option",
         )
-    settle_field("gelu", overrides.gelu, family, "erf")
-    settle_field("norm_eps", overrides.norm_eps, family, 1e-6)
+    settle_field("gelu", overrides.gelu, published, "erf")
+    if "norm_position" in {f.name for f in fields(config_class)}:
+        settle_field("norm_position", overrides.norm_position, exact, "pre")
+    settle_field("norm_eps", overrides.norm_eps, published, 1e-6)
     for item in fields(Preprocessing):
         settle_field(
             item.name,
             getattr(overrides, item.name),
-            exact or family,
+            published,
             getattr(default_preprocessing, item.name),
         )
     heads = facts["num_heads"].value
@@ -213,9 +224,25 @@ def settle(
             expected="a divisor of the width",
             hint="--num-heads N as in the training code",
         )
+    facts = dict(overrides.stated) | facts
     config_fields = {f.name for f in fields(config_class)}
     config = config_class(**{k: f.value for k, f in facts.items() if k in config_fields})
     preprocessing = replace(
         default_preprocessing, **{f.name: facts[f.name].value for f in fields(Preprocessing)}
     )
     return Recognition(config, preprocessing, exact[0].name if exact else "", facts)
+
+
+def _check_stated(stated: Mapping[str, Fact], read: Mapping[str, Fact]) -> None:
+    """Raises RecognitionError where a file beside the checkpoint contradicts its tensors."""
+    wrong = [
+        f"{name} is {stated[name].value} ({stated[name].why}), but the tensors say {fact.value}"
+        for name, fact in read.items()
+        if name in stated and stated[name].known == "read" and stated[name].value != fact.value
+    ]
+    if wrong:
+        raise RecognitionError(
+            f"the file beside the checkpoint is of another model: {'; '.join(wrong)}",
+            expected="the config.json that was saved with the checkpoint",
+            hint="move the checkpoint into a folder of its own, to convert it without that file",
+        )

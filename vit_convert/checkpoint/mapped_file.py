@@ -35,9 +35,7 @@ class MappedFile:
         where = str(path)
         try:
             if path.is_dir():
-                raise CheckpointError(
-                    "this is a folder", where=where, expected="a checkpoint", hint=_inside(path)
-                )
+                raise CheckpointError("this is a folder", where=where, expected="a checkpoint")
             if path.exists() and not path.is_file():  # opening a pipe could wait for ever
                 raise CheckpointError("this is no file", where=where, expected="a checkpoint")
             with path.open("rb") as file:
@@ -68,9 +66,3 @@ class MappedFile:
         if count == 0:
             return np.empty(0, np.uint8)
         return np.frombuffer(self.buffer, np.uint8, count, offset)
-
-
-def _inside(folder: Path) -> str:
-    suffixes = (".safetensors", ".bin", ".pth", ".pt", ".npz")
-    files = sorted(entry.name for entry in folder.iterdir() if entry.suffix in suffixes)
-    return f"one of the files in it: {', '.join(files[:5])}" if files else ""

@@ -16,6 +16,7 @@ from vit_convert.checkpoint.lookalikes import not_a_checkpoint, not_a_checkpoint
 from vit_convert.checkpoint.mapped_file import MappedFile
 from vit_convert.checkpoint.nesting import choose, state_dicts
 from vit_convert.checkpoint.safetensors_file import is_safetensors, read_safetensors
+from vit_convert.checkpoint.sharded import file_in, is_index, read_sharded
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.checkpoint.torch_legacy import is_torch_legacy, read_torch_legacy
 from vit_convert.errors import CheckpointError
@@ -29,7 +30,7 @@ class Checkpoint:
 
     Attributes:
         path: the file.
-        format: "torch zip", "torch legacy", "safetensors" or "npz".
+        format: "torch zip", "torch legacy", "safetensors", "npz", or one of them "in parts".
         key: where in it the weights are: "model", "model_ema.module", "" for its top level.
         candidates: every key that holds weights, the preferred one first.
         tensors: the weights under their names in the file.
@@ -52,14 +53,16 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
     """Open a checkpoint; no tensor is read, and nothing in the file is executed.
 
     Args:
-        path: a `.pth`, `.pt`, `.bin`, `.safetensors` or `.npz` file; its name does not matter.
+        path: a `.pth`, `.pt`, `.bin`, `.safetensors` or `.npz` file, whose name does not matter;
+            the index of one in several files; or the folder that save_pretrained wrote.
         key: the nesting to take, as in `Checkpoint.candidates`; None for the preferred one.
 
     Raises:
         CheckpointError: there is no such file or key, or the file cannot be read.
     """
-    file = MappedFile.open(Path(path))
-    kind, root, metadata = _read(file)
+    path = Path(path)
+    file = MappedFile.open(file_in(path) if path.is_dir() else path)
+    kind, root, metadata, size = _read(file)
     where = str(file.path)
     found = state_dicts(root)
     chosen = choose(found, key, where)
@@ -70,13 +73,22 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
         candidates=tuple(state.key for state in found),
         tensors={name: _named(where, name, tensor) for name, tensor in chosen.tensors.items()},
         extras={**beside(root, chosen, found), **metadata},
-        size=file.size,
+        size=size,
     )
 
 
-def _read(file: MappedFile) -> tuple[str, Any, Mapping[str, Any]]:
-    """The format, the content, and what the format keeps beside it."""
+def _read(file: MappedFile) -> tuple[str, Any, Mapping[str, Any], int]:
+    """The format, the content, what the format keeps beside it, and the size of it all."""
     head = file.span(0, min(file.size, _HEAD)).tobytes()
+    if is_index(file.path, head):
+        parts: list[Checkpoint] = []
+
+        def part(path: Path) -> dict[str, LazyTensor]:
+            parts.append(open_checkpoint(path))
+            return parts[-1].tensors
+
+        tensors = read_sharded(file, part)
+        return f"{parts[0].format} in parts", tensors, {}, sum(part.size for part in parts)
     if head.startswith(b"PK"):
         from vit_convert.checkpoint.npz import read_npz
         from vit_convert.checkpoint.torch_zip import pickles_in, read_torch_zip
@@ -84,15 +96,15 @@ def _read(file: MappedFile) -> tuple[str, Any, Mapping[str, Any]]:
 
         archive = ZipArchive(file)
         if pickles_in(archive):
-            return "torch zip", read_torch_zip(archive), {}
+            return "torch zip", read_torch_zip(archive), {}, file.size
         arrays = read_npz(archive)
         if arrays:
-            return "npz", arrays, {}
+            return "npz", arrays, {}, file.size
         raise not_a_checkpoint_archive(list(archive.members), str(file.path))
     if is_torch_legacy(head):
-        return "torch legacy", read_torch_legacy(file), {}
+        return "torch legacy", read_torch_legacy(file), {}, file.size
     if is_safetensors(head):
-        return "safetensors", *read_safetensors(file)
+        return "safetensors", *read_safetensors(file), file.size
     raise not_a_checkpoint(head, str(file.path))
 
 

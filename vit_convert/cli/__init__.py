@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import logging
 import sys
-from importlib import metadata
 
 import click
 
 from vit_convert.cli import console
 from vit_convert.cli.attention import attention
 from vit_convert.cli.benchmark import benchmark
+from vit_convert.cli.completion import completion
 from vit_convert.cli.evaluate import evaluate
 from vit_convert.cli.export import export
 from vit_convert.cli.inspect import inspect
@@ -21,18 +21,17 @@ from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
+from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
 
 
 def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    console.out(f"vit-convert {metadata.version('vit-convert')}")
-    for package in ("tensorflow", "tf-keras", "ai-edge-litert", "numpy", "torch", "timm"):
-        try:
-            console.out(f"  {package} {metadata.version(package)}")
-        except metadata.PackageNotFoundError:
-            console.out(f"  {package}: not installed")
+    from vit_convert.versions import versions
+
+    for i, (name, version) in enumerate(versions().items()):
+        console.out(f"{'  ' if i else ''}{name} {version or 'not installed'}")
     ctx.exit()
 
 
@@ -63,6 +62,8 @@ for _command in (
     evaluate,
     attention,
     benchmark,
+    web,
+    completion,
 ):
     cli.add_command(_command)
 

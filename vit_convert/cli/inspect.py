@@ -22,8 +22,20 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.command()
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--key", metavar="NAME", help="Which nested state dict to look at.")
+@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@options.rules
+@click.option(
+    "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
+)
 @options.as_json
-def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
+def inspect(
+    checkpoint: Path,
+    key: str | None,
+    dialect: str | None,
+    rules: Path | None,
+    rules_template: bool,
+    as_json: bool,
+) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
 
     Artifacts (.h5, SavedModel, TF Hub module, .tflite) tell it too, and what they came from.
@@ -35,14 +47,20 @@ def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
     from vit_convert.conversion import recognise
     from vit_convert.errors import CheckpointError, VitConvertError
 
+    among = options.among(rules, dialect)
     try:
         file = open_checkpoint(checkpoint, key)
     except CheckpointError:
         if not _inspect_artifact(checkpoint, as_json):
             raise
         return
+    if rules_template:
+        from vit_convert.dialects.template import rules_template as template
+
+        console.out(template(file.tensors))
+        return
     try:
-        found: Conversion | VitConvertError = recognise(file)
+        found: Conversion | VitConvertError = recognise(file, among=among)
     except VitConvertError as error:
         found = error
     if as_json:
@@ -55,7 +73,7 @@ def inspect(checkpoint: Path, key: str | None, as_json: bool) -> None:
 
 def _inspect_artifact(path: Path, as_json: bool) -> bool:
     """Show an artifact; False if it is none."""
-    from vit_convert.artifact_summary import summary
+    from vit_convert.artifact_summary import readable, summary
     from vit_convert.exporters import TARGETS
 
     target = next((t for t in TARGETS.values() if path.exists() and t.matches(path)), None)
@@ -78,7 +96,7 @@ def _inspect_artifact(path: Path, as_json: bool) -> bool:
     if found["labels"]:
         some = ", ".join(found["labels"][:3])
         console.out(f"labels: {len(found['labels'])} ({some}, ...)")
-    rows = [(n, _text(v["value"]), v["known"]) for n, v in found["values"].items()]
+    rows = [(n, readable(v["value"]), v["known"]) for n, v in found["values"].items()]
     console.table(("value", "is", "known"), rows, styles=[_STYLES.get(r[2], "") for r in rows])
     return True
 
@@ -114,6 +132,7 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
 
 
 def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
+    from vit_convert.artifact_summary import readable
     from vit_convert.conversion import Conversion, assumptions
     from vit_convert.folded_names import fold_names
 
@@ -133,14 +152,14 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         facts = found.recognition.facts
         console.table(
             ("value", "is", "known", "why"),
-            [(n, _text(f.value), f.known, f.why) for n, f in facts.items()],
+            [(n, readable(f.value), f.known, f.why) for n, f in facts.items()],
             styles=[_STYLES.get(fact.known, "") for fact in facts.values()],
         )
         if assumptions(found.recognition):
             console.out("what is assumed can be stated with the options of torch2keras")
-        for name, reason in found.ledger.ignored.items():
+        for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
-    rows = fold_names((n, f"{_text(t.shape)} {t.dtype}") for n, t in file.tensors.items())
+    rows = fold_names((n, f"{readable(t.shape)} {t.dtype}") for n, t in file.tensors.items())
     console.table(("tensor", "shape and type"), rows)
 
 
@@ -148,16 +167,6 @@ def _model(architecture: str, variant: str) -> str:
     from vit_convert.architectures import architecture as by_name
 
     return f"{by_name(architecture).title}, {variant or 'no published variant'}"
-
-
-def _text(value: Any) -> str:
-    """A value for people: sizes as 224 x 224."""
-    if isinstance(value, (tuple, list)):
-        whole = all(isinstance(part, int) for part in value)
-        return (" x " if whole else ", ").join(map(str, value)) or "scalar"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return str(value)
 
 
 def _short(value: Any) -> str:

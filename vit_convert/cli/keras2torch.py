@@ -15,14 +15,17 @@ from vit_convert.cli import console, options
     "-o",
     "output",
     type=options.PATH,
-    help="The .safetensors or .pth to write.  [default: ./<name>.safetensors]",
+    help="The .safetensors, .pth or .npz to write.  [default: ./<name>.safetensors]",
 )
 @click.option("--dialect", metavar="NAME", help="Names to use.  [default: those of the source]")
+@options.rules
 @options.force
-def keras2torch(model: Path, output: Path | None, dialect: str | None, force: bool) -> None:
+def keras2torch(
+    model: Path, output: Path | None, dialect: str | None, rules: Path | None, force: bool
+) -> None:
     """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit."""
     from vit_convert.transfer import keras2torch as transfer
 
     target = output or Path(f"{model.stem}.safetensors")
-    used = transfer(model, target, dialect_name=dialect, force=force)
+    used = transfer(model, target, dialect_name=dialect, rules=rules, force=force)
     console.out(f"{target}: names of {used}, {console.megabytes(target.stat().st_size)}")

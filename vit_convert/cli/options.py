@@ -53,6 +53,32 @@ class BatchSize(click.ParamType):
         self.fail(f"{value!r} is no batch size; expected a positive number or 'dynamic'")
 
 
+def stem(checkpoint: Path) -> str:
+    """What to call what a checkpoint becomes: a folder's name, or a file's without suffixes."""
+    if checkpoint.is_dir():
+        return checkpoint.resolve().name
+    for index in (".safetensors.index.json", ".bin.index.json"):
+        if checkpoint.name.endswith(index):
+            return checkpoint.name.removesuffix(index)
+    return checkpoint.stem
+
+
+def among(rules: Path | None, dialect: str | None) -> list[Any] | None:
+    """The dialects that a user's --rules and --dialect leave; None for all.
+
+    Raises:
+        UsageError: the rule file is wrong, there is no such dialect, or both are given.
+    """
+    from vit_convert.dialects import named, rules_of
+    from vit_convert.errors import UsageError
+
+    if rules and dialect:
+        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
+    if rules:
+        return [rules_of(rules)]
+    return list(named(dialect)) if dialect else None
+
+
 class Block(click.ParamType):
     """N or "last" -> index, -1 for the last."""
 
@@ -69,5 +95,8 @@ class Block(click.ParamType):
 
 # Existence is checked by the library, whose messages say what to try.
 PATH = click.Path(path_type=Path)
+rules = click.option(
+    "--rules", type=PATH, metavar="FILE", help="A naming scheme of your own (TOML)."
+)
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

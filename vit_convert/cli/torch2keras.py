@@ -18,14 +18,34 @@ from vit_convert.cli import console, options
 @click.option(
     "--pos-embed",
     type=click.Choice(["antialias", "bicubic"]),
-    default="antialias",
-    show_default=True,
-    help="How to resample it: as timm does, or as plain bicubic interpolation.",
+    help="How to resample it: as timm does, or as plain bicubic interpolation.  "
+    "[default: as the source's authors do]",
 )
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
-@click.option("--gelu", type=click.Choice(["erf", "tanh", "quick"]), help="The activation.")
+@click.option(
+    "--gelu",
+    type=click.Choice(["erf", "tanh", "quick", "relu"]),
+    help="The activation: GELU, exact or approximated, or ReLU in its place.",
+)
+@click.option(
+    "--norm-position",
+    type=click.Choice(["pre", "post", "res-post"]),
+    help="Norms before a block's branches, after the additions, or before the additions.",
+)
+@click.option(
+    "--position",
+    type=click.Choice(["all", "class", "patches"]),
+    help="Which tokens the position embedding covers; class: all but the registers.",
+)
+@click.option(
+    "--pool",
+    type=click.Choice(["token", "avg", "max", "avgmax", "map"]),
+    help="What the head reads: the class token, or what of the patches.",
+)
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
+@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@options.rules
 @click.option("--key", metavar="NAME", help="Which nested state dict to take.")
 @click.option("--mean", type=options.Channels(), help="Mean of the channels, for pixels in 0..1.")
 @click.option("--std", type=options.Channels(), help="Standard deviation of the channels.")
@@ -41,6 +61,8 @@ def torch2keras(
     checkpoint: Path,
     output: Path | None,
     pos_embed: Any,
+    dialect: str | None,
+    rules: Path | None,
     key: str | None,
     labels: Path | None,
     force: bool,
@@ -56,7 +78,7 @@ def torch2keras(
     from vit_convert.labels import read_labels
     from vit_convert.transfer import torch2keras as transfer
 
-    target = output or Path(f"{checkpoint.stem}.h5")
+    target = output or Path(f"{options.stem(checkpoint)}.h5")
     with console.steps(f"converting {checkpoint.name}") as progress:
         conversion = transfer(
             checkpoint,
@@ -67,6 +89,7 @@ def torch2keras(
             overrides=Overrides(**overrides),
             labels=read_labels(labels) if labels else None,
             pos_embed=pos_embed,
+            among=options.among(rules, dialect),
         )
     file = conversion.checkpoint
     if file.key:
@@ -76,7 +99,7 @@ def torch2keras(
             f"{name} is assumed to be {fact.value} ({fact.why}); "
             f"--{name.replace('_', '-')} changes it"
         )
-    for name, reason in conversion.ledger.ignored.items():
+    for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title
     variant = conversion.recognition.variant or "no published variant"

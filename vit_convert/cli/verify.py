@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
 from vit_convert.cli import console, options
 
+if TYPE_CHECKING:
+    from vit_convert.parity.result import VerifyResult
+
 
 @click.command()
-@click.argument("artifact", type=options.PATH)
+@click.argument("artifacts", metavar="ARTIFACT...", type=options.PATH, nargs=-1, required=True)
 @click.option("--source", type=options.PATH, help="The checkpoint, run in PyTorch.")
 @click.option("--reference", type=options.PATH, help="Recorded images and logits (.npz).")
 @click.option("--images", type=options.PATH, help="A folder of pictures to compare on.")
@@ -29,51 +35,98 @@ from vit_convert.cli import console, options
     show_default=True,
     help="What a .tflite file runs on: gpu is LiteRT's GPU accelerator, with no CPU fallback.",
 )
+@click.option("--report", type=options.PATH, help="Write all that is found into this .html.")
+@options.force
 @options.as_json
 def verify(
-    artifact: Path,
+    artifacts: tuple[Path, ...],
     source: Path | None,
     reference: Path | None,
     images: Path | None,
     key: str | None,
     tolerance: float | None,
     delegate: Literal["cpu", "gpu"],
+    report: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
-    """Compare an artifact with the checkpoint it came from, or with recorded logits.
+    """Compare artifacts with the checkpoint they came from, or with recorded logits.
 
-    Exits with 1 if they differ by more than the tolerance, and names the first block that does; or
+    Exits with 1 if one differs by more than the tolerance, and names the first block that does; or
     if the GPU refuses an operation, and names that and its block.
 
     --delegate gpu uses the GPU of the machine's Vulkan driver; without one, SwiftShader, which
     needs no GPU, where Chromium is installed. VK_ICD_FILENAMES chooses another driver.
+
+    --report shows, beside parity, where the differences are, the operations, the latency, and what
+    the model looks at; in one file that needs no network.
     """
-    from vit_convert.parity.report import as_dict, columns, gpu_lines, row
+    from vit_convert.output import check_output
+    from vit_convert.parity.report import as_dict
     from vit_convert.parity.verify import verify as run
 
-    if delegate == "gpu":
-        console.note(f"running {artifact.name} on the GPU")
-    result = run(
-        artifact,
-        source=source,
-        reference=reference,
-        images=images,
-        key=key,
-        tolerance=tolerance,
-        delegate=delegate,
-    )
+    if report is not None:
+        check_output(report, force)
+    results = []
+    for artifact in artifacts:
+        with console.steps(f"verifying {artifact.name}") as progress:
+            result = run(
+                artifact,
+                source=source,
+                reference=reference,
+                images=images,
+                key=key,
+                tolerance=tolerance,
+                delegate=delegate,
+                profile=report is not None,
+                progress=progress,
+            )
+        results.append(result)
+    if report is not None:
+        _write_report(report, results, images, reference, force)
+    passed = all(result.passed for result in results)
     if as_json:
-        console.out_json(as_dict(result))
+        found = [as_dict(result) for result in results]
+        console.out_json(found[0] if len(found) == 1 else {"artifacts": found, "passed": passed})
     else:
-        console.table(columns(), [row(result)])
-        if result.num_images:
-            console.out(f"compared with {result.reference} on {result.num_images} images")
+        _print(results)
+        if report is not None:
+            console.out(f"{report}: report")
+    raise SystemExit(0 if passed else 1)
+
+
+def _write_report(
+    path: Path,
+    results: Sequence[VerifyResult],
+    images: Path | None,
+    reference: Path | None,
+    force: bool,
+) -> None:
+    from vit_convert.output import whole
+    from vit_convert.reporting import collect, page
+
+    subjects = []
+    for result in results:
+        with console.steps(f"reporting {result.artifact.name}") as progress:
+            subjects.append(collect(result, images=images, reference=reference, progress=progress))
+    text = page(subjects, shlex.join(["vit-convert", *sys.argv[1:]]))
+    with whole(path, force) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+def _print(results: Sequence[VerifyResult]) -> None:
+    from vit_convert.parity.report import columns, gpu_lines, rows
+
+    console.table(columns(), rows(results))
+    if results[0].num_images:
+        console.out(f"compared with {results[0].reference} on {results[0].num_images} images")
+    for result in results:
+        prefix = f"{result.artifact.name}: " if len(results) > 1 else ""
         for line in gpu_lines(result.gpu) if result.gpu else ():
-            console.out(line)
+            console.out(f"{prefix}{line}")
         if result.first_difference:
-            console.out(f"the first block that differs is {result.first_difference}")
+            console.out(f"{prefix}the first block that differs is {result.first_difference}")
         elif result.where and result.num_images:
-            console.out(f"where the difference begins: {result.where}")
+            console.out(f"{prefix}where the difference begins: {result.where}")
         if result.note:
-            console.warn(result.note)
-    raise SystemExit(0 if result.passed else 1)
+            console.warn(f"{prefix}{result.note}")

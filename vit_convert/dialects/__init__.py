@@ -2,14 +2,89 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
+from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import Tensors
-from vit_convert.dialects.rules import Dialect, Ledger, read_with, write_with
-from vit_convert.dialects.timm import TIMM_CAIT, TIMM_VIT, TIMM_VIT_OLD_LAYER_SCALE
+from vit_convert.dialects.bubbliiiing import BUBBLIIIING
+from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
+from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
+from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
+from vit_convert.dialects.ledger import Ledger, read_with
+from vit_convert.dialects.other_models import guess
+from vit_convert.dialects.rule_files import parse_rules, read_rules
+from vit_convert.dialects.rules import Dialect
+from vit_convert.dialects.timm import (
+    TIMM_BEIT,
+    TIMM_CAIT,
+    TIMM_VIT,
+    TIMM_VIT_OLD_LAYER_SCALE,
+)
+from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
+from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
+from vit_convert.dialects.transformers_dinov2 import (
+    TRANSFORMERS_DINOV2,
+    TRANSFORMERS_DINOV2_5,
+    TRANSFORMERS_DINOV2_REGISTERS,
+    TRANSFORMERS_DINOV2_REGISTERS_5,
+)
+from vit_convert.dialects.transformers_vit import (
+    TRANSFORMERS_BEIT,
+    TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_DEIT,
+    TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_VIT,
+    TRANSFORMERS_VIT_5,
+)
+from vit_convert.dialects.writing import write_with
 from vit_convert.errors import RecognitionError, UsageError
 
-__all__ = ["Dialect", "Ledger", "dialect", "dialects", "read_as_canonical", "write_with"]
+__all__ = [
+    "Dialect",
+    "Ledger",
+    "canonical_patterns",
+    "dialect",
+    "dialects",
+    "named",
+    "read_as_canonical",
+    "rules_of",
+    "scheme_of",
+    "write_with",
+]
 
-_DIALECTS: tuple[Dialect, ...] = (TIMM_VIT, TIMM_VIT_OLD_LAYER_SCALE, TIMM_CAIT)
+# where two know a checkpoint equally well, the first is taken
+_DIALECTS: tuple[Dialect, ...] = (
+    TIMM_VIT,
+    TIMM_VIT_OLD_LAYER_SCALE,
+    TIMM_BEIT,
+    TIMM_CAIT,
+    BUBBLIIIING,
+    DINO,
+    MAE,
+    DINOV2,
+    DINOV2_CHUNKED,
+    TORCHVISION,
+    TORCHVISION_OLD,
+    TRANSFORMERS_VIT,
+    TRANSFORMERS_VIT_5,
+    TRANSFORMERS_DEIT,
+    TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_BEIT,
+    TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_DINOV2,
+    TRANSFORMERS_DINOV2_5,
+    TRANSFORMERS_DINOV2_REGISTERS,
+    TRANSFORMERS_DINOV2_REGISTERS_5,
+    TRANSFORMERS_CLIP,
+    TRANSFORMERS_SIGLIP,
+    CLIP,
+    GOOGLE,
+    BIG_VISION,
+    BIG_VISION_SCANNED,
+    TORCH_ENCODER,
+    TORCH_ENCODER_UNFOLD,
+)
 
 
 def _check_unique(table: tuple[Dialect, ...]) -> None:
@@ -39,54 +114,113 @@ def dialect(name: str, architecture: str) -> Dialect:
     raise UsageError(f"no dialect for {architecture} is called {name!r}", expected=known)
 
 
-def read_as_canonical(tensors: Tensors, where: str) -> Ledger:
+def scheme_of(source: Source, name: str | None, architecture: str) -> Dialect:
+    """The dialect to write a converted model in.
+
+    Args:
+        source: where the model came from.
+        name: what the user wants; by default the source's, which may be a rule file's.
+        architecture: of the model.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if source.rules and name in (None, source.dialect):
+        return parse_rules(source.rules, f"the rules of {source.file}", canonical_patterns)
+    return dialect(name or source.dialect, architecture)
+
+
+def canonical_patterns(architecture: str) -> tuple[str, ...]:
+    """Patterns of all canonical names that dialects of an architecture know.
+
+    Raises:
+        UsageError: there is no such architecture.
+    """
+    found = [d for d in _DIALECTS if d.architecture == architecture]
+    if not found:
+        known = ", ".join(sorted({d.architecture for d in _DIALECTS}))
+        raise UsageError(f"no architecture is called {architecture!r}", expected=known)
+    return tuple(
+        dict.fromkeys(target for d in found for rule in d.rules for target in rule.targets)
+    )
+
+
+def rules_of(path: str | Path) -> Dialect:
+    """The dialect of a user's rule file.
+
+    Raises:
+        UsageError: it is wrong, or has the name of a dialect that there is.
+    """
+    found = read_rules(path, canonical_patterns)
+    if any(found.name == d.name for d in _DIALECTS):
+        raise UsageError(
+            f"there is a dialect called {found.name!r} already",
+            where=str(path),
+            expected="a name of its own",
+        )
+    return found
+
+
+def named(name: str) -> tuple[Dialect, ...]:
+    """The dialects of that name, of any architecture.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = tuple(d for d in _DIALECTS if d.name == name)
+    if not found:
+        known = ", ".join(sorted({d.name for d in _DIALECTS}))
+        raise UsageError(f"no dialect is called {name!r}", where="--dialect", expected=known)
+    return found
+
+
+def read_as_canonical(
+    tensors: Tensors, where: str, *, stem: str = "", among: Sequence[Dialect] | None = None
+) -> Ledger:
     """Find the dialect and prefix that know the most tensors, and rename with it.
 
     Args:
         tensors: the checkpoint's.
         where: the file, for messages.
+        stem: its name without suffix, which a few dialects are told by.
+        among: the dialects to choose from, all by default.
 
     Raises:
-        RecognitionError: no dialect knows even half of them.
+        RecognitionError: no dialect knows even half of them, or the others are those of a model
+            that is known not to be supported.
     """
+    candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
+    candidates.sort(key=lambda d: not d.stem)  # one that the file's name tells comes first
     ledgers = [
-        read_with(candidate, tensors, prefix)
-        for candidate in _DIALECTS
-        for prefix in _prefixes(tensors, candidate.marker)
+        read_with(candidate, tensors, prefix, body)
+        for candidate in candidates
+        for body in candidate.bodies
+        for prefix in _prefixes(tensors, candidate.marker.replace("{body}", body))
     ]
     best = max(ledgers, key=lambda ledger: ledger.known, default=None)
     if best is None or 2 * best.known < len(tensors):
         names = list(tensors)
         raise RecognitionError(
             f"the tensors are not named as any model known here: {', '.join(names[:4])}, ... "
-            f"({len(names)} in all){_guess(tensors)}",
+            f"({len(names)} in all){guess(tensors)}",
+            where=where,
+            expected=" or ".join(d.title for d in candidates),
+            hint="vit-convert inspect shows what it holds; with --rules-template it prints a rule "
+            "file for --rules, with these names to fill in",
+        )
+    if what := guess(best.unexpected):
+        raise RecognitionError(
+            f"not every tensor is a ViT's or CaiT's{what}",
             where=where,
             expected=" or ".join(d.title for d in _DIALECTS),
-            hint="vit-convert inspect, to see what the file holds",
         )
     return best
 
 
 def _prefixes(tensors: Tensors, marker: str) -> list[str]:
-    """What stands before the marker: "", "module.", "backbone.", "module.backbone." ..."""
+    """What stands before the marker: "", "module.", "backbone.", "opt/target/" ..."""
     return sorted(
-        name[: -len(marker)] for name in tensors if name == marker or name.endswith(f".{marker}")
+        name[: -len(marker)]
+        for name in tensors
+        if name == marker or name.endswith((f".{marker}", f"/{marker}"))
     )
-
-
-_OTHER_MODELS = (
-    (
-        "layers.0.blocks.0.attn.relative_position_bias_table",
-        "windowed attention of Swin: not a ViT",
-    ),
-    ("layer1.0.conv1.weight", "a ResNet: not a ViT"),
-    ("features.0.0.weight", "a convolutional network of torchvision: not a ViT"),
-    ("stages.0.blocks.0.conv_dw.weight", "a ConvNeXt: not a ViT"),
-)
-
-
-def _guess(tensors: Tensors) -> str:
-    for marker, what in _OTHER_MODELS:
-        if any(name == marker or name.endswith(f".{marker}") for name in tensors):
-            return f"; this looks like {what}" if what.startswith("a ") else f"; {what}"
-    return ""

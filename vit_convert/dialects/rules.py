@@ -1,73 +1,64 @@
-"""Renaming as data: rules that read in one direction and write in the other.
-
-A pattern is a tensor's whole name in which `{i}` stands for a block's index and `{leaf}` for weight
-or bias: `blocks.{i}.attn.qkv.{leaf}`. Nothing else is special.
-"""
+"""Naming schemes as data: rules that read in one direction and write in the other."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from typing import Literal
 
-import numpy as np
-
-from vit_convert.architectures import Shape
-from vit_convert.checkpoint.tensor import LazyTensor, Tensors
-from vit_convert.errors import MappingError
-
-_PLACEHOLDERS = {"i": r"\d+", "leaf": "weight|bias"}
-
-
-@dataclass(frozen=True)
-class Transform:
-    """How the arrays of a rule's sources become the target's array, and back.
-
-    Attributes:
-        name: for people.
-        forward: source arrays -> target array.
-        backward: target array, number of sources -> source arrays.
-        shape: source shapes -> target shape.
-    """
-
-    name: str
-    forward: Callable[[Sequence[np.ndarray]], np.ndarray]
-    backward: Callable[[np.ndarray, int], Sequence[np.ndarray]]
-    shape: Callable[[Sequence[Shape]], Shape]
-
-
-SAME = Transform(
-    "same",
-    forward=lambda arrays: arrays[0],
-    backward=lambda array, count: [array],
-    shape=lambda shapes: shapes[0],
-)
+from vit_convert.architectures import Fact
+from vit_convert.dialects.transforms import SAME, Transform
 
 
 @dataclass(frozen=True)
 class Rule:
-    """Source tensors that make one canonical tensor.
+    """Source tensors that make canonical tensors.
 
     Attributes:
-        sources: patterns of the names in the file; all with the same placeholders as `target`.
-        target: pattern of the canonical name.
-        transform: from the sources' arrays to the target's.
+        sources: patterns (see `patterns`) of the names in the file.
+        targets: patterns of the canonical names, with placeholders of the sources.
+        transform: from the sources' arrays to the targets'.
+        stacked: each source holds every block's array along its first axis; the targets have an
+            `{i}` that the sources lack.
+        when: (field, value) of the configurations that it is written for; (), all of them. A scheme
+            may call the same parameter otherwise in another kind of model.
     """
 
     sources: tuple[str, ...]
-    target: str
+    targets: tuple[str, ...]
     transform: Transform = SAME
+    stacked: bool = False
+    when: tuple[str, object] | tuple[()] = ()
 
 
 def same(*patterns: str) -> tuple[Rule, ...]:
     """Rules for names that are canonical already."""
-    return tuple(Rule((pattern,), pattern) for pattern in patterns)
+    return tuple(renamed(pattern, pattern) for pattern in patterns)
 
 
-def renamed(source: str, target: str) -> Rule:
-    """A rule that only renames."""
-    return Rule((source,), target)
+def renamed(
+    source: str,
+    target: str,
+    transform: Transform = SAME,
+    when: tuple[str, object] | tuple[()] = (),
+) -> Rule:
+    """A rule for one tensor that is one tensor."""
+    return Rule((source,), (target,), transform, when=when)
+
+
+def joining(
+    sources: Iterable[str],
+    target: str,
+    transform: Transform,
+    when: tuple[str, object] | tuple[()] = (),
+) -> Rule:
+    """A rule for several tensors that are one."""
+    return Rule(tuple(sources), (target,), transform, when=when)
+
+
+def under(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
+    """The rules with their sources inside something: "{body}"."""
+    return tuple(replace(rule, sources=tuple(prefix + s for s in rule.sources)) for rule in rules)
 
 
 @dataclass(frozen=True)
@@ -87,7 +78,18 @@ class Dialect:
         architecture: the canonical vocabulary that it maps to.
         title: for people: whose names these are.
         marker: a source name that every such checkpoint has; what stands before it is the prefix.
-        rules, ignored: the table.
+        rules, ignored: the table. An ignored pattern may also be the whole name of a tensor that
+            does not stand behind the prefix.
+        refused: source tensors that such models have and that no model here has, and why.
+        bodies: what `{body}` in marker, rules and ignored may stand for, because the same model is
+            saved alone and inside another; the first is written where the source does not tell.
+        facts: what the scheme itself says of the configuration, e.g. that torchvision's epsilon is
+            1e-6. A field's name -> how it is known.
+        library: whose implementation `verify --source` runs.
+        sidecar: whether a config.json of transformers may lie beside such a checkpoint.
+        text: the rule file that it was read from, "" for those of this package.
+        stem: the file name, without suffix, that tells this dialect from another of the same names;
+            "" where the names suffice.
     """
 
     name: str
@@ -96,135 +98,36 @@ class Dialect:
     marker: str
     rules: tuple[Rule, ...]
     ignored: tuple[Ignore, ...] = ()
+    refused: tuple[Ignore, ...] = ()
+    bodies: tuple[str, ...] = ("",)
+    facts: Mapping[str, Fact] = field(default_factory=dict)
+    library: Literal["timm", "torchvision", "transformers", "torch"] = "timm"
+    sidecar: bool = False
+    text: str = ""
+    stem: str = ""
 
+    def with_body(self, body: str) -> Dialect:
+        """The same with `{body}` filled in everywhere."""
 
-@dataclass(frozen=True)
-class Ledger:
-    """Where every tensor of a checkpoint went.
+        def filled(pattern: str) -> str:
+            return pattern.replace("{body}", body)
 
-    Attributes:
-        dialect: the scheme that was used.
-        prefix: what stood before the names, e.g. "module.".
-        tensors: canonical name -> lazy tensor.
-        sources: canonical name -> the source names that it is made of.
-        ignored: source name -> reason.
-        unexpected: source names that no rule knows.
-        incomplete: canonical name -> source names that its rule misses.
-    """
-
-    dialect: Dialect
-    prefix: str
-    tensors: dict[str, LazyTensor] = field(default_factory=dict)
-    sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    ignored: dict[str, str] = field(default_factory=dict)
-    unexpected: tuple[str, ...] = ()
-    incomplete: dict[str, tuple[str, ...]] = field(default_factory=dict)
-
-    @property
-    def known(self) -> int:
-        """Source tensors that a rule knows."""
-        return sum(map(len, self.sources.values())) + len(self.ignored)
-
-
-@cache
-def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """The anchored regular expression of a pattern."""
-    parts = re.split(r"\{(\w+)\}", pattern)
-    text = "".join(
-        f"(?P<{part}>{_PLACEHOLDERS[part]})" if i % 2 else re.escape(part)
-        for i, part in enumerate(parts)
-    )
-    return re.compile(text)
-
-
-def read_with(dialect: Dialect, tensors: Tensors, prefix: str) -> Ledger:
-    """Rename a checkpoint's tensors into the canonical vocabulary.
-
-    Every tensor is consumed once, ignored for a reason, or listed as unexpected. Nothing is read.
-
-    Raises:
-        MappingError: two rules claim the same tensor (the dialect is wrong).
-    """
-    found: dict[str, tuple[Rule, dict[int, str]]] = {}
-    ignored: dict[str, str] = {}
-    unexpected = []
-    for full_name in tensors:
-        if not full_name.startswith(prefix):
-            unexpected.append(full_name)
-            continue
-        name = full_name[len(prefix) :]
-        claims = list(_claims(dialect, name))
-        if len(claims) > 1:
-            raise MappingError(
-                f"rules overlap: {' and '.join(claim[0] for claim in claims)}",
-                where=f"{full_name} in dialect {dialect.name}",
-            )
-        if not claims:
-            unexpected.append(full_name)
-            continue
-        target, rule, position = claims[0]
-        if isinstance(rule, Ignore):
-            ignored[full_name] = rule.reason
-        else:
-            found.setdefault(target, (rule, {}))[1][position] = full_name
-    ledger = Ledger(dialect, prefix, ignored=ignored, unexpected=tuple(unexpected))
-    for target, (rule, names) in found.items():
-        missing = [s for i, s in enumerate(rule.sources) if i not in names]
-        if missing:
-            ledger.incomplete[target] = tuple(missing)
-            continue
-        ordered = tuple(names[i] for i in range(len(rule.sources)))
-        ledger.sources[target] = ordered
-        ledger.tensors[target] = _combined(target, rule, [tensors[name] for name in ordered])
-    return ledger
-
-
-def _claims(dialect: Dialect, name: str) -> Iterable[tuple[str, Rule | Ignore, int]]:
-    """(target or reason, rule, position among its sources) of each rule that knows a name."""
-    for rule in dialect.rules:
-        for position, pattern in enumerate(rule.sources):
-            if match := compile_pattern(pattern).fullmatch(name):
-                yield rule.target.format(**match.groupdict()), rule, position
-    for ignore in dialect.ignored:
-        if compile_pattern(ignore.pattern).fullmatch(name):
-            yield ignore.reason, ignore, 0
-
-
-def _combined(target: str, rule: Rule, parts: list[LazyTensor]) -> LazyTensor:
-    return LazyTensor(
-        target,
-        rule.transform.shape([part.shape for part in parts]),
-        parts[0].dtype,
-        lambda: rule.transform.forward([part.read() for part in parts]),
-    )
-
-
-def write_with(
-    dialect: Dialect, tensors: Mapping[str, LazyTensor], prefix: str
-) -> list[LazyTensor]:
-    """The inverse of `read_with`: canonical tensors under the dialect's names.
-
-    Raises:
-        MappingError: the dialect has no name for some tensor.
-    """
-    written: list[LazyTensor] = []
-    nameless = []
-    for name, tensor in tensors.items():
-        for rule in dialect.rules:
-            if match := compile_pattern(rule.target).fullmatch(name):
-                arrays = rule.transform.backward(tensor.read(), len(rule.sources))
-                names = [prefix + source.format(**match.groupdict()) for source in rule.sources]
-                written += [
-                    replace(LazyTensor.of(source, array), dtype=tensor.dtype)
-                    for source, array in zip(names, arrays, strict=True)
-                ]
-                break
-        else:
-            nameless.append(name)
-    if nameless:
-        raise MappingError(
-            f"{dialect.title} has no name for {', '.join(nameless[:5])}",
-            where=f"--dialect {dialect.name}",
-            hint="another --dialect",
+        return replace(
+            self,
+            marker=filled(self.marker),
+            rules=tuple(replace(r, sources=tuple(map(filled, r.sources))) for r in self.rules),
+            ignored=tuple(Ignore(filled(i.pattern), i.reason) for i in self.ignored),
+            bodies=(body,),
         )
-    return written
+
+
+def published(title: str, **values: object) -> dict[str, Fact]:
+    """Facts that all models of a scheme share."""
+    return {name: Fact(value, "recognised", f"as in {title}") for name, value in values.items()}
+
+
+def defaults(title: str, **values: object) -> dict[str, Fact]:
+    """Facts that a scheme's models have unless their authors chose otherwise."""
+    return {
+        name: Fact(value, "assumed", f"the default of {title}") for name, value in values.items()
+    }

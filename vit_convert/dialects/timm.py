@@ -1,41 +1,72 @@
 """timm's names, the canonical ones; DeiT's and CaiT's own repositories use them too.
 
-Older ViT checkpoints call LayerScale `gamma_1` and `gamma_2` (timm before 0.6, DeiT III)."""
+Older ViT checkpoints call LayerScale `gamma_1` and `gamma_2` (timm before 0.6, DeiT III), and so do
+BEiT's, whose q and v alone have a bias."""
 
 from __future__ import annotations
 
-from vit_convert.dialects.rules import Dialect, Ignore, renamed, same
+from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
+from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS
 
-_COMMON = same(
-    "cls_token",
-    "pos_embed",
-    "patch_embed.proj.{leaf}",
-    "blocks.{i}.norm1.{leaf}",
-    "blocks.{i}.attn.qkv.{leaf}",
-    "blocks.{i}.attn.proj.{leaf}",
-    "blocks.{i}.norm2.{leaf}",
-    "blocks.{i}.mlp.fc1.{leaf}",
-    "blocks.{i}.mlp.fc2.{leaf}",
-    "norm.{leaf}",
-    "head.{leaf}",
+# what ViT and CaiT have in common, but for the blocks
+_AROUND = same("cls_token", "pos_embed", "patch_embed.proj.{leaf}", "norm.{leaf}", "head.{leaf}")
+_BLOCK = (
+    "norm1.{leaf}",
+    "attn.qkv.{leaf}",
+    "attn.proj.{leaf}",
+    "norm2.{leaf}",
+    "mlp.fc1.{leaf}",
+    "mlp.fc2.{leaf}",
 )
+_OPTIONS = (  # of a ViT's attention and MLP
+    "attn.q_norm.{leaf}",
+    "attn.k_norm.{leaf}",
+    "attn.norm.{leaf}",
+    "attn.relative_position_bias_table",
+    "mlp.fc1_g.{leaf}",
+    "mlp.fc1_x.{leaf}",
+    "mlp.norm.{leaf}",
+)
+_SHARED = same(*(f"blocks.{{i}}.{name}" for name in _BLOCK))
+_VIT = (
+    *_AROUND,
+    *same(
+        "dist_token",
+        "reg_token",
+        "norm_pre.{leaf}",
+        "rel_pos_bias.relative_position_bias_table",
+        "attn_pool.latent",
+        "attn_pool.q.{leaf}",
+        "attn_pool.kv.{leaf}",
+        "attn_pool.proj.{leaf}",
+        "attn_pool.norm.{leaf}",
+        "attn_pool.mlp.fc1.{leaf}",
+        "attn_pool.mlp.fc2.{leaf}",
+        "fc_norm.{leaf}",
+        "head_dist.{leaf}",
+        *(f"blocks.{{i}}.{name}" for name in _OPTIONS),
+        *(  # parallel blocks
+            f"blocks.{{i}}.{group}.{{j}}.{name}"
+            for group, module in (("attns", "attn."), ("ffns", "mlp."))
+            for name in ("norm.{leaf}", "ls.gamma", *_BLOCK, *_OPTIONS)
+            if name.startswith((module, "norm.", "ls."))
+        ),
+    ),
+)
+_OLD_LAYER_SCALE = (
+    renamed("blocks.{i}.gamma_1", "blocks.{i}.ls1.gamma"),
+    renamed("blocks.{i}.gamma_2", "blocks.{i}.ls2.gamma"),
+)
+_MASK = Ignore("mask_token", "stands for masked patches in pre-training only")
+_INDEX = "is computed from the number of patches"
 
 TIMM_VIT = Dialect(
     name="timm",
     architecture="vit",
     title="timm's VisionTransformer",
-    marker="blocks.0.attn.qkv.weight",
-    rules=(
-        *_COMMON,
-        *same(
-            "dist_token",
-            "fc_norm.{leaf}",
-            "head_dist.{leaf}",
-            "blocks.{i}.ls1.gamma",
-            "blocks.{i}.ls2.gamma",
-        ),
-    ),
-    ignored=(Ignore("mask_token", "stands for masked patches in pre-training only"),),
+    marker="patch_embed.proj.weight",
+    rules=(*_VIT, *_SHARED, *same("blocks.{i}.ls1.gamma", "blocks.{i}.ls2.gamma")),
+    ignored=(_MASK,),
 )
 
 TIMM_VIT_OLD_LAYER_SCALE = Dialect(
@@ -43,11 +74,31 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     architecture="vit",
     title="timm's VisionTransformer, LayerScale as gamma_1 and gamma_2",
     marker="blocks.0.attn.qkv.weight",
+    rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
+)
+
+TIMM_BEIT = Dialect(
+    name="timm-beit",
+    architecture="vit",
+    title="timm's Beit",
+    marker="blocks.0.attn.q_bias",
     rules=(
-        *_COMMON,
-        *same("dist_token", "fc_norm.{leaf}", "head_dist.{leaf}"),
-        renamed("blocks.{i}.gamma_1", "blocks.{i}.ls1.gamma"),
-        renamed("blocks.{i}.gamma_2", "blocks.{i}.ls2.gamma"),
+        *_VIT,
+        *same(
+            "blocks.{i}.attn.qkv.weight",
+            *(f"blocks.{{i}}.{name}" for name in _BLOCK if "qkv" not in name),
+        ),
+        *_OLD_LAYER_SCALE,
+        joining(
+            ("blocks.{i}.attn.q_bias", "blocks.{i}.attn.v_bias"),
+            "blocks.{i}.attn.qkv.bias",
+            BIAS_WITHOUT_KEYS,
+        ),
+    ),
+    ignored=(
+        _MASK,
+        Ignore("blocks.{i}.attn.relative_position_index", _INDEX),
+        Ignore("rel_pos_bias.relative_position_index", _INDEX),
     ),
 )
 
@@ -57,7 +108,8 @@ TIMM_CAIT = Dialect(
     title="timm's Cait",
     marker="blocks_token_only.0.attn.q.weight",
     rules=(
-        *_COMMON,
+        *_AROUND,
+        *_SHARED,
         *same(
             "blocks.{i}.gamma_1",
             "blocks.{i}.gamma_2",

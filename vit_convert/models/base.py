@@ -25,8 +25,11 @@ from vit_convert.models.layers.norm import LayerNorm
 Endpoints = dict[str, tf.Tensor]
 
 
-def attention_options(config: TransformerConfig, queries: int | None = None) -> AttentionOptions:
-    """The part of a configuration that concerns attention, in which `queries` tokens ask."""
+def attention_options(
+    config: TransformerConfig, queries: int | None = None, **more: Any
+) -> AttentionOptions:
+    """The part of a configuration that concerns attention, in which `queries` tokens ask, and what
+    one architecture adds."""
     return AttentionOptions(
         dim=config.embed_dim,
         num_heads=config.num_heads,
@@ -35,12 +38,15 @@ def attention_options(config: TransformerConfig, queries: int | None = None) -> 
         proj_drop=config.drop_rate,
         scaled=config.folded,
         queries=queries,
+        norm_eps=config.norm_eps,
+        **more,
     )
 
 
 def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
-    """The LayerNorm before a block's attention or MLP; folding takes its mean and parameters."""
-    return LayerNorm(config.stream_eps, config.folded, not config.folded, dtype=dtype, name=name)
+    """The LayerNorm of a block's attention or MLP; folding may take its mean and parameters."""
+    centred, affine = config.block_norms_centred, config.block_norms_affine
+    return LayerNorm(config.stream_eps, centred, affine, dtype=dtype, name=name)
 
 
 def block_points(endpoints: Iterable[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,7 +50,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BlockDifference:
-    """The first block whose output differs.
+    """How far a block's output is from the reference's.
 
     Attributes:
         name: "embeddings", "blocks.3", "blocks_token_only.0", ...
@@ -64,6 +64,11 @@ class BlockDifference:
     relative: float
     tolerance: float
     problem: str = ""
+
+    @property
+    def passed(self) -> bool:
+        """Whether the block is equal within its tolerance."""
+        return not self.problem and self.relative <= self.tolerance
 
     def __str__(self) -> str:
         what = (
@@ -110,10 +115,22 @@ def first_difference(
 ) -> BlockDifference | None:
     """The first block of the reference whose output is not the artifact's; None if all are equal.
 
+    Args:
+        reference, got, tolerance: as `block_differences`.
+    """
+    differences = block_differences(reference, got, tolerance)
+    return next((d for d in differences if not d.passed), None)
+
+
+def block_differences(
+    reference: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray],
+    tolerance: float,
+) -> Iterator[BlockDifference]:
+    """Every block of the reference, in the order in which they are computed.
+
     Where the artifact's tokens have a mean of zero over their channels (see vit_convert.folding),
-    the reference may have another: every norm after them takes it away. Where the artifact has
-    fewer tokens, those are the reference's first ones: its last block computes only the tokens that
-    are pooled.
+    the reference may have another: every norm after them takes it away.
 
     Args:
         reference, got: block name -> (n, tokens, dim), for the same images.
@@ -122,16 +139,24 @@ def first_difference(
     limit = tolerance * _BLOCK_SHARE
     for name in sorted(reference, key=_position):
         if name not in got:
-            return BlockDifference(
+            yield BlockDifference(
                 name, float("inf"), float("inf"), limit, "the artifact has no such block"
             )
-        tokens = reference[name][:, : got[name].shape[1]]
-        max_abs, relative, problem = _distance(tokens, got[name])
+            continue
+        max_abs, relative, problem = _distance(reference[name], got[name])
         if not problem and relative > limit and _is_centred(got[name], limit):
-            max_abs, relative, problem = _distance(_centred(tokens), got[name])
-        if problem or relative > limit:
-            return BlockDifference(name, max_abs, relative, limit, problem)
-    return None
+            max_abs, relative, problem = _distance(_centred(reference[name]), got[name])
+        yield BlockDifference(name, max_abs, relative, limit, problem)
+
+
+def relative_differences(reference: np.ndarray, got: np.ndarray) -> tuple[float, ...]:
+    """Of each output (n, classes) the largest |difference| over the largest |value| of the
+    reference; () where the arrays cannot be compared."""
+    scale = float(np.abs(reference).max()) if reference.size else 0.0
+    if _distance(reference, got)[2] or scale == 0:
+        return ()
+    worst = np.abs(_difference(reference, got)).max(axis=0)
+    return tuple(float(value) / scale for value in worst)
 
 
 def _distance(reference: np.ndarray, got: np.ndarray) -> tuple[float, float, str]:

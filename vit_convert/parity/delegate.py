@@ -99,7 +99,7 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
     metadata = Metadata.from_json(read_entry(artifact.path) or b"", str(artifact.path))
     graph = TfliteGraph(artifact.path)
     with ExitStack() as stack:
-        process, size, failure = _compiled(artifact.path, stack)
+        process, size, failure = compiled(artifact.path, stack)
         report = GpuReport(
             adapter=process.adapter or "not named",
             runtime=f"ai-edge-litert {version('ai-edge-litert')}",
@@ -150,8 +150,13 @@ def parse_refusal(log: str) -> tuple[tuple[str, ...], int, int] | None:
     return (reasoned, taken, taken + int(found[3])) if reasoned else None
 
 
-def _compiled(path: Path, stack: ExitStack) -> tuple[GpuProcess, int, GpuError | None]:
-    """A process on the first GPU there is, and the input's batch size or how compiling failed."""
+def compiled(path: Path, stack: ExitStack) -> tuple[GpuProcess, int, GpuError | None]:
+    """A process with a .tflite file, anyone's, compiled on the first GPU there is; and the size of
+    its input's first axis, or how compiling failed.
+
+    Raises:
+        MissingDependencyError: as `on_gpu`.
+    """
     missing: MissingDependencyError | None = None
     for environment in environments():
         process = stack.enter_context(GpuProcess(environment))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -12,7 +12,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 from vit_convert.images import find_images, load_image, preprocess
 from vit_convert.parity.recorded import Recording
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.references import SourceModel
 
 _BATCH = 16
 
@@ -46,11 +46,18 @@ class Reference(Protocol):
         """Images with blocks: the one given (1, height, width, channels), or those recorded."""
 
 
+def computed(blocks: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Of a source model's blocks what artifacts compute: of the last one only the pooled tokens."""
+    count = getattr(spec.config, "num_pooled_tokens", None)
+    last = f"blocks.{spec.config.depth - 1}"
+    return {name: array[:, :count] if name == last else array for name, array in blocks.items()}
+
+
 class LiveReference:
     """The source checkpoint, run now on `images` (anything of images that can be sliced)."""
 
     def __init__(
-        self, model: TorchReference, images: np.ndarray | PictureFolder, name: str = "checkpoint"
+        self, model: SourceModel, images: np.ndarray | PictureFolder, name: str = "checkpoint"
     ) -> None:
         self.model = model
         self.images = images

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
+from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, ViTConfig
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.errors import MissingDependencyError, UsageError
+from vit_convert.parity.timm_models import timm_model, timm_state
 
 if TYPE_CHECKING:
     import torch
 
 _BATCH = 16
-# timm's names of its activation layers
-_ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "quick": "quick_gelu"}
 
 
 class TorchReference:
@@ -42,7 +41,7 @@ class TorchReference:
     """
 
     def __init__(self, spec: ModelSpec, tensors: Tensors, features: bool = False) -> None:
-        timm, torch = _import("timm"), _import("torch")
+        timm, torch = import_library("timm"), import_library("torch")
         features = features or spec.config.num_classes == 0
         if not features and "head.weight" in spec.source.changed:
             raise UsageError(
@@ -58,9 +57,9 @@ class TorchReference:
         self.description = f"timm {timm.__version__} on PyTorch {torch.__version__}, float32"
         if _resample(state, spec):
             self.description += f", position embedding resampled by PyTorch ({spec.pos_embed})"
-        model = _MODELS[spec.architecture](spec, state, 0 if features else spec.config.num_classes)
+        model = timm_model(spec, state, 0 if features else spec.config.num_classes)
         try:
-            model.load_state_dict(state, strict=True)
+            model.load_state_dict(timm_state(model, state), strict=True)
         except RuntimeError as error:
             raise UsageError(
                 f"the checkpoint's tensors are not those of the converted model:\n{error}",
@@ -125,7 +124,12 @@ def block_outputs(model: torch.nn.Module, images: np.ndarray) -> dict[str, np.nd
     return found
 
 
-def _import(name: str) -> ModuleType:
+def import_library(name: str) -> ModuleType:
+    """A library that runs source checkpoints.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     from vit_convert.parity.torch_compat import import_vision
 
     try:
@@ -153,7 +157,9 @@ def _resample(state: dict[str, torch.Tensor], spec: ModelSpec) -> bool:
     if stored is None or stored.ndim != 3:
         return False  # loading it says what is wrong
     grid: tuple[int, int] = spec.config.grid
-    prefix = 0 if spec.architecture == "cait" else spec.config.num_prefix_tokens
+    prefix = 0
+    if isinstance(spec.config, ViTConfig):
+        prefix = replace(spec.config, folded=False).num_positioned_prefix_tokens
     patches = stored.shape[1] - prefix
     if patches == grid[0] * grid[1] and "pos_embed" not in spec.source.changed:
         return False
@@ -181,76 +187,3 @@ def _resample(state: dict[str, torch.Tensor], spec: ModelSpec) -> bool:
     resampled = picture.permute(0, 2, 3, 1).flatten(1, 2)
     state["pos_embed"] = torch.cat([stored[:, :prefix], resampled], dim=1)
     return True
-
-
-def _options(spec: ModelSpec, state: dict[str, torch.Tensor], num_classes: int) -> dict[str, Any]:
-    """What timm's VisionTransformer and Cait have in common.
-
-    Folding gives biases to q, k and v and takes LayerScale away, so that a folded spec does not
-    tell what the source has of them; its tensors do.
-    """
-    import torch
-    from timm.layers import get_act_layer
-
-    config = spec.config
-    qkv_bias = "blocks.0.attn.qkv.bias" in state
-    return {
-        "img_size": config.image_size,
-        "patch_size": config.patch_size,
-        "in_chans": config.in_channels,
-        "num_classes": num_classes,
-        "embed_dim": config.embed_dim,
-        "depth": config.depth,
-        "num_heads": config.num_heads,
-        "mlp_ratio": _ratio(config.mlp_dim, config.embed_dim),
-        "qkv_bias": qkv_bias,
-        "norm_layer": partial(torch.nn.LayerNorm, eps=config.norm_eps),
-        "act_layer": get_act_layer(_ACTIVATIONS[config.gelu]),
-    }
-
-
-def _ratio(hidden: int, dim: int) -> float:
-    """timm makes the hidden width int(dim * ratio); half a channel more cannot round down."""
-    return (hidden + 0.5) / dim
-
-
-def _vit(spec: ModelSpec, state: dict[str, torch.Tensor], num_classes: int) -> torch.nn.Module:
-    config = spec.config
-    if (config.final_norm and config.fc_norm) or (config.distilled and config.pool != "token"):
-        raise UsageError(
-            "timm has no such model: its norm stands before or after pooling, and DeiT's two heads "
-            "read the two tokens",
-            hint="--reference with logits recorded elsewhere",
-        )
-    layer_scale = "blocks.0.ls1.gamma" in state
-    options = _options(spec, state, num_classes) | {
-        "class_token": config.class_token,
-        "global_pool": config.pool,
-        "init_values": 1.0 if layer_scale else None,
-        "fc_norm": config.fc_norm,
-        "final_norm": config.final_norm or config.fc_norm,
-    }
-    if config.distilled:
-        from timm.models.deit import VisionTransformerDistilled
-
-        return VisionTransformerDistilled(**options)
-    from timm.models.vision_transformer import VisionTransformer
-
-    return VisionTransformer(**options)
-
-
-def _cait(spec: ModelSpec, state: dict[str, torch.Tensor], num_classes: int) -> torch.nn.Module:
-    from timm.models.cait import Cait
-
-    config = spec.config
-    return Cait(
-        **_options(spec, state, num_classes),
-        depth_token_only=config.depth_token_only,
-        mlp_ratio_token_only=_ratio(config.mlp_dim_token_only, config.embed_dim),
-    )
-
-
-_MODELS: dict[str, Callable[[ModelSpec, dict[str, torch.Tensor], int], torch.nn.Module]] = {
-    "vit": _vit,
-    "cait": _cait,
-}

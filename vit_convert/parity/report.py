@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.parity.delegate import GpuReport
-from vit_convert.parity.verify import VerifyResult
+from vit_convert.parity.result import VerifyResult
 
 
 def as_dict(result: VerifyResult) -> dict[str, Any]:
@@ -77,6 +77,8 @@ def gpu_lines(report: GpuReport) -> list[str]:
 def _cleaned(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _cleaned(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_cleaned(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact, artifact_size, open_artifact
+from vit_convert.exporters.registry import Outputs
 from vit_convert.parity.compare import (
     BlockDifference,
     Comparison,
+    block_differences,
     compare,
     default_tolerance,
     first_difference,
+    relative_differences,
     tolerance_for_softmax,
 )
 from vit_convert.parity.delegate import GpuReport, on_gpu
@@ -26,54 +29,13 @@ from vit_convert.parity.evidence import (
     RecordedReference,
     Reference,
     Sample,
+    computed,
 )
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.recorded import read_reference
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.references import source_model
+from vit_convert.parity.result import Delegate, Profile, VerifyResult
 from vit_convert.prediction import softmax
-
-Delegate = Literal["cpu", "gpu"]
-
-
-@dataclass(frozen=True)
-class VerifyResult:
-    """What was found.
-
-    Attributes:
-        artifact: its path.
-        kind: the name of its target: "keras", "saved_model", "hub" or "tflite".
-        size: bytes of the file, or of all files in the folder.
-        output: what was compared: "logits", "softmax" or "features".
-        comparison: the numbers.
-        num_images: how many were run.
-        reference: what it was compared with, library versions included.
-        first_difference: the first block that differs, where parity failed and a block does.
-        where: where the difference begins, for people; "" where parity holds.
-        note: what the numbers cannot be blamed on the artifact for, or "".
-        seconds: that it took.
-        delegate: what a TFLite file was run on.
-        gpu: how its graph and the GPU get along, where that was asked. Nothing is compared unless
-            all of it runs there.
-    """
-
-    artifact: Path
-    kind: str
-    size: int
-    output: str
-    comparison: Comparison
-    num_images: int
-    reference: str
-    first_difference: BlockDifference | None
-    where: str
-    note: str
-    seconds: float
-    delegate: Delegate = "cpu"
-    gpu: GpuReport | None = None
-
-    @property
-    def passed(self) -> bool:
-        """Whether the artifact is equal to its source within the tolerance."""
-        return self.comparison.passed
 
 
 def verify(
@@ -85,6 +47,8 @@ def verify(
     tolerance: float | None = None,
     key: str | None = None,
     delegate: Delegate = "cpu",
+    profile: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> VerifyResult:
     """Compare an artifact with its source checkpoint, or with what that gave when it was recorded.
 
@@ -100,6 +64,8 @@ def verify(
             precision by default.
         key: which state dict of the checkpoint.
         delegate: "gpu" runs a TFLite file on LiteRT's GPU accelerator, without a CPU fallback.
+        profile: tell the difference of every output and block.
+        progress: called with what is being done.
 
     Raises:
         UsageError: options that do not fit together or do not fit the artifact.
@@ -122,16 +88,19 @@ def verify(
             expected="--source CHECKPOINT with it",
         )
     started = time.perf_counter()
+    progress("opening the artifact")
     artifact = open_artifact(Path(artifact_path))
+    progress("opening what it is compared with")
     evidence = _evidence(artifact, source, reference, images, key)
     if delegate == "cpu":
-        result = verify_artifact(artifact, evidence, tolerance)
+        result = verify_artifact(artifact, evidence, tolerance, profile, progress)
     else:
+        progress("compiling for the GPU")
         with on_gpu(artifact) as (report, accelerated):
             if accelerated is None:
                 result = _not_run(artifact, evidence, report)
             else:
-                result = verify_artifact(accelerated, evidence, tolerance)
+                result = verify_artifact(accelerated, evidence, tolerance, profile, progress)
                 if not result.passed:
                     on_cpu = verify_artifact(artifact, evidence, tolerance)
                     result = replace(result, note=_blame(on_cpu, result.note))
@@ -140,13 +109,18 @@ def verify(
 
 
 def verify_artifact(
-    artifact: Artifact, reference: Reference, tolerance: float | None = None
+    artifact: Artifact,
+    reference: Reference,
+    tolerance: float | None = None,
+    profile: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> VerifyResult:
     """Compare an open artifact with a reference; see `verify`."""
     started = time.perf_counter()
     output = artifact.options.output
     outputs, expected, got, notes = [], [], [], set()
     worst, worst_distance = None, -1.0
+    progress("comparing outputs")
     for sample in reference.batches():
         check_images(sample.images, artifact)
         inputs, note = to_input_range(sample.images, artifact)
@@ -165,8 +139,10 @@ def verify_artifact(
         limit_of_output = tolerance_for_softmax(limit, np.concatenate(outputs))
     comparison = compare(np.concatenate(expected), np.concatenate(got), limit_of_output)
     difference, where = None, ""
-    if not comparison.passed:
+    if profile or not comparison.passed:
+        progress("comparing blocks")
         sample = reference.with_blocks(worst)
+    if not comparison.passed:
         difference, where = _locate(artifact, sample, limit, limit_of_output)
     return VerifyResult(
         artifact=artifact.path,
@@ -180,6 +156,24 @@ def verify_artifact(
         where=where,
         note="; ".join(sorted(notes - {""})),
         seconds=time.perf_counter() - started,
+        profile=_profile(artifact, sample, expected, got, limit) if profile else None,
+    )
+
+
+def _profile(
+    artifact: Artifact,
+    sample: Sample,
+    expected: list[np.ndarray],
+    got: list[np.ndarray],
+    tolerance: float,
+) -> Profile:
+    blocks: Outputs = {}
+    if artifact.blocks is not None and sample.blocks:
+        blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
+    reference = computed(sample.blocks, artifact.spec)
+    return Profile(
+        outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
+        blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
     )
 
 
@@ -203,9 +197,9 @@ def _evidence(
     from vit_convert.conversion import open_source
 
     spec = artifact.spec
-    tensors = open_source(Path(source), key=key, spec=spec)
+    checkpoint, ledger = open_source(Path(source), key, spec)
     pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
-    model = TorchReference(spec, tensors, features=artifact.options.output == "features")
+    model = source_model(spec, checkpoint, ledger, artifact.options.output == "features")
     return LiveReference(model, pictures, Path(source).name)
 
 
@@ -277,7 +271,7 @@ def _locate(
             "not known: reading the blocks out of the graph changes what it computes; "
             "--delegate cpu tells whether the file itself is right"
         )
-    difference = first_difference(sample.blocks, blocks, tolerance)
+    difference = first_difference(computed(sample.blocks, artifact.spec), blocks, tolerance)
     if difference is not None:
         return difference, difference.name
     expected = _as_output(sample.outputs, artifact.options.output)

@@ -189,6 +189,8 @@ class _Graph:
                 if self._is_vector(bias, consumers):
                     self.main.tensors[bias].shape = self.main.tensors[bias].shape[-1:]
                     operator.inputs[2] = bias
+                    activation = add.builtinOptions.fusedActivationFunction  # ReLU
+                    operator.builtinOptions.fusedActivationFunction = activation
                     operator.outputs = add.outputs
                     fused.append(id(add))
         self.main.operators = [o for o in self.main.operators if id(o) not in fused]

@@ -18,7 +18,7 @@ from vit_convert.exporters.quantisation_report import (
     measure,
 )
 from vit_convert.exporters.registry import Artifact, Progress
-from vit_convert.exporters.tflite.flatbuffer import add_entry, write
+from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantisation import (
     OPERATION,
     Layer,
@@ -68,9 +68,8 @@ class _Work:
     def make(self, plan: Mapping[Layer, Mode]) -> None:
         """Write the file with these layers quantised."""
         tree = quantise(self.wide, plan, self.ranges)
-        add_entry(tree, self.metadata.to_json().encode())
         self.path.unlink(missing_ok=True)  # LiteRT may still have the last one mapped
-        write(self.path, tree, {})
+        write_described(self.path, tree, {}, self.metadata)
 
     def outputs(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         """What the written file gives for some of the images."""

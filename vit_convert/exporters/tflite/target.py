@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -29,18 +31,16 @@ from vit_convert.exporters.registry import (
     Target,
 )
 from vit_convert.exporters.tflite.binding import bind
-from vit_convert.exporters.tflite.flatbuffer import (
-    add_entry,
-    damaged,
-    is_tflite,
-    read_entry,
-    write,
-)
+from vit_convert.exporters.tflite.flatbuffer import damaged, is_tflite, read_entry
+from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantised import write_quantised
-from vit_convert.exporters.tflite.skeleton import convert
+from vit_convert.exporters.tflite.skeleton import Skeleton, convert
 from vit_convert.folding import fold
 from vit_convert.tensorflow_quiet import quiet
 
+_Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]
+_last_converted: WeakKeyDictionary[SourceModel, tuple[ExportOptions, _Converted]]
+_last_converted = WeakKeyDictionary()
 _DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
 _LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
@@ -55,34 +55,55 @@ def _write(
 
     _check_size(model.spec, options.precision, path)
     if options.precision not in QUANTISED:
-        _write_float(model, path, options)
+        _write_float(model, path, options, progress)
         return None
     calibration = calibration_images(
         options.calibration, model.spec, options.embed_preprocessing, progress
     )
     wide = path.with_name(f"{path.stem}_of_float32.tflite")
-    metadata = _write_float(model, wide, replace(options, precision="float32"))
+    metadata = _write_float(model, wide, replace(options, precision="float32"), progress)
     metadata = replace(metadata, options=options)
     return write_quantised(wide, path, metadata, calibration, _open, progress)
 
 
-def _write_float(model: SourceModel, path: Path, options: ExportOptions) -> Metadata:
+def _write_float(
+    model: SourceModel, path: Path, options: ExportOptions, progress: Progress
+) -> Metadata:
     """Write a file of the precision that its weights are stored in, of any size."""
     embedded = options.embed_preprocessing
     input_range: InputRange = "0..255" if embedded else "normalised"
-    spec, weights = model.spec, model.weights
-    if not spec.config.folded:
-        if options.output == "features":  # else the last norm's parameters would go into the head
-            spec = spec.with_config(num_classes=0)
-        spec, weights = fold(spec, weights)
-    skeleton = convert(spec, weights, options, input_range)
+    spec, weights, skeleton = _converted(model, options, input_range, progress)
     bound = bind(skeleton, weights, options.precision)
     scale = spec.config.stream_scale
     metadata = Metadata(TFLITE.name, model.spec, options, input_range, skeleton.outputs, scale)
-    add_entry(bound.tree, metadata.to_json().encode())
     size = _estimated_size(model.spec, options.precision)
-    write(path, bound.tree, bound.contents, beyond_limit=size >= _LIMIT)
+    write_described(
+        path,
+        bound.tree,
+        bound.contents,
+        metadata,
+        beyond_limit=size >= _LIMIT,
+        progress=progress,
+    )
     return metadata
+
+
+def _converted(
+    model: SourceModel, options: ExportOptions, input_range: InputRange, progress: Progress
+) -> _Converted:
+    """The folded model and its graph, which files of several precisions share."""
+    same = replace(options, precision="float32", calibration=None)
+    found = _last_converted.get(model)
+    if found is None or found[0] != same:
+        progress("converting the graph")
+        spec, weights = model.spec, model.weights
+        if not spec.config.folded:
+            if options.output == "features":  # else the last norm would go into the head
+                spec = spec.with_config(num_classes=0)
+            spec, weights = fold(spec, weights)
+        found = (same, (spec, weights, convert(spec, weights, options, input_range)))
+        _last_converted[model] = found
+    return found[1]
 
 
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:

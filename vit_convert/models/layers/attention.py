@@ -14,6 +14,8 @@ import tf_keras
 
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mix_heads import MixHeads
+from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.relative_position import RelativePosition
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,13 @@ class AttentionOptions:
         num_heads: heads, each of dim / num_heads channels.
         qkv_bias: whether q, k and v have a bias.
         attn_drop, proj_drop: dropout on the attention weights and on the output.
-        scaled: the scale head_dim ** -0.5 is in the weights of q already.
+        scaled: the model is folded: the scale head_dim ** -0.5 is in the weights of q already, the
+            parameters of the norm before the projection are in the projection.
         queries: how many tokens ask, the first ones; all by default.
+        norm_eps: epsilon of the norms.
+        qk_norm: LayerNorm over the channels of each head of q and k.
+        norm: LayerNorm before the projection.
+        relative_grid: patches per column and per row for a relative position bias of its own.
     """
 
     dim: int
@@ -36,6 +43,10 @@ class AttentionOptions:
     proj_drop: float = 0.0
     scaled: bool = False
     queries: int | None = None
+    norm_eps: float = 1e-6
+    qk_norm: bool = False
+    norm: bool = False
+    relative_grid: tuple[int, int] | None = None
 
 
 def split_heads(x: tf.Tensor, num_heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> tf.Tensor:
@@ -59,6 +70,7 @@ class _AttentionBase(tf_keras.layers.Layer):
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.options = options
+        self.norm: LayerNorm | None = None  # of what the heads give, before the projection
 
     def _linear(self, units: int, name: str, use_bias: bool = True) -> Linear:
         return Linear(units, use_bias, dtype=self.dtype_policy, name=name)
@@ -74,6 +86,8 @@ class _AttentionBase(tf_keras.layers.Layer):
         """(b, heads, n, m), (b, m, dim) -> (b, n, dim), projected."""
         weights = self.attn_drop(weights, training=training)
         mixed = merge_heads(tf.matmul(weights, split_heads(v, self.options.num_heads)))
+        if self.norm is not None:
+            mixed = self.norm(mixed)
         return self.proj_drop(self.proj(mixed), training=training)
 
     def _add_output(self) -> None:
@@ -82,25 +96,59 @@ class _AttentionBase(tf_keras.layers.Layer):
         self.proj_drop = tf_keras.layers.Dropout(self.options.proj_drop, dtype=self.dtype_policy)
 
 
-class Attention(_AttentionBase):
+class Attention(RelativePosition, _AttentionBase):
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) with a fused qkv."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
         super().__init__(options, **kwargs)
+        eps, policy = options.norm_eps, self.dtype_policy
         self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
+        if options.qk_norm:
+            self.q_norm = LayerNorm(eps, dtype=policy, name="q_norm")
+            self.k_norm = LayerNorm(eps, dtype=policy, name="k_norm")
+        if options.norm:
+            self.norm = LayerNorm(eps, affine=not options.scaled, dtype=policy, name="norm")
         self._add_output()
 
-    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim) -> (batch, queries, dim), attention weights (batch, heads, n, n).
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the table of the relative position bias, if there is one."""
+        if self.options.relative_grid:
+            self.add_relative_position(
+                self.options.relative_grid, self.options.num_heads, self.options.scaled
+            )
+        super().build(input_shape)
+
+    def call(
+        self, x: tf.Tensor, bias: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim), what is added to the scores (1, heads, n, n)
+        -> (batch, queries, dim), attention weights (batch, heads, n, n).
 
         Where not all tokens ask, exported graphs keep the weights of the others only if they are an
         output.
         """
         q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        weights = asked = softmax(self._scores(q, k))
-        if self.options.queries is not None:
-            asked = softmax(self._scores(q[:, : self.options.queries], k))
+        if self.options.qk_norm:
+            q, k = self._per_head(self.q_norm, q), self._per_head(self.k_norm, k)
+        if self.options.relative_grid:
+            bias = self.relative_position()
+        weights = asked = self._weights(q, k, bias)
+        count = self.options.queries  # AutoGraph knows no assignment expressions
+        if count is not None:
+            asked = self._weights(q[:, :count], k, None if bias is None else bias[:, :, :count])
         return self._attend(asked, v, training), weights
+
+    def _weights(self, q: tf.Tensor, k: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+        """(b, n, dim), (b, m, dim), what is added to the scores (1, heads, n, m)
+        -> (b, heads, n, m)."""
+        scores = self._scores(q, k)
+        return softmax(scores if bias is None else scores + tf.cast(bias, scores.dtype))
+
+    def _per_head(self, norm: LayerNorm, x: tf.Tensor) -> tf.Tensor:
+        """Normalise (batch, n, dim) over the channels of each head."""
+        _, n, dim = x.shape
+        heads = self.options.num_heads
+        return tf.reshape(norm(tf.reshape(x, (-1, n, heads, dim // heads))), (-1, n, dim))
 
 
 class TalkingHeadsAttention(_AttentionBase):

@@ -9,30 +9,51 @@ import tf_keras
 
 from vit_convert.architectures.base import Gelu
 from vit_convert.models.layers.linear import Linear
+from vit_convert.models.layers.norm import LayerNorm
 
 
 def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
-    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415), or ReLU in its place.
 
     "erf" is exact, x * Phi(x); "tanh" is the paper's approximation of it; "quick" is
     x * sigmoid(1.702 x), the paper's other approximation, which CLIP uses.
     """
+    if kind == "relu":
+        return tf.nn.relu(x)
     if kind == "quick":
         return x * tf.sigmoid(1.702 * x)
     return tf.nn.gelu(x, approximate=kind == "tanh")
 
 
 class Mlp(tf_keras.layers.Layer):
-    """(batch, n, dim) -> GELU of a linear layer -> linear layer (batch, n, dim)."""
+    """(batch, n, dim) -> GELU of a linear layer -> linear layer (batch, n, dim).
 
-    def __init__(self, hidden: int, dim: int, activation: Gelu, drop: float, **kwargs: Any) -> None:
+    Args:
+        hidden, dim: channels inside and outside.
+        activation: which GELU.
+        drop: dropout behind each linear layer.
+        norm: of the hidden channels, before the second layer.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        dim: int,
+        activation: Gelu,
+        drop: float,
+        norm: LayerNorm | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.activation = activation
         self.fc1 = Linear(hidden, dtype=self.dtype_policy, name="fc1")
+        self.norm = norm
         self.fc2 = Linear(dim, dtype=self.dtype_policy, name="fc2")
         self.drop = tf_keras.layers.Dropout(drop, dtype=self.dtype_policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:
         """(batch, n, dim) -> the same shape."""
         hidden = self.drop(gelu(self.fc1(x), self.activation), training=training)
+        if self.norm is not None:
+            hidden = self.norm(hidden)
         return self.drop(self.fc2(hidden), training=training)

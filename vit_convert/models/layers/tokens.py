@@ -7,6 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.architectures.base import Pool
 from vit_convert.models.layers.weighted import Weighted
 
 
@@ -38,10 +39,7 @@ class _Projection(Weighted, tf_keras.layers.Layer):
         """(batch, height, width, channels) -> (batch, rows, columns, dim)."""
         _, height, width, channels = images.shape
         patch, wide = self.size
-        columns = width // wide
-        if width % wide:
-            images = images[:, :, : columns * wide]
-        rows = tf.reshape(images, (-1, height, columns, wide * channels))
+        rows = tf.reshape(images, (-1, height, width // wide, wide * channels))
         kernel = tf.reshape(self.kernel, (patch, 1, wide * channels, self.dim))
         grid = tf.nn.conv2d(rows, kernel, (patch, 1), "VALID")
         return grid + self.bias if self.use_bias else grid
@@ -64,20 +62,28 @@ class PatchEmbed(tf_keras.layers.Layer):
 
 
 class PrependToken(Weighted, tf_keras.layers.Layer):
-    """Puts a learned token (1, 1, dim) before the others."""
+    """Puts learned tokens (1, count, dim) before the others, or behind the first `after`."""
+
+    def __init__(self, count: int = 1, after: int = 0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.count = count
+        self.after = after
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Create the token."""
+        """Create the tokens."""
         self.value = self.add_weight(
             "value",
-            (1, 1, input_shape[-1]),
+            (1, self.count, input_shape[-1]),
             initializer=tf_keras.initializers.TruncatedNormal(stddev=0.02),
         )
         super().build(input_shape)
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """(batch, n, dim) -> (batch, n + 1, dim)."""
-        return tf.concat([batched(self.value, tokens), tokens], axis=1)
+        """(batch, n, dim) -> (batch, n + count, dim)."""
+        parts = [batched(self.value, tokens), tokens]
+        if self.after:
+            parts = [tokens[:, : self.after], parts[0], tokens[:, self.after :]]
+        return tf.concat(parts, axis=1)
 
 
 class ClassToken(PrependToken):
@@ -129,14 +135,45 @@ class TakeToken(tf_keras.layers.Layer):
         return tf.reshape(tokens[:, self.index : self.index + 1], (-1, tokens.shape[-1]))
 
 
-class MeanOfPatches(tf_keras.layers.Layer):
-    """The mean over all but the first `skip` tokens: (batch, n, dim) -> (batch, dim)."""
+class TokenAndMean(tf_keras.layers.Layer):
+    """The first token, and the mean over all but the first `skip`, one after the other:
+    (batch, n, dim) -> (batch, 2 dim)."""
 
     def __init__(self, skip: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.skip = skip
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """(batch, n, dim) -> (batch, dim)."""
+        """(batch, n, dim) -> (batch, 2 dim)."""
         mean = tf.reduce_mean(tokens[:, self.skip :], axis=1, keepdims=True)
-        return tf.reshape(mean, (-1, tokens.shape[-1]))
+        both = tf.concat([tokens[:, :1], mean], axis=-1)
+        return tf.reshape(both, (-1, 2 * tokens.shape[-1]))
+
+
+class PoolTokens(tf_keras.layers.Layer):
+    """The mean ("avg") or the maximum ("max") over all but the first `skip` tokens, or the mean of
+    those two ("avgmax"): (batch, n, dim) -> (batch, dim)."""
+
+    def __init__(self, kind: Pool, skip: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.kind = kind
+        self.skip = skip
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> (batch, dim)."""
+        taken = tokens[:, self.skip :] if self.skip else tokens
+        pooled = []
+        if self.kind in ("avg", "avgmax"):
+            pooled.append(tf.reduce_mean(taken, axis=1, keepdims=True))
+        if self.kind in ("max", "avgmax"):
+            pooled.append(tf.reduce_max(taken, axis=1, keepdims=True))
+        both = pooled[0] if len(pooled) == 1 else 0.5 * (pooled[0] + pooled[1])
+        return tf.reshape(both, (-1, tokens.shape[-1]))
+
+
+class Centre(tf_keras.layers.Layer):
+    """Takes the mean over the channels from each token: (batch, n, dim) -> the same shape."""
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, n, dim) -> the same shape."""
+        return tokens - tf.reduce_mean(tokens, axis=-1, keepdims=True)

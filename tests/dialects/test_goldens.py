@@ -1,0 +1,54 @@
+"""Small checkpoints of every naming scheme convert as their libraries ran them; without PyTorch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vit_convert.architectures import Overrides
+from vit_convert.checkpoint import open_checkpoint
+from vit_convert.dialects import dialects
+from vit_convert.exporters.keras_h5 import load_model
+from vit_convert.transfer import keras2torch, torch2keras
+
+FOLDER = Path(__file__).parent.parent / "goldens" / "dialects"
+DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "dialects.md"
+NAMES = [f"{d.name}-{d.architecture}" for d in dialects()]
+
+
+def test_every_dialect_has_a_golden_and_every_golden_a_dialect() -> None:
+    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("dialect", dialects(), ids=NAMES)
+def test_every_dialect_has_a_row_in_the_documentation(dialect: Any) -> None:
+    rows = [line for line in DOCUMENTATION.read_text().splitlines() if line.startswith("| `")]
+    assert any(row.startswith(f"| `{dialect.name}` | {dialect.architecture} |") for row in rows)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_golden_gives_what_its_library_gave(name: str, tmp_path: Path) -> None:
+    expected = np.load(FOLDER / name / "expected.npz")
+    about = json.loads(str(expected["about"]))
+    overrides = Overrides(**about["stated"])
+    source = FOLDER / name / about["checkpoint"]
+    result = torch2keras(source, tmp_path / "m.h5", overrides=overrides)
+    assert result.ledger.dialect.name == about["dialect"]
+    assert len(result.ledger.ignored) == about["ignored"]
+    got = load_model(tmp_path / "m.h5")(expected["images"]).numpy()
+    outputs = expected["outputs"]
+    assert got.shape == outputs.shape
+    assert np.abs(got - outputs).max() < 1e-5 * np.abs(outputs).max()
+    back = tmp_path / ("back.npz" if result.checkpoint.format == "npz" else "back.safetensors")
+    keras2torch(tmp_path / "m.h5", back)
+    again = open_checkpoint(back).tensors
+    kept = set(result.checkpoint.tensors) - set(result.ledger.ignored)
+    assert set(again) == kept
+    for tensor in kept:
+        np.testing.assert_array_equal(
+            again[tensor].read(), result.checkpoint.tensors[tensor].read()
+        )

@@ -1,0 +1,111 @@
+"""What README and docs/ show is what there is."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+
+from vit_convert.cli import cli
+
+HOME = Path(__file__).parent.parent
+README = (HOME / "README.md").read_text(encoding="utf-8")
+BLOCKS = [
+    "\n".join(line[4:] for line in block.splitlines())
+    for block in re.findall(r"(?:^    .*\n(?:[ ]*\n(?=    ))*)+", README, flags=re.MULTILINE)
+]
+SHELL = [
+    line
+    for block in BLOCKS
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.startswith("vit-convert ")
+]
+INLINE = [" ".join(code.split()) for code in re.findall(r"`(vit-convert [^`]+)`", README)]
+
+
+def test_the_readme_has_commands_and_python() -> None:
+    assert len(SHELL) >= 5
+    assert any(block.startswith("import vit_convert") for block in BLOCKS)
+
+
+@pytest.mark.parametrize("line", [*dict.fromkeys([*SHELL, *INLINE])])
+def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
+    """Parsed, as the command would, and not run."""
+    name, *arguments = shlex.split(line, comments=True)[1:]
+    command: click.Command = cli
+    if not name.startswith("-"):
+        command = cli.commands[name]
+    else:
+        arguments = [name, *arguments]
+    command.make_context(name, arguments, resilient_parsing=not arguments)
+
+
+def test_python_of_the_readme_runs(tmp_path: Path) -> None:
+    """Every block, in order, in a folder with the weights; in a process of its own."""
+    (tmp_path / "weights").symlink_to(HOME / "weights")
+    blocks = [block for block in BLOCKS if block.startswith("import ")]
+    np.save(tmp_path / "images.npy", np.zeros((2, 32, 32, 3), np.float32))
+    # what the commands of the README before them have made
+    made = (
+        "import numpy, vit_convert\n"
+        "vit_convert.torch2keras('weights/vit_cifar10.pth', 'vit_cifar10.h5')\n"
+        "vit_convert.export('vit_cifar10.h5', ['saved_model'])\n"
+        "images = numpy.load('images.npy')\n"
+    )
+    script = "\n".join([made, *blocks])
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_reference_of_the_command_line_is_fresh(tmp_path: Path) -> None:
+    script = HOME / "scripts" / "make_docs"
+    subprocess.run([sys.executable, str(script), str(tmp_path / "cli.md")], check=True)
+    fresh = (tmp_path / "cli.md").read_text(encoding="utf-8")
+    kept = (HOME / "docs" / "cli.md").read_text(encoding="utf-8")
+    assert fresh == kept, "run scripts/make_docs"
+    for name, command in cli.commands.items():
+        assert f"## {name}\n" in kept
+        for parameter in command.params:
+            for option in parameter.opts if isinstance(parameter, click.Option) else ():
+                assert f"{option}" in kept
+
+
+@pytest.mark.parametrize(
+    ("words", "position", "completed"),
+    [("vit-convert ver", 1, "verify"), ("vit-convert verify --rep", 2, "--report")],
+)
+def test_the_shell_completes(words: str, position: int, completed: str, tmp_path: Path) -> None:
+    """In bash itself, with what `vit-convert completion bash` prints."""
+    program = tmp_path / "vit-convert"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} -m vit_convert "$@"\n')
+    program.chmod(0o755)
+    script = (
+        'eval "$(vit-convert completion bash)"\n'
+        f"COMP_WORDS=({words}); COMP_CWORD={position}\n"
+        '_vit_convert_completion vit-convert; echo "${COMPREPLY[@]}"\n'
+    )
+    done = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"},
+    )
+    assert completed in done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_other_shells_have_their_script(shell: str) -> None:
+    from click.testing import CliRunner
+
+    done = CliRunner().invoke(cli, ["completion", shell], prog_name="vit-convert")
+    assert done.exit_code == 0
+    assert f"_VIT_CONVERT_COMPLETE={shell}_complete" in done.output

@@ -1,0 +1,277 @@
+"""What the names and shapes of a Vision Transformer's tensors say of its configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from vit_convert.architectures.base import (
+    Architecture,
+    Fact,
+    Overrides,
+    Position,
+    Preprocessing,
+    Recognition,
+    TransformerConfig,
+)
+from vit_convert.architectures.parameters import Shape
+from vit_convert.architectures.recognition import (
+    depth_of,
+    settle,
+    shape_of,
+    source_image_size,
+)
+from vit_convert.architectures.relative_position import grid_patches
+from vit_convert.architectures.vit import ViTConfig, vit_parameters
+from vit_convert.architectures.vit_variants import VARIANTS
+from vit_convert.errors import RecognitionError, UsageError
+
+
+def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
+    """See `Architecture.recognise`.
+
+    Raises:
+        RecognitionError, UsageError: as `settle`; or the tensors are those of a model that is not
+            supported, or contradict each other.
+    """
+    _refuse(shapes)
+    dim, channels, *patch = shape_of(shapes, "patch_embed.proj.weight", 4)
+    patch_size = (patch[0], patch[1])
+    read: dict[str, Any] = {
+        "patch_size": patch_size,
+        "in_channels": channels,
+        "num_classes": shape_of(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
+        "embed_dim": dim,
+        "depth": depth_of(shapes, "blocks"),
+        "class_token": "cls_token" in shapes,
+        "distilled": "dist_token" in shapes,
+        "reg_tokens": shape_of(shapes, "reg_token", 3)[1] if "reg_token" in shapes else 0,
+        "patch_bias": "patch_embed.proj.bias" in shapes,
+        "pre_norm": "norm_pre.weight" in shapes,
+        "final_norm": "norm.weight" in shapes,
+        "fc_norm": "fc_norm.weight" in shapes,
+        "head_bias": "head.bias" in shapes or "head.weight" not in shapes,
+        **_read_block(shapes),
+        **_read_relative_position(shapes),
+    }
+    read["pool"] = _pool(shapes, read, overrides)
+    read |= _read_position(shapes, read, overrides)
+    if overrides.position is None:
+        _refuse_rotary(read, hint)
+    found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
+    _refuse_combinations(found.config)
+    stated = found.variant or overrides.trained_size or _stated(overrides, "position")
+    if read["position"] in ("class", "patches") and not stated:
+        why = "their number makes a square; --image-size if the pictures were none"
+        facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
+        return replace(found, facts=facts)
+    return found
+
+
+def _refuse(shapes: Mapping[str, Shape]) -> None:
+    """Raises RecognitionError for what is no part of any model here."""
+    if "dist_token" in shapes and "cls_token" not in shapes:
+        raise RecognitionError(
+            "there is a distillation token but no class token", where="dist_token"
+        )
+    if "dist_token" in shapes and "fc_norm.weight" in shapes:
+        raise RecognitionError("a distilled DeiT has no norm after pooling", where="fc_norm.weight")
+    for name in ("blocks.0.norm1", "blocks.0.attns.0.norm", "norm", "fc_norm"):
+        if f"{name}.weight" in shapes and f"{name}.bias" not in shapes:
+            raise RecognitionError(
+                "norms without a bias (RMSNorm) are not supported",
+                where=f"{name}.weight",
+                expected="LayerNorm, with weight and bias",
+            )
+
+
+def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
+    """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
+    known by the rest of them or by the file's name alone."""
+    looks_like = {
+        "EVA-02": read["mlp"] != "plain"
+        and read["rel_pos"] == "none"
+        and not read["layer_scale"],  # which tells DINOv2 giant
+        "the Perception Encoder": read["pre_norm"]
+        and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
+        "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),
+    }
+    for what, holds in looks_like.items():
+        if holds:
+            raise RecognitionError(
+                f"this looks like {what}: rotary position embedding is not supported",
+                expected="learned positions, or a relative position bias",
+                hint="--position all (or patches), if the model has no rotary embedding",
+            )
+
+
+def _refuse_combinations(config: TransformerConfig) -> None:
+    """Raises RecognitionError for options that no model has together, so that the forward pass and
+    folding need not know what they would mean."""
+    assert isinstance(config, ViTConfig)
+    blocks = config.norm_position, config.rel_pos
+    wrong = {
+        "parallel blocks are pre-norm, without a relative position bias": (
+            config.parallel > 1 and blocks != ("pre", "none")
+        ),
+        "a relative position bias is for one class token and the patches": (
+            config.rel_pos != "none" and (config.num_prefix_tokens, config.class_token) != (1, True)
+        ),
+        "LayerScale goes with pre-norm blocks": (
+            config.layer_scale and config.norm_position != "pre"
+        ),
+        "attention pooling goes with plain MLPs": config.pool == "map" and config.mlp != "plain",
+        "a distilled DeiT has no registers and one token per head": (
+            config.distilled and (config.reg_tokens > 0 or config.pool != "token")
+        ),
+    }
+    for why, holds in wrong.items():
+        if holds:
+            raise RecognitionError("the tensors are those of no model that is known", expected=why)
+
+
+def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """What block 0 says of all of them."""
+    parallel = 1
+    attn, mlp, scale = "blocks.0.attn", "blocks.0.mlp", "blocks.0.ls1.gamma"
+    if "blocks.0.attns.0.attn.qkv.weight" in shapes:
+        parallel = sum(f"blocks.0.attns.{j}.attn.qkv.weight" in shapes for j in range(len(shapes)))
+        attn, mlp = "blocks.0.attns.0.attn", "blocks.0.ffns.0.mlp"
+        scale = "blocks.0.attns.0.ls.gamma"
+    hidden = shape_of(shapes, f"{mlp}.fc2.weight", 2)[1]
+    kind = "plain"
+    if f"{mlp}.fc1_g.weight" in shapes:
+        kind = "swiglu"
+    elif shape_of(shapes, f"{mlp}.fc1.weight", 2)[0] == 2 * hidden:
+        kind = "swiglu-packed"
+    return {
+        "mlp_dim": hidden,
+        "parallel": parallel,
+        "mlp": kind,
+        "mlp_norm": f"{mlp}.norm.weight" in shapes,
+        "qkv_bias": f"{attn}.qkv.bias" in shapes,
+        "qk_norm": f"{attn}.q_norm.weight" in shapes,
+        "attn_norm": f"{attn}.norm.weight" in shapes,
+        "layer_scale": scale in shapes,
+    }
+
+
+_TABLES = {
+    "blocks": "blocks.0.attn.relative_position_bias_table",
+    "shared": "rel_pos_bias.relative_position_bias_table",
+}
+
+
+def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    for kind, name in _TABLES.items():
+        if name in shapes:
+            return {"rel_pos": kind, "num_heads": shape_of(shapes, name, 2)[1]}
+    return {"rel_pos": "none"}
+
+
+def _stated(overrides: Overrides, name: str) -> Any:
+    """What the user says, or the naming scheme; None if neither does."""
+    fact = overrides.stated.get(name)
+    return getattr(overrides, name) or (fact.value if fact else None)
+
+
+def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
+    """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
+    has_map = "attn_pool.latent" in shapes
+    wanted = _stated(overrides, "pool")
+    if wanted is None:
+        if has_map:
+            return "map"
+        if shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
+            return "token-avg"
+        return "token" if read["class_token"] and not read["fc_norm"] else "avg"
+    with_token = wanted in ("token", "token-avg")
+    if (wanted == "map") != has_map or (with_token and not read["class_token"]):
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {wanted!r} pooling",
+            where=f"--pool {wanted}",
+            expected='"map" with attn_pool.latent; "token" with a class token',
+        )
+    return wanted
+
+
+def _read_position(
+    shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides
+) -> dict[str, Any]:
+    """The image size, and which tokens the position embedding covers."""
+    patch_size, wanted = read["patch_size"], overrides.trained_size
+    if "pos_embed" not in shapes:
+        return {
+            "position": "none",
+            "image_size": _size_without_positions(shapes, read, wanted),
+        }
+    tokens = shape_of(shapes, "pos_embed", 3)[1]
+    registers = read["reg_tokens"]
+    others = int(read["class_token"]) + int(read["distilled"])
+    candidates: dict[Position, int] = {"all": others + registers}
+    if registers and others:
+        candidates["class"] = others
+    if registers or others:
+        candidates["patches"] = 0
+    stated: Position | None = _stated(overrides, "position")
+    if stated is not None and stated not in candidates:
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {stated!r}",
+            where=f"--position {stated}",
+            expected=" or ".join(candidates),
+        )
+    fitting = [
+        position
+        for position, prefix in candidates.items()
+        if stated in (None, position) and _is_grid(tokens - prefix, patch_size, wanted)
+    ]
+    position = fitting[0] if fitting else stated or "all"
+    prefix = candidates[position]  # where nothing fits, source_image_size says what is wrong
+    return {
+        "position": position,
+        "image_size": source_image_size(tokens - prefix, patch_size, wanted),
+    }
+
+
+def _is_grid(patches: int, patch_size: tuple[int, int], wanted: tuple[int, int] | None) -> bool:
+    if patches <= 0:
+        return False
+    if wanted and (wanted[0] // patch_size[0]) * (wanted[1] // patch_size[1]) == patches:
+        return True
+    return math.isqrt(patches) ** 2 == patches
+
+
+def _size_without_positions(
+    shapes: Mapping[str, Shape], read: Mapping[str, Any], wanted: tuple[int, int] | None
+) -> tuple[int, int]:
+    if read["rel_pos"] == "none":
+        raise RecognitionError(
+            "there are no positions: neither a position embedding nor a relative position bias; "
+            "rotary position embedding (DINOv3, EVA-02), which has no tensors, is not supported",
+            expected="pos_embed, or relative_position_bias_table",
+        )
+    name = _TABLES[read["rel_pos"]]
+    patch_size: tuple[int, int] = read["patch_size"]
+    grid = (wanted[0] // patch_size[0], wanted[1] // patch_size[1]) if wanted else None
+    return source_image_size(grid_patches(shapes[name][0], grid), patch_size, wanted)
+
+
+def _matches(shapes: Mapping[str, Shape]) -> bool:
+    markers = ("blocks.0.attn.qkv.weight", "blocks.0.attns.0.attn.qkv.weight")
+    return any(marker in shapes for marker in markers) and not any(
+        name.startswith("blocks_token_only.") for name in shapes
+    )
+
+
+VIT = Architecture(
+    name="vit",
+    title="Vision Transformer",
+    config_class=ViTConfig,
+    variants=VARIANTS,
+    matches=_matches,
+    recognise=recognise_vit,
+    parameters=lambda config: tuple(vit_parameters(config)),
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
+)

@@ -1,0 +1,279 @@
+"""What rules do to arrays besides renaming: joins, splits, transposes, each with its inverse.
+
+Nothing is reshaped to fit: a transform states which shapes it takes and raises `MisfitError` for
+all others, before anything is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from vit_convert.architectures import Shape
+
+Arrays = Sequence[np.ndarray]
+Shapes = Sequence[Shape]
+
+
+class MisfitError(Exception):
+    """Shapes or values that a transform does not take; the message says why."""
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How the arrays of a rule's sources become those of its targets, and back.
+
+    Attributes:
+        name: for people and for rule files.
+        sources, targets: how many of each there are.
+        shapes: source shapes -> target shapes. Raises MisfitError for those that it does not take.
+        forward: source arrays -> target arrays.
+        backward: target arrays, number of attention heads -> source arrays. Raises MisfitError for
+            arrays that no sources give.
+        heads: source shapes -> the number of attention heads, where they tell it.
+    """
+
+    name: str
+    sources: int
+    targets: int
+    shapes: Callable[[Shapes], Shapes]
+    forward: Callable[[Arrays], Arrays]
+    backward: Callable[[Arrays, int], Arrays]
+    heads: Callable[[Shapes], int] | None = None
+
+
+def _ranked(shapes: Shapes, rank: int) -> Shapes:
+    for shape in shapes:
+        if len(shape) != rank:
+            raise MisfitError(f"has shape {shape}, expected {rank} axes")
+    return shapes
+
+
+def _alike(shapes: Shapes) -> Shape:
+    if len(set(shapes)) != 1:
+        raise MisfitError(f"its parts have the shapes {', '.join(map(str, shapes))}, not one")
+    return shapes[0]
+
+
+SAME = Transform(
+    "same",
+    1,
+    1,
+    shapes=lambda shapes: shapes,
+    forward=lambda arrays: arrays,
+    backward=lambda arrays, heads: arrays,
+)
+
+
+# the weight of a convolution as it is, where a scheme may also keep a matrix
+CONVOLUTION = Transform(
+    "convolution",
+    1,
+    1,
+    shapes=lambda shapes: _ranked(shapes, 4),
+    forward=lambda arrays: arrays,
+    backward=lambda arrays, heads: arrays,
+)
+
+
+def joined(count: int) -> Transform:
+    """`count` arrays of one shape, one after the other along the first axis: q, k, v to qkv."""
+
+    def shapes(parts: Shapes) -> Shapes:
+        first, *rest = _alike(parts)
+        return [(count * first, *rest)]
+
+    def backward(arrays: Arrays, heads: int) -> Arrays:
+        if len(arrays[0]) % count:
+            raise MisfitError(f"cannot be cut into {count}: its shape is {arrays[0].shape}")
+        return np.split(arrays[0], count)
+
+    return Transform(
+        f"joined {count}",
+        count,
+        1,
+        shapes=shapes,
+        forward=lambda arrays: [np.concatenate(arrays)],
+        backward=backward,
+    )
+
+
+def _query_from_rest(shapes: Shapes) -> Shapes:
+    first, *rest = shapes[0]
+    if first % 3:
+        raise MisfitError(f"has shape {shapes[0]}: no thirds for q, k and v")
+    return [(first // 3, *rest), (2 * first // 3, *rest)]
+
+
+# (3 dim, ...) of q, k, v -> (dim, ...) of q and (2 dim, ...) of k and v
+Q_AND_KV = Transform(
+    "q and kv",
+    1,
+    2,
+    shapes=_query_from_rest,
+    forward=lambda arrays: np.split(arrays[0], [len(arrays[0]) // 3]),
+    backward=lambda arrays, heads: [np.concatenate(arrays)],
+)
+
+
+def _without_key_bias(arrays: Arrays, heads: int) -> Arrays:
+    query, _, value = np.split(arrays[0], 3)
+    return [query, value]
+
+
+# BEiT: keys have no bias, which is a bias of zeros. Any other is dropped without loss, because it
+# adds the same to all scores of a query and softmax does not see that.
+BIAS_WITHOUT_KEYS = Transform(
+    "bias without keys",
+    2,
+    1,
+    shapes=lambda shapes: [(3 * _alike(_ranked(shapes, 1))[0],)],
+    forward=lambda arrays: [np.concatenate([arrays[0], np.zeros_like(arrays[0]), arrays[1]])],
+    backward=_without_key_bias,
+)
+
+
+def _axes(name: str, axes: tuple[int, ...]) -> Transform:
+    """The axes in another order; target axis i is source axis axes[i]."""
+    back = tuple(int(axis) for axis in np.argsort(axes))
+
+    def shapes(parts: Shapes) -> Shapes:
+        (shape,) = _ranked(parts, len(axes))
+        return [tuple(shape[axis] for axis in axes)]
+
+    return Transform(
+        name,
+        1,
+        1,
+        shapes=shapes,
+        forward=lambda arrays: [arrays[0].transpose(axes)],
+        backward=lambda arrays, heads: [arrays[0].transpose(back)],
+    )
+
+
+TRANSPOSED = _axes("transposed", (1, 0))  # (in, out) -> (out, in)
+HWIO = _axes("hwio", (3, 2, 0, 1))  # (height, width, in, out) -> (out, in, height, width)
+
+
+def with_axes(count: int) -> Transform:
+    """The same with `count` axes of length 1 before the others: (dim,) -> (1, 1, dim)."""
+    ones = (1,) * count
+
+    def backward(arrays: Arrays, heads: int) -> Arrays:
+        if arrays[0].shape[:count] != ones:
+            raise MisfitError(f"has shape {arrays[0].shape}, expected {count} axes of length 1")
+        return [arrays[0].reshape(arrays[0].shape[count:])]
+
+    return Transform(
+        f"{count} leading axes",
+        1,
+        1,
+        shapes=lambda shapes: [(*ones, *shapes[0])],
+        forward=lambda arrays: [arrays[0].reshape(*ones, *arrays[0].shape)],
+        backward=backward,
+    )
+
+
+def _patch_sides(shape: Shape) -> tuple[int, int, int]:
+    """Channels, height and width of the patches that a row of a matrix (dim, values) holds."""
+    values = shape[1]
+    side = math.isqrt(values // 3)
+    if values != 3 * side * side:
+        raise MisfitError(
+            f"has shape {shape}: {values} values are no square patch of three channels; "
+            "keep it as a convolution's weight (dim, channels, height, width)"
+        )
+    return 3, side, side
+
+
+# torch.nn.functional.unfold gives a patch's values in the order channel, row, column, which is that
+# of a convolution's weight: the matrix (dim, channels * height * width) is that weight, flattened.
+UNFOLDED_PATCHES = Transform(
+    "unfolded patches",
+    1,
+    1,
+    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(_ranked(shapes, 2)[0]))],
+    forward=lambda arrays: [arrays[0].reshape(-1, *_patch_sides(arrays[0].shape))],
+    backward=lambda arrays, heads: [arrays[0].reshape(len(arrays[0]), -1)],
+)
+
+
+def jax_heads(count: int) -> Transform:
+    """Flax's q, k, v kernels (in, heads, head_dim), `count` of them, to (count * in, in)."""
+
+    def shapes(parts: Shapes) -> Shapes:
+        inputs, heads, width = _alike(_ranked(parts, 3))
+        return [(count * heads * width, inputs)]
+
+    def backward(arrays: Arrays, heads: int) -> Arrays:
+        inputs = arrays[0].shape[1]
+        return [part.T.reshape(inputs, heads, -1) for part in np.split(arrays[0], count)]
+
+    return Transform(
+        f"flax heads {count}",
+        count,
+        1,
+        shapes=shapes,
+        forward=lambda arrays: [np.concatenate([a.reshape(len(a), -1).T for a in arrays])],
+        backward=backward,
+        heads=lambda shapes: shapes[0][1],
+    )
+
+
+def jax_head_biases(count: int) -> Transform:
+    """Flax's q, k, v biases (heads, head_dim), `count` of them, to (count * dim,)."""
+
+    def shapes(parts: Shapes) -> Shapes:
+        heads, width = _alike(_ranked(parts, 2))
+        return [(count * heads * width,)]
+
+    return Transform(
+        f"flax head biases {count}",
+        count,
+        1,
+        shapes=shapes,
+        forward=lambda arrays: [np.concatenate([array.reshape(-1) for array in arrays])],
+        backward=lambda arrays, heads: [
+            part.reshape(heads, -1) for part in np.split(arrays[0], count)
+        ],
+    )
+
+
+def _output_shape(shapes: Shapes) -> Shapes:
+    heads, width, outputs = _ranked(shapes, 3)[0]
+    return [(outputs, heads * width)]
+
+
+# Flax's output projection (heads, head_dim, out) -> (out, in)
+JAX_OUTPUT = Transform(
+    "flax output",
+    1,
+    1,
+    shapes=_output_shape,
+    forward=lambda arrays: [arrays[0].reshape(-1, arrays[0].shape[2]).T],
+    backward=lambda arrays, heads: [arrays[0].T.reshape(heads, -1, len(arrays[0]))],
+)
+
+# those that a rule file can name
+NAMED = {
+    transform.name: transform
+    for transform in (
+        SAME,
+        CONVOLUTION,
+        joined(2),
+        joined(3),
+        Q_AND_KV,
+        BIAS_WITHOUT_KEYS,
+        TRANSPOSED,
+        HWIO,
+        with_axes(1),
+        with_axes(2),
+        UNFOLDED_PATCHES,
+        jax_heads(3),
+        jax_head_biases(3),
+        JAX_OUTPUT,
+    )
+}

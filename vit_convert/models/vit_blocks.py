@@ -1,0 +1,170 @@
+"""The blocks of a Vision Transformer, with the module trees of timm's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tensorflow as tf
+import tf_keras
+
+from vit_convert.architectures import ViTConfig
+from vit_convert.models.base import attention_options, block_norm
+from vit_convert.models.layers.attention import Attention
+from vit_convert.models.layers.mlp import Mlp
+from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.residual import DropPath, LayerScale
+from vit_convert.models.layers.swiglu import SwiGlu
+
+
+def _attention(config: ViTConfig, policy: Any, kept: int | None) -> Attention:
+    options = attention_options(
+        config,
+        kept,
+        qk_norm=config.qk_norm,
+        norm=config.attn_norm,
+        relative_grid=config.grid if config.rel_pos == "blocks" else None,
+    )
+    return Attention(options, dtype=policy, name="attn")
+
+
+def _mlp(config: ViTConfig, policy: Any) -> Mlp | SwiGlu:
+    norm = None
+    if config.mlp_norm:
+        norm = LayerNorm(config.norm_eps, affine=not config.folded, dtype=policy, name="norm")
+    sizes = (config.mlp_dim, config.embed_dim)
+    if config.mlp == "plain":
+        return Mlp(*sizes, config.gelu, config.drop_rate, norm, dtype=policy, name="mlp")
+    packed = config.mlp == "swiglu-packed"
+    return SwiGlu(*sizes, packed, config.drop_rate, norm, dtype=policy, name="mlp")
+
+
+def _scale(config: ViTConfig, policy: Any, name: str) -> LayerScale | None:
+    return LayerScale(dtype=policy, name=name) if config.layer_scale else None
+
+
+class Block(tf_keras.layers.Layer):
+    """Attention and MLP, each added to the tokens; norms stand where `norm_position` says.
+
+    Args:
+        config: of the model.
+        drop_path: the rate of stochastic depth.
+        kept: how many tokens are computed, the first ones; all by default.
+    """
+
+    def __init__(
+        self, config: ViTConfig, drop_path: float, kept: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.kept = kept
+        self.norm_position = config.norm_position
+        self.norm1 = block_norm(config, policy, "norm1")
+        self.attn = _attention(config, policy, kept)
+        self.ls1 = _scale(config, policy, "ls1")
+        self.norm2 = block_norm(config, policy, "norm2")
+        self.mlp = _mlp(config, policy)
+        self.ls2 = _scale(config, policy, "ls2")
+        self.drop_path = DropPath(drop_path, dtype=policy)
+
+    def call(
+        self, x: tf.Tensor, bias: tf.Tensor | None = None, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim), what is added to the attention scores (1, heads, n, n)
+        -> (batch, kept, dim), attention weights (batch, heads, n, n)."""
+        pre = self.norm_position == "pre"
+        branch, weights = self.attn(self.norm1(x) if pre else x, bias=bias, training=training)
+        if self.kept is not None:
+            x = x[:, : self.kept]
+        x = self._add(x, branch, self.norm1, self.ls1, training)
+        branch = self.mlp(self.norm2(x) if pre else x, training=training)
+        return self._add(x, branch, self.norm2, self.ls2, training), weights
+
+    def _add(
+        self,
+        x: tf.Tensor,
+        branch: tf.Tensor,
+        norm: LayerNorm,
+        scale: LayerScale | None,
+        training: bool | None,
+    ) -> tf.Tensor:
+        """Tokens and branch (batch, n, dim) -> their sum, normalised where the norm follows."""
+        if scale is not None:
+            branch = scale(branch)
+        if self.norm_position == "res-post":
+            branch = norm(branch)
+        x = x + self.drop_path(branch, training=training)
+        return norm(x) if self.norm_position == "post" else x
+
+
+class _Branch(tf_keras.layers.Layer):
+    """LayerNorm, then attention or MLP, then LayerScale: (batch, n, dim) -> the same shape."""
+
+    def __init__(
+        self, config: ViTConfig, kind: str, drop_path: float, kept: int | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.norm = block_norm(config, policy, "norm")
+        self.attn = _attention(config, policy, kept) if kind == "attn" else None
+        self.mlp = _mlp(config, policy) if kind == "mlp" else None
+        self.ls = _scale(config, policy, "ls")
+        self.drop_path = DropPath(drop_path, dtype=policy)
+
+    def call(
+        self, x: tf.Tensor, training: bool | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor | None]:
+        """(batch, n, dim) -> the same shape, attention weights (batch, heads, n, n) if any."""
+        weights = None
+        if self.attn is not None:
+            branch, weights = self.attn(self.norm(x), training=training)
+        if self.mlp is not None:
+            branch = self.mlp(self.norm(x), training=training)
+        if self.ls is not None:
+            branch = self.ls(branch)
+        return self.drop_path(branch, training=training), weights
+
+
+class _Branches(tf_keras.layers.Layer):
+    """Branches that read the same tokens: (batch, n, dim) -> the tokens and all branches, added."""
+
+    def __init__(
+        self, config: ViTConfig, kind: str, drop_path: float, kept: int | None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.kept = kept
+        self.branches = [
+            _Branch(config, kind, drop_path, kept, dtype=self.dtype_policy, name=str(j))
+            for j in range(config.parallel)
+        ]
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
+        """(batch, n, dim) -> (batch, kept, dim), each attention's weights (batch, heads, n, n)."""
+        found = [branch(x, training=training) for branch in self.branches]
+        if self.kept is not None:
+            x = x[:, : self.kept]
+        for branch, _ in found:
+            x = x + branch
+        return x, [weights for _, weights in found if weights is not None]
+
+
+class ParallelBlock(tf_keras.layers.Layer):
+    """Attentions side by side, then MLPs side by side (Touvron et al. 2022, arXiv:2203.09795).
+
+    Args:
+        config, drop_path, kept: as Block's.
+    """
+
+    def __init__(
+        self, config: ViTConfig, drop_path: float, kept: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.attns = _Branches(config, "attn", drop_path, kept, dtype=policy, name="attns")
+        self.ffns = _Branches(config, "mlp", drop_path, None, dtype=policy, name="ffns")
+
+    def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """(batch, n, dim)
+        -> (batch, kept, dim), attention weights (batch, parallel * heads, n, n)."""
+        x, weights = self.attns(x, training=training)
+        x, _ = self.ffns(x, training=training)
+        return x, tf.concat(weights, axis=1)

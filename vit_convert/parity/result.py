@@ -1,0 +1,70 @@
+"""What verifying an artifact found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vit_convert.parity.compare import BlockDifference, Comparison
+from vit_convert.parity.delegate import GpuReport
+
+Delegate = Literal["cpu", "gpu"]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where the differences are.
+
+    Attributes:
+        outputs: of each logit (or probability, or feature) the largest |difference| over the
+            images, relative to the largest |value| of the reference; empty where nothing can be
+            compared.
+        blocks: every block, where reference and artifact tell what they give; else empty.
+    """
+
+    outputs: tuple[float, ...]
+    blocks: tuple[BlockDifference, ...]
+
+
+@dataclass(frozen=True)
+class VerifyResult:
+    """What was found.
+
+    Attributes:
+        artifact: its path.
+        kind: the name of its target: "keras", "saved_model", "hub" or "tflite".
+        size: bytes of the file, or of all files in the folder.
+        output: what was compared: "logits", "softmax" or "features".
+        comparison: the numbers.
+        num_images: how many were run.
+        reference: what it was compared with, library versions included.
+        first_difference: the first block that differs, where parity failed and a block does.
+        where: where the difference begins, for people; "" where parity holds.
+        note: what the numbers cannot be blamed on the artifact for, or "".
+        seconds: that it took.
+        delegate: what a TFLite file was run on.
+        gpu: how its graph and the GPU get along, where that was asked. Nothing is compared unless
+            all of it runs there.
+        profile: the difference of every output and block, where that was asked.
+    """
+
+    artifact: Path
+    kind: str
+    size: int
+    output: str
+    comparison: Comparison
+    num_images: int
+    reference: str
+    first_difference: BlockDifference | None
+    where: str
+    note: str
+    seconds: float
+    delegate: Delegate = "cpu"
+    gpu: GpuReport | None = None
+    profile: Profile | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact is equal to its source within the tolerance."""
+        return self.comparison.passed

@@ -1,0 +1,67 @@
+"""The page: one HTML file without scripts, that loads nothing from anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+
+from vit_convert.artifact_summary import readable
+from vit_convert.reporting.facts import Subject
+from vit_convert.reporting.plots import block_plot, output_plot
+
+_LEGEND = {
+    "read": "from the names and shapes in the checkpoint",
+    "recognised": "as published for this model",
+    "given": "by an option",
+    "assumed": "a default, which the checkpoint cannot confirm",
+    "": "not recorded in the artifact",
+}
+
+
+def page(subjects: Sequence[Subject], command: str) -> str:
+    """The report as HTML. Whatever comes from files is escaped.
+
+    Args:
+        subjects: the artifacts, of one source.
+        command: that made this report.
+    """
+    import platform
+
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup
+
+    from vit_convert.versions import versions
+
+    environment = Environment(
+        loader=PackageLoader("vit_convert.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["readable"] = readable
+    plots = [{name: Markup(svg) for name, svg in _plots(subject).items()} for subject in subjects]
+    template = environment.get_template("report.html")
+    return template.render(
+        subjects=list(zip(subjects, plots, strict=True)),
+        first=subjects[0],
+        passed=all(subject.result.passed for subject in subjects),
+        command=command,
+        legend=_LEGEND,
+        versions={name: version for name, version in versions().items() if version},
+        machine=f"{platform.system()} {platform.machine()}",
+        date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    )
+
+
+def _plots(subject: Subject) -> dict[str, str]:
+    """SVGs, "" for what is not known."""
+    profile = subject.result.profile
+    found = {"outputs": "", "blocks": ""}
+    if profile is not None and profile.outputs:
+        labels = subject.summary["labels"] if subject.result.output != "features" else ()
+        tolerance = subject.result.comparison.tolerance
+        found["outputs"] = output_plot(profile.outputs, labels, tolerance)
+    if profile is not None and profile.blocks:
+        found["blocks"] = block_plot(profile.blocks)
+    return found

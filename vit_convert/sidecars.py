@@ -1,0 +1,284 @@
+"""What lies beside a checkpoint of transformers: config.json and preprocessor_config.json.
+
+`save_pretrained` writes them, and they say what tensors cannot. They are strangers' files: read up
+to a size, parsed as JSON, and every value is checked before it is used.
+
+The keys and their defaults: transformers' configuration_{vit,deit,dinov2,clip,siglip,beit}.py.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from vit_convert.architectures import Fact
+from vit_convert.errors import CheckpointError
+
+_MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
+_MAX_CLASSES = 1_000_000
+_ALONE = "move the checkpoint into a folder of its own, to convert it without that file"
+_ACTIVATIONS = {
+    "gelu": "erf",
+    "gelu_python": "erf",
+    "gelu_new": "tanh",
+    "gelu_fast": "tanh",
+    "gelu_pytorch_tanh": "tanh",
+    "quick_gelu": "quick",
+    "relu": "relu",
+}
+# what a key means where it is left out, by model_type
+_VIT = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_attention_heads": 12}
+_DINOV2 = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, "num_attention_heads": 12}
+_CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_attention_heads": 12}
+_SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12}
+_DEFAULTS: dict[str, dict[str, Any]] = {
+    "vit": _VIT,
+    "deit": _VIT,
+    "vit_mae": _VIT,
+    "beit": _VIT,
+    "data2vec-vision": _VIT,
+    "dinov2": _DINOV2,
+    "dinov2_with_registers": _DINOV2,
+    "clip": _CLIP,
+    "clip_vision_model": _CLIP,
+    "siglip": _SIGLIP,
+    "siglip_vision_model": _SIGLIP,
+}
+_INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """What the files say.
+
+    Attributes:
+        facts: field of the configuration or the preprocessing -> its value.
+        labels: class names, () if they are not told.
+        where: the file that the labels stand in.
+    """
+
+    facts: dict[str, Fact] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
+    where: str = ""
+
+    def labels_for(self, num_classes: int) -> tuple[str, ...]:
+        """The labels of a model with that head; a model without one has none.
+
+        Raises:
+            CheckpointError: there are not as many.
+        """
+        if not num_classes or not self.labels:
+            return ()
+        if len(self.labels) != num_classes:
+            raise CheckpointError(
+                f"its id2label has {len(self.labels)} classes, but the head has {num_classes}",
+                where=self.where,
+                expected="the config.json that was saved with the checkpoint",
+                hint=_ALONE,
+            )
+        return self.labels
+
+
+def read_sidecars(folder: Path) -> Sidecars:
+    """Read the config.json and preprocessor_config.json of a folder, where they are there.
+
+    Raises:
+        CheckpointError: one is no JSON, too large, or says something impossible.
+    """
+    facts: dict[str, Fact] = {}
+    labels: tuple[str, ...] = ()
+    path = folder / "config.json"
+    if (config := _json(path)) is not None:
+        source = _Reader(_vision(config), path)
+        facts |= _model_facts(source)
+        labels = _labels(source)
+    other = folder / "preprocessor_config.json"
+    if (processor := _json(other)) is not None:
+        facts |= _picture_facts(_Reader(processor, other))
+    return Sidecars(facts, labels, str(path))
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    """A JSON object from a file, or None where there is no such file."""
+    if not path.is_file():
+        return None
+    problem = ""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            problem = f"is larger than {_MAX_BYTES} bytes"
+        else:
+            data = json.loads(content)
+            if isinstance(data, dict):
+                return data
+            problem = "is no JSON object"
+    except OSError as error:
+        problem = f"cannot be read: {error.strerror or error}"
+    except (ValueError, RecursionError):
+        problem = "is no JSON"
+    raise CheckpointError(
+        problem,
+        where=str(path),
+        expected="what save_pretrained wrote beside the checkpoint",
+        hint=_ALONE,
+    )
+
+
+def _vision(config: dict[str, Any]) -> dict[str, Any]:
+    """The part that describes the image tower, with the model's type."""
+    part = config.get("vision_config")
+    if not isinstance(part, dict):
+        return config
+    above: dict[str, Any] = {
+        key: config[key] for key in ("model_type", "id2label") if key in config
+    }
+    return above | part
+
+
+class _Reader:
+    """Values of one JSON object, checked."""
+
+    def __init__(self, data: Mapping[str, Any], path: Path) -> None:
+        self.path = path
+        kind = data.get("model_type")
+        self.data = {**_DEFAULTS.get(kind if isinstance(kind, str) else "", {}), **data}
+
+    def wrong(self, key: str, expected: str) -> CheckpointError:
+        return CheckpointError(
+            f"{key} is {str(self.data[key])[:60]!a}",
+            where=str(self.path),
+            expected=expected,
+            hint=_ALONE,
+        )
+
+    def whole(self, key: str) -> int:
+        value = self.data[key]
+        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 20:
+            raise self.wrong(key, "a positive whole number")
+        return value
+
+    def number(self, key: str) -> float:
+        value = self.data[key]
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise self.wrong(key, "a number")
+        if not (math.isfinite(value) and 0 < value < 1):
+            raise self.wrong(key, "a number between 0 and 1")
+        return float(value)
+
+    def sides(self, key: str) -> tuple[int, int]:
+        """One side of a square, or height and width."""
+        match self.data[key]:
+            case [int(height), int(width)] if 0 < height < 1 << 16 and 0 < width < 1 << 16:
+                return height, width
+            case bool():
+                pass
+            case int(side) if 0 < side < 1 << 16:
+                return side, side
+        raise self.wrong(key, "a side in pixels, or height and width")
+
+    def flag(self, key: str) -> bool:
+        if not isinstance(self.data[key], bool):
+            raise self.wrong(key, "true or false")
+        return bool(self.data[key])
+
+    def activation(self, key: str) -> str:
+        value = self.data[key]
+        if not isinstance(value, str) or value not in _ACTIVATIONS:
+            raise self.wrong(key, f"an activation that is known here: {', '.join(_ACTIVATIONS)}")
+        return _ACTIVATIONS[value]
+
+    def channels(self, key: str) -> tuple[float, ...]:
+        match self.data[key]:
+            case [*values] if len(values) == 3 and all(
+                isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
+                for v in values
+            ):
+                return tuple(map(float, values))
+        raise self.wrong(key, "three numbers, for red, green and blue")
+
+
+# field of the configuration -> key in config.json, and how it is read
+_FIELDS: dict[str, tuple[str, Callable[[_Reader, str], Any]]] = {
+    "embed_dim": ("hidden_size", _Reader.whole),
+    "depth": ("num_hidden_layers", _Reader.whole),
+    "num_heads": ("num_attention_heads", _Reader.whole),
+    "image_size": ("image_size", _Reader.sides),
+    "patch_size": ("patch_size", _Reader.sides),
+    "in_channels": ("num_channels", _Reader.whole),
+    "qkv_bias": ("qkv_bias", _Reader.flag),
+    "gelu": ("hidden_act", _Reader.activation),
+    "norm_eps": ("layer_norm_eps", _Reader.number),
+}
+_HAS_MLP_DIM = ("vit", "deit", "beit", "clip", "clip_vision_model", "siglip", "siglip_vision_model")
+
+
+def _model_facts(reader: _Reader) -> dict[str, Fact]:
+    facts = {
+        name: Fact(read(reader, key), "read", f"config.json: {key}")
+        for name, (key, read) in _FIELDS.items()
+        if key in reader.data
+    }
+    # DINOv2's is computed from mlp_ratio, and its intermediate_size, if there is one, means nothing
+    if "intermediate_size" in reader.data and reader.data.get("model_type") in _HAS_MLP_DIM:
+        width = reader.whole("intermediate_size")
+        facts["mlp_dim"] = Fact(width, "read", "config.json: intermediate_size")
+    return facts
+
+
+def _labels(reader: _Reader) -> tuple[str, ...]:
+    """id2label, unless it is what transformers fills in where nobody gave names."""
+    table = reader.data.get("id2label")
+    if table is None:
+        return ()
+    if not isinstance(table, dict) or not 0 < len(table) <= _MAX_CLASSES:
+        raise reader.wrong("id2label", "a table from class to name")
+    names = []
+    for index in range(len(table)):
+        name = table.get(str(index))
+        if not isinstance(name, str) or len(name) > 10_000:
+            raise reader.wrong("id2label", f"a name for each class; there is none for {index}")
+        names.append(name.strip() or str(index))
+    if all(name == f"LABEL_{index}" for index, name in enumerate(names)):
+        return ()
+    return tuple(names)
+
+
+def _picture_facts(reader: _Reader) -> dict[str, Fact]:
+    """Mean, std, interpolation and crop, as an image processor of transformers applies them."""
+
+    def read(value: Any, key: str) -> Fact:
+        return Fact(value, "read", f"preprocessor_config.json: {key}")
+
+    data, facts = reader.data, {}
+    if data.get("do_normalize") is False:
+        facts["mean"] = read((0.0, 0.0, 0.0), "do_normalize")
+        facts["std"] = read((1.0, 1.0, 1.0), "do_normalize")
+    else:
+        for name, key in (("mean", "image_mean"), ("std", "image_std")):
+            if key in data:
+                facts[name] = read(reader.channels(key), key)
+        if "std" in facts and min(facts["std"].value) <= 0:
+            raise reader.wrong("image_std", "positive numbers")
+    if "rescale_factor" in data and not math.isclose(reader.number("rescale_factor"), 1 / 255):
+        raise reader.wrong("rescale_factor", "1/255: pixels scaled to 0..1")
+    if data.get("resample") in _INTERPOLATIONS:
+        facts["interpolation"] = read(_INTERPOLATIONS[data["resample"]], "resample")
+    resized, cropped = _side(data.get("size")), _side(data.get("crop_size"))
+    if data.get("do_center_crop") and resized and cropped and cropped <= resized:
+        facts["crop_pct"] = read(cropped / resized, "crop_size, size")
+    elif resized:
+        facts["crop_pct"] = read(1.0, "do_center_crop")
+    return facts
+
+
+def _side(size: Any) -> int | None:
+    """The shorter side of a size as transformers writes it, None if it tells none."""
+    match size:
+        case {"shortest_edge": int(side)} | {"height": int(side), "width": int()} | int(side):
+            return side if 0 < side < 1 << 16 else None
+    return None

@@ -1,0 +1,32 @@
+"""The versions of what runs; nothing is imported to tell them."""
+
+from __future__ import annotations
+
+import platform
+from importlib import metadata
+
+_PACKAGES = (
+    "numpy",
+    "h5py",
+    "pillow",
+    "tensorflow",
+    "tf-keras",
+    "ai-edge-litert",
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+)
+
+
+def versions() -> dict[str, str]:
+    """Name -> version, "" for what is not installed; vit-convert and Python come first."""
+    found = {"vit-convert": _version("vit-convert"), "Python": platform.python_version()}
+    return found | {package: _version(package) for package in _PACKAGES}
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,145 @@
+"""What the page has to know of a model, so that it need not read the file's format."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.exporters import open_artifact
+from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.registry import ExportOptions
+from vit_convert.exporters.tflite import TFLITE
+from vit_convert.exporters.tflite.flatbuffer import read_entry
+from vit_convert.images import INTERPOLATIONS
+from vit_convert.parity.tflite_graph import TfliteGraph
+
+_TYPES = ("float32", "uint8")  # of the input, that the page fills
+
+
+def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
+    """A model in JSON's types.
+
+    Args:
+        path: a .tflite file that `vit-convert export` wrote.
+        labels: class names; those that the file carries by default.
+
+    Returns:
+        name: the file's, without its suffix.
+        architecture, precision: for people.
+        input: name, height, width; dtype "float32" or "uint8"; range "normalised" or "0..255".
+        preprocessing: mean, std, interpolation, crop_pct.
+        output: name, kind ("logits" or "softmax"), classes.
+        labels: a name for each class.
+        attention: the maps that can be shown; see `_attention`.
+        operations: how many the graph has, beside those that only prepare constants.
+
+    Raises:
+        UsageError: this is no .tflite file, or one that the page cannot show the answers of.
+        ArtifactError: it is damaged, or vit-convert did not write it.
+    """
+    artifact = open_artifact(path) if not path.exists() or TFLITE.matches(path) else None
+    if artifact is None:
+        raise UsageError(
+            "is no .tflite file",
+            where=str(path),
+            expected="a .tflite file: browsers run no other kind",
+            hint="vit-convert export MODEL.h5 --tflite",
+        )
+    spec, options, config = artifact.spec, artifact.options, artifact.spec.config
+    _check(spec, options, str(path))
+    entry = read_entry(path)
+    assert entry is not None  # else it would not have been opened
+    outputs = Metadata.from_json(entry, str(path)).outputs
+    graph = TfliteGraph(path)
+    names = tuple(labels) or spec.labels or tuple(map(str, range(config.num_classes)))
+    if len(names) != config.num_classes:
+        raise UsageError(
+            f"{len(names)} labels for a model of {config.num_classes} classes",
+            where="--labels",
+            expected="one for each class",
+        )
+    height, width = config.image_size
+    return {
+        "name": path.stem,
+        "architecture": architecture(spec.architecture).title,
+        "precision": options.precision,
+        "input": {
+            "name": "images",
+            "height": height,
+            "width": width,
+            "dtype": _input_type(graph, str(path)),
+            "range": artifact.input_range,
+        },
+        "preprocessing": asdict(spec.preprocessing),
+        "output": {"name": outputs[0], "kind": options.output, "classes": config.num_classes},
+        "labels": list(names),
+        "attention": _attention(spec, outputs),
+        "operations": sum(not operation.prepares for operation in graph.operations),
+    }
+
+
+def _check(spec: ModelSpec, options: ExportOptions, where: str) -> None:
+    """Raises UsageError if the page could not show what the model says."""
+    if options.output == "features" or not spec.config.num_classes:
+        raise UsageError(
+            "gives features, not classes: the page would have nothing to show",
+            where=where,
+            expected="a model that gives logits or softmax",
+            hint="vit-convert export MODEL.h5 --tflite --output logits",
+        )
+    if options.batch_size not in (None, 1):
+        raise UsageError(
+            f"was exported with a batch of {options.batch_size}; the page runs one picture at a "
+            "time, and a GPU needs to know the size",
+            where=where,
+            expected="a batch of 1, which is the default",
+            hint="vit-convert export MODEL.h5 --tflite",
+        )
+    if spec.config.in_channels != 3:
+        raise UsageError(
+            f"takes images of {spec.config.in_channels} channels",
+            where=where,
+            expected="a model of RGB images: the page takes pictures",
+        )
+    if spec.preprocessing.interpolation not in INTERPOLATIONS:
+        raise UsageError(
+            f"unknown interpolation {spec.preprocessing.interpolation!r}",
+            where=where,
+            expected=" or ".join(INTERPOLATIONS),
+        )
+
+
+def _input_type(graph: TfliteGraph, where: str) -> str:
+    types = {v: k.lower() for k, v in vars(graph.schema.TensorType).items() if k.isupper()}
+    found = types[graph.main.tensors[int(graph.main.inputs[0])].type]
+    if found not in _TYPES:
+        raise ArtifactError(f"takes images as {found}", where=where, expected=" or ".join(_TYPES))
+    return found
+
+
+def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
+    """The outputs that say which patches the answer came from, the last block's first.
+
+    Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens), and
+    the patches of the "grid" are the last tokens. As in `vit_convert.attention_maps`, the "query"
+    that is shown is 0, the class token, or None, the mean over the patches, where the model does
+    not pool by a class token.
+    """
+    config = spec.config
+    names = architecture(spec.architecture).attention_endpoints(outputs)
+    by_class = [point for point in names if point.startswith("class_attention.")]
+    kind = "class-attention block" if by_class else "block"
+    return [
+        {
+            "output": names[point],
+            "title": f"{kind} {point.rpartition('.')[2]}",
+            "heads": config.num_heads,
+            "query": 0 if config.pool == "token" else None,
+            "grid": list(config.grid),
+        }
+        for point in reversed(by_class or list(names))
+    ]

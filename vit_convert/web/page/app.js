@@ -1,0 +1,332 @@
+// The page: what is shown and what the controls do. Names of classes come from strangers' files, so
+// text only ever gets in as text.
+
+import { attentionMap, drawMap } from "./attention.js";
+import { hasCamera, takePicture } from "./camera.js";
+import { Engine, ModelError, fetchModel, hasWebGpu, readDescription } from "./engine.js";
+import { PictureError, decode } from "./picture.js";
+import { normalise, placement, toPixels } from "./preprocessing.js";
+
+const TOP = 5;
+const VIEW = 640; // pixels of the longer side of what is shown
+const MEASURED_RUNS = 20;
+const TITLES = { webgpu: "WebGPU", wasm: "WebAssembly" };
+
+const element = (id) => document.getElementById(id);
+const radios = () => [...document.querySelectorAll("input[name=accelerator]")];
+
+let description;
+let bytes; // of the model file
+let engine;
+let shown; // what was made of the last picture: {picture, input, outputs, classes}
+let work = Promise.resolve(); // one thing at a time
+
+/** Do something after all that was begun before, and say what went wrong. */
+function inTurn(action) {
+  const turn = work.then(action);
+  work = turn.catch(fail);
+  return turn;
+}
+
+function say(text, kind = "") {
+  element("message").textContent = text;
+  element("status").className = kind;
+  element("status").hidden = !text;
+}
+
+function fail(error) {
+  element("progress").hidden = true;
+  if (!(error instanceof ModelError || error instanceof PictureError)) console.error(error);
+  say(error.message, "problem");
+}
+
+async function start() {
+  say("Loading the model …", "busy");
+  description = await readDescription();
+  introduce();
+  const bar = element("progress");
+  bar.hidden = false;
+  bytes = await fetchModel(description, (share) => {
+    bar.value = share;
+  });
+  bar.removeAttribute("value"); // how long compiling takes is not known
+  const wanted = new URLSearchParams(location.search).get("accelerator");
+  await compile(wanted in TITLES ? wanted : (await hasWebGpu()) ? "webgpu" : "wasm");
+}
+
+function introduce() {
+  const { name, architecture, precision, input, labels, size, runtime } = description;
+  document.title = `${name} · vit-convert`;
+  element("name").textContent = name;
+  element("about").textContent = [
+    architecture,
+    `${input.height} × ${input.width} pixels`,
+    `${labels.length} classes`,
+    precision,
+    `${(size / 1e6).toFixed(1)} MB`,
+  ].join(" · ");
+  element("made-with").textContent =
+    `Made by vit-convert. ${runtime} (Apache-2.0) runs the model in this browser; ` +
+    "no picture leaves this device.";
+  for (const { title, output } of description.attention) {
+    element("block").append(new Option(title, output));
+  }
+}
+
+/** Compile for an accelerator; if that fails, for WebAssembly. */
+async function compile(accelerator) {
+  say(`Compiling for ${TITLES[accelerator]} …`, "busy");
+  element("progress").hidden = false;
+  engine?.delete();
+  engine = undefined;
+  let notice = "";
+  try {
+    engine = await Engine.create(description, bytes, accelerator);
+  } catch (error) {
+    if (accelerator === "wasm") throw error;
+    notice = error.message;
+    engine = await Engine.create(description, bytes, "wasm");
+  } finally {
+    element("progress").hidden = true;
+    showEngine();
+  }
+  if (engine.refusals.length > 0) notice ||= `The GPU refuses ${engine.refusals.join("; ")}.`;
+  if (engine.accelerator !== accelerator) notice += ` It runs on ${TITLES[engine.accelerator]}.`;
+  say(notice, "notice");
+}
+
+function showEngine() {
+  const { accelerator, onGpu, device, build } = engine ?? {};
+  for (const id of ["accelerators", "file", "camera", "measure"]) element(id).disabled = !engine;
+  element("camera").hidden = !hasCamera();
+  for (const radio of radios()) radio.checked = radio.value === accelerator;
+  const where = device || build;
+  element("ran-on").textContent = engine ? TITLES[accelerator] + (where && ` (${where})`) : "–";
+  element("operations").textContent = onGpu?.join(" of ") ?? (engine ? "not told" : "–");
+  element("latency").textContent = "–";
+}
+
+/** Decode a picture, run the model and show what it says. */
+async function show(blob) {
+  if (!engine) throw new ModelError("There is no model to run.");
+  const begin = performance.now();
+  let picture;
+  let input;
+  try {
+    picture = await decode(blob);
+    input = prepare(picture);
+  } catch (error) {
+    const name = blob.name ? `“${blob.name}”` : "The picture";
+    throw new PictureError(`${name} ${error.message}`, { cause: error });
+  }
+  const preparing = performance.now() - begin;
+  shown = { picture, input };
+  drawPicture(picture);
+  element("preparing").textContent = milliseconds(preparing);
+  await answer();
+  say("");
+}
+
+/** Run the model on the picture that is shown. */
+async function answer() {
+  const { outputs, milliseconds: took } = await engine.run(shown.input);
+  shown.outputs = outputs;
+  element("latency").textContent = milliseconds(took);
+  shown.classes = best(outputs);
+  showClasses(shown.classes);
+  fillHeads();
+  showAttention();
+}
+
+function prepare(picture) {
+  const { input, preprocessing } = description;
+  const pixels = toPixels(picture, [input.height, input.width], preprocessing);
+  if (input.range === "normalised") return normalise(pixels, preprocessing);
+  return input.dtype === "uint8" ? pixels : Float32Array.from(pixels);
+}
+
+/** The most probable classes: [{label, probability}], best first. */
+function best(outputs) {
+  const { output, labels } = description;
+  const scores = [...outputs[output.name]];
+  const shares = output.kind === "softmax" ? scores : softmax(scores);
+  return shares
+    .map((probability, index) => ({ label: labels[index], probability, index }))
+    .sort((a, b) => b.probability - a.probability || a.index - b.index)
+    .slice(0, TOP);
+}
+
+function softmax(logits) {
+  const highest = logits.reduce((a, b) => Math.max(a, b));
+  const powers = logits.map((value) => Math.exp(value - highest));
+  const sum = powers.reduce((a, b) => a + b);
+  return powers.map((power) => power / sum);
+}
+
+function showClasses(classes) {
+  element("waiting").hidden = true;
+  element("classes").replaceChildren(
+    ...classes.map(({ label, probability }) => {
+      const item = document.createElement("li");
+      const [name, share, bar] = ["span", "output", "div"].map((tag) => document.createElement(tag));
+      name.className = "label";
+      name.textContent = label;
+      share.textContent = `${(100 * probability).toFixed(1)} %`;
+      bar.className = "bar";
+      bar.style.setProperty("--share", probability);
+      item.append(name, share, bar);
+      return item;
+    }),
+  );
+}
+
+/** Show the part of the picture that the model sees. */
+function drawPicture(picture) {
+  const { input, preprocessing } = description;
+  const target = [input.height, input.width];
+  const { size, offset } = placement(picture, target, preprocessing.crop_pct);
+  const zoom = VIEW / Math.max(...target);
+  const whole = new OffscreenCanvas(picture.width, picture.height);
+  const image = new ImageData(picture.data, picture.width, picture.height);
+  whole.getContext("2d").putImageData(image, 0, 0);
+  for (const canvas of [element("seen"), element("overlay")]) {
+    [canvas.height, canvas.width] = target.map((side) => Math.round(side * zoom));
+  }
+  const context = element("seen").getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const [y, x, height, width] = [...offset.map((o) => -o), ...size].map((side) => side * zoom);
+  context.drawImage(whole, x, y, width, height);
+  element("invitation").hidden = true;
+  element("view").hidden = false;
+}
+
+function chosenBlock() {
+  return description.attention.find(({ output }) => output === element("block").value);
+}
+
+/** The choice of heads, for the block that is chosen. */
+function fillHeads() {
+  const block = chosenBlock();
+  element("attention").hidden = !block;
+  if (!block) return;
+  const chosen = element("head").value;
+  const options = [new Option("mean of all", "")];
+  for (let i = 0; i < block.heads; i += 1) options.push(new Option(i, i));
+  element("head").replaceChildren(...options);
+  element("head").value = options.some(({ value }) => value === chosen) ? chosen : "";
+}
+
+function showAttention() {
+  const block = chosenBlock();
+  const overlay = element("overlay");
+  overlay.hidden = !block || !element("attention-on").checked || !shown?.outputs;
+  if (overlay.hidden) return;
+  const head = element("head").value;
+  const weights = shown.outputs[block.output];
+  const queries = engine.shapeOf(block.output)[2];
+  const map = attentionMap(weights, block, queries, head === "" ? null : Number(head));
+  drawMap(overlay, map, block.grid, Number(element("strength").value));
+}
+
+/** The median of several runs. */
+async function measure() {
+  const input = shown?.input ?? new engine.InputArray(engine.inputLength);
+  const times = [];
+  for (let i = 0; i < MEASURED_RUNS; i += 1) times.push((await engine.run(input)).milliseconds);
+  times.sort((a, b) => a - b);
+  const median = (times[MEASURED_RUNS / 2 - 1] + times[MEASURED_RUNS / 2]) / 2;
+  element("latency").textContent = `${milliseconds(median)} (median of ${MEASURED_RUNS})`;
+}
+
+const milliseconds = (time) => `${time.toFixed(time < 100 ? 1 : 0)} ms`;
+
+/** The first picture of a drop or a paste. */
+function pictureOf(transfer) {
+  return [...(transfer?.files ?? [])].find(Boolean);
+}
+
+function listen() {
+  const stage = element("stage");
+  const file = element("file");
+  file.addEventListener("change", () => {
+    const [picture] = file.files;
+    if (picture) inTurn(() => show(picture)).catch(() => {});
+    file.value = ""; // so that choosing the same file again is a change
+  });
+  document.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    stage.classList.add("over");
+  });
+  document.addEventListener("dragleave", (event) => {
+    if (!event.relatedTarget) stage.classList.remove("over");
+  });
+  document.addEventListener("drop", (event) => {
+    event.preventDefault();
+    stage.classList.remove("over");
+    const picture = pictureOf(event.dataTransfer);
+    if (picture) inTurn(() => show(picture)).catch(() => {});
+  });
+  document.addEventListener("paste", (event) => {
+    const picture = pictureOf(event.clipboardData);
+    if (picture) inTurn(() => show(picture)).catch(() => {});
+  });
+  element("camera").addEventListener("click", () => {
+    inTurn(async () => {
+      let picture;
+      try {
+        picture = await takePicture(element("camera-dialog"));
+      } catch (error) {
+        throw new PictureError(`There is no picture from the camera: ${error.message}`);
+      }
+      if (picture) await show(picture);
+    }).catch(() => {});
+  });
+  for (const radio of radios()) {
+    radio.addEventListener("change", () => inTurn(() => switchTo(radio.value)).catch(() => {}));
+  }
+  element("measure").addEventListener("click", () => inTurn(measure).catch(() => {}));
+  element("block").addEventListener("change", () => {
+    fillHeads();
+    showAttention();
+  });
+  for (const id of ["attention-on", "head", "strength"]) {
+    element(id).addEventListener("input", showAttention);
+  }
+}
+
+async function switchTo(accelerator) {
+  const address = new URL(location.href);
+  address.searchParams.set("accelerator", accelerator);
+  history.replaceState(null, "", address);
+  await compile(accelerator);
+  if (shown) await answer();
+}
+
+listen();
+
+/**
+ * For tests and the curious:
+ *   await vitConvert.ready                     once the model can be run
+ *   await vitConvert.run(values)               a Float32Array (height x width x 3, normalised), or
+ *                                              what the model takes -> {output name: Float32Array}
+ *   await vitConvert.show(blob)                as if the picture had been chosen
+ *   vitConvert.description, vitConvert.engine  model.json; where the model runs
+ *   await vitConvert.settled()                 once all that was begun is done
+ *   vitConvert.shown                           what was made of the last picture: input, outputs,
+ *                                              classes (label and probability, best first)
+ */
+globalThis.vitConvert = {
+  ready: inTurn(start),
+  run: (values) => inTurn(async () => (await engine.run(values)).outputs),
+  show: (blob) => inTurn(() => show(blob)),
+  settled: () => work,
+  get shown() {
+    return shown;
+  },
+  get description() {
+    return description;
+  },
+  get engine() {
+    return engine;
+  },
+};

@@ -1,0 +1,85 @@
+"""The folder that `vit-convert web` writes: the page, the model and LiteRT.js."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+
+from vit_convert.output import check_output, check_space, whole
+from vit_convert.web import runtime
+from vit_convert.web.description import describe
+
+MODEL = "model.tflite"
+DESCRIPTION = "model.json"
+RUNTIME = "litert"
+_CHUNK = 2**22
+
+
+def write_page(
+    model: str | Path,
+    folder: str | Path,
+    *,
+    given_runtime: str | Path | None = None,
+    labels: Sequence[str] = (),
+    force: bool = False,
+    progress: Callable[[str], None] = lambda step: None,
+) -> Path:
+    """Write a folder that any web server can serve, and that asks no other server for anything.
+
+    Args:
+        model: a .tflite file that `vit-convert export` wrote. Its bytes are copied unchanged.
+        folder: what to write.
+        given_runtime: LiteRT.js as the user has it; see `runtime_files`.
+        labels: class names; those that the file carries by default.
+        force: replace the folder if it is there.
+        progress: called with the name of each step as it begins.
+
+    Returns:
+        the folder.
+
+    Raises:
+        UsageError, ArtifactError: the model cannot be shown; see `describe`.
+        MissingDependencyError: LiteRT.js cannot be fetched, or is another than was pinned.
+        OutputError: the folder exists, or cannot be written.
+    """
+    source, target = Path(model), Path(folder)
+    check_output(target, force)
+    progress(f"reading {source.name}")
+    description = describe(source, labels)
+    files = runtime.runtime_files(given_runtime, progress)
+    size = source.stat().st_size
+    check_space(target.parent, size + sum(map(len, files.values())))
+    progress(f"writing {target}")
+    with whole(target, force) as scratch:
+        scratch.mkdir()
+        _write_own(scratch)
+        for name, content in files.items():
+            path = scratch / RUNTIME / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        description |= {
+            "file": MODEL,
+            "size": size,
+            "sha256": _copy(source, scratch / MODEL),
+            "runtime": f"LiteRT.js {runtime.VERSION}",
+        }
+        (scratch / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
+    return target
+
+
+def _write_own(folder: Path) -> None:
+    for file in resources.files(__package__).joinpath("page").iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+
+
+def _copy(source: Path, target: Path) -> str:
+    """Copy a file, and give its SHA-256 in hexadecimal."""
+    digest = hashlib.sha256()
+    with source.open("rb") as read, target.open("wb") as write:
+        while chunk := read.read(_CHUNK):
+            digest.update(chunk)
+            write.write(chunk)
+    return digest.hexdigest()
