@@ -21,6 +21,7 @@ import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
 from families import Family, small_cait, small_deit, small_vit
+from PIL import Image
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
@@ -31,6 +32,7 @@ from vit_convert.parity import gpu_process
 from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.evidence import RecordedReference
 from vit_convert.parity.gpu_process import GpuError, GpuProcess
+from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording, read_reference, record_reference
 from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
 from vit_convert.parity.verify import verify, verify_artifact
@@ -76,7 +78,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def exported(folder: Path, name: str, **options: Any) -> Path:
-    target = folder / "_".join((name, *map(str, options.values())))
+    target = folder / "_".join((name, *(Path(str(o)).name for o in options.values())))
     target.mkdir(exist_ok=True)
     (path,) = export(folder / f"{name}.h5", ["tflite"], target, ExportOptions(**options), True)
     return path
@@ -181,6 +183,24 @@ def test_the_gpu_computes_int8_dynamic_from_the_weights_that_the_file_holds(
         assert accelerated is not None, report
         got = accelerated.run(images)["logits"]
     np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("name", ["vit", "cait"])
+def test_int8_runs_on_the_gpu_whole_and_gives_what_it_gives_on_the_cpu(
+    name: str, folder: Path, tmp_path: Path
+) -> None:
+    """But for a step of its activations' ranges here and there."""
+    rng = np.random.default_rng(0)
+    for i in range(4):
+        pixels = rng.integers(0, 256, (24, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
+    artifact = open_artifact(exported(folder, name, precision="int8", calibration=tmp_path))
+    images = random_images(artifact)[:2]
+    expected = artifact.run(images)["logits"]
+    with on_gpu(artifact) as (report, accelerated):
+        assert accelerated is not None, report
+        got = accelerated.run(images)["logits"]
+    np.testing.assert_allclose(got, expected, rtol=0, atol=0.05 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "precision"), [*product(MODELS, ["float32"]), ("vit", "float16")])
