@@ -38,8 +38,10 @@ def test_many_ignored_tensors_take_one_line(command: Command) -> None:
 
 def test_a_dialect_can_be_stated(command: Command) -> None:
     golden = GOLDENS / "timm-vit" / "model.pth"
-    done = command("inspect", golden, "--dialect", "bubbliiiing", "--json")
-    assert json.loads(done.out)["dialect"] == "bubbliiiing"
+    stated = ("--dialect", "bubbliiiing", "--num-heads", "3")
+    assert command("torch2keras", golden, *stated, "-o", "model.h5").code == 0
+    done = command("inspect", "model.h5", "--json")
+    assert json.loads(done.out)["source"]["dialect"] == "bubbliiiing"
     done = command("inspect", golden, "--dialect", "klingon")
     assert done.code == 2
     assert "torchvision" in done.err
