@@ -28,9 +28,10 @@ _SIGNATURE = "serving_default"
 OPERATION = "FULLY_CONNECTED"
 _SHOWN = 100  # images that are run between two notes of progress
 Ranges = Mapping[str, Any]
-# What becomes of a layer whose weights are int8. static: its activations are int8, in fixed ranges.
-# dynamic: they are float, and CPU kernels make int8 of them as they run, in ranges of the moment.
-# float: they are float, and so is all arithmetic; the weights are widened when the file is loaded.
+# What becomes of a layer. static: weights and activations are int8, in fixed ranges. dynamic: the
+# weights are int8, and of the float activations CPU kernels make int8 as they run, in ranges of the
+# moment. float: it stays as it is. (With int8 weights behind a DEQUANTIZE instead, LiteRT's GPU
+# delegate refuses the whole file: "Shape mismatch".)
 Mode = Literal["static", "dynamic", "float"]
 
 
@@ -132,8 +133,6 @@ def quantise(path: Path, plan: Mapping[Layer, Mode], ranges: Ranges | None = Non
                 work.add_static_config(scope, OPERATION, 8, 8)
             elif mode == "dynamic":
                 work.add_dynamic_config(scope, OPERATION, 8)
-            else:
-                work.add_weight_only_config(scope, OPERATION, 8)
         result = work.quantize(
             None if ranges is None or "static" not in plan.values() else dict(ranges),
             enable_progress_bar=False,

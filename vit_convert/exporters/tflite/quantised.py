@@ -90,9 +90,9 @@ def write_quantised(
 ) -> QuantisationReport:
     """Quantise a float32 file, compare both, and see what can be done where they disagree.
 
-    Layers that the calibration images show to cost too much compute in float, from int8 weights:
-    as few of the costliest (1, 2, 4, ... of them) as bring the agreement to 99 %. Where none do,
-    and their weights are to blame, those that agree best are kept.
+    Layers that the calibration images show to cost too much stay in float: as few of the costliest
+    (1, 2, 4, ... of them) as bring the agreement to 99 %. Where none do, and their weights are to
+    blame, those that agree best are kept.
 
     Args:
         wide: the float32 file.
