@@ -363,18 +363,15 @@ def outlying(tmp_path: Path, weight: float, bias: float) -> Path:
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-def test_where_weights_have_outliers_it_falls_short_and_names_the_layer(
-    tmp_path, pictures, precision
-):
+def test_where_weights_have_outliers_that_layer_stays_in_float(tmp_path, pictures, precision):
     model = outlying(tmp_path, weight=1000.0, bias=-9.0)  # GELU makes it zero
     options = ExportOptions(precision=precision, calibration=pictures)
     (exported,) = export_all(model, [("tflite", options)], tmp_path)
-    assert not exported.passed
-    assert exported.report.difference.agreement < 99
-    assert exported.path.is_file()
-    costs = exported.report.costs
+    costs = exported.report.in_float
     assert (costs[0].operation, costs[0].layer) == ("FULLY_CONNECTED", "blocks.1.mlp.fc2")
-    assert costs[0].relative > 5 * costs[1].relative
+    assert costs[0].relative > 2 * exported.report.difference.relative
+    if precision == "int8-dynamic":  # int8 makes more of other layers than the images forgive
+        assert exported.passed
     images = calibration_images(pictures, small_vit().spec, False).images
     wide = open_artifact(export(model, ["tflite"], tmp_path)[0]).run(images)["logits"]
     got = open_artifact(exported.path).run(images)["logits"]

@@ -91,8 +91,8 @@ def write_quantised(
     """Quantise a float32 file, compare both, and see what can be done where they disagree.
 
     Layers that the calibration images show to cost too much stay in float: as few of the costliest
-    (1, 2, 4, ... of them) as bring the agreement to 99 %. Where none do, and their weights are to
-    blame, those that agree best are kept.
+    (1, 2, 4, ..., at most a quarter of all) as bring the agreement to 99 %; where none do, those
+    that agree best.
 
     Args:
         wide: the float32 file.
@@ -172,7 +172,7 @@ def _keep_some(
         work.make({**plan, **kept})
 
     best = (0, difference)
-    for count in (2**i for i in range((len(ranked) - 1).bit_length())):
+    for count in (2**i for i in range((len(ranked) // 4).bit_length())):
         progress(f"trying the costliest {count} of {len(ranked)} layers in float")
         make(count)
         found = work.difference()
