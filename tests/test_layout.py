@@ -28,6 +28,7 @@ ALLOWED = {
         "folding",
         "output",
         "images",
+        "progress",
         "tensorflow_quiet",
     },
 }

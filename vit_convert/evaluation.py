@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from vit_convert.exporters.registry import Artifact
 from vit_convert.images import ImageFolder, load_image, to_pixels
 from vit_convert.labels import imagenet1k, imagenet1k_synsets
 from vit_convert.prediction import as_input, probabilities
+from vit_convert.progress import Progress, silent
 
 # (path, class name) of the pictures that can be read, their pixels, problems of the others
 _Decoded = tuple[list[tuple[Path, str]], list[np.ndarray], list[str]]
@@ -92,7 +93,7 @@ def evaluate(
     *,
     limit: int | None = None,
     batch: int = 50,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> list[Evaluation]:
     """Evaluate artifacts on the same pictures.
 
@@ -101,7 +102,7 @@ def evaluate(
         folder: one subfolder per class, named as the labels or in the order of the classes.
         limit: at most so many pictures, spread evenly over the folder.
         batch: pictures decoded at a time.
-        progress: called with the number of pictures that are done.
+        progress: told how many pictures are done.
 
     Raises:
         UsageError: the folder's classes are not the model's, there are no pictures, or an artifact
@@ -119,6 +120,7 @@ def evaluate(
     seconds = [0.0] * len(artifacts)
     unreadable: list[str] = []
     for start in range(0, len(items), batch):
+        progress("pictures", start, len(items))
         part = items[start : start + batch]
         decoded: dict[tuple[Any, Preprocessing], _Decoded] = {}
         for a, artifact in enumerate(artifacts):
@@ -136,7 +138,7 @@ def evaluate(
             seconds[a] += time.perf_counter() - began
             guesses[a].append(np.argsort(-scores, axis=1, kind="stable")[:, :5])
             truths[a] += [class_index[a][name] for _, name in readable]
-        progress(len(part))
+    progress("pictures", len(items), len(items))
     if not truths[0]:
         raise UsageError("no picture could be read", where=str(folder))
     best = [np.concatenate(found) for found in guesses]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vit_convert.dialects import rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.exporters.keras_h5 import open_h5, write_h5
 from vit_convert.output import check_output, check_space, whole
+from vit_convert.progress import Progress, silent
 
 
 def torch2keras(
@@ -23,7 +23,7 @@ def torch2keras(
     *,
     key: str | None = None,
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Conversion:
     """Convert a PyTorch checkpoint into a Keras .h5 file.
@@ -33,7 +33,7 @@ def torch2keras(
         output: the .h5 to write; it appears whole or not at all.
         key: which nested state dict to take, where the file holds several.
         force: replace an existing output.
-        progress: called with what is being done.
+        progress: told what is being done.
         options: `overrides`, `labels` and `pos_embed`, as `vit_convert.conversion.convert` takes
             them.
 
@@ -45,9 +45,8 @@ def torch2keras(
     conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
     size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
     check_space(output.parent, size)
-    progress(f"writing {output.name}")
     with whole(output, force) as path:
-        write_h5(path, conversion.spec, conversion.weights)
+        write_h5(path, conversion.spec, conversion.weights, progress)
     return conversion
 
 

@@ -60,7 +60,7 @@ def test_the_text_lists_classes_and_what_cannot_be_read(command: Command, projec
     for name in ("ant", "gnu", "images/s", "top-5 %"):
         assert name in done.out
     assert "broken.png" in done.err
-    assert "evaluating: 15 of 15" in done.err
+    assert "evaluating: pictures, 0 of 15" in done.err
 
 
 def test_agreement_is_between_every_two(project: Path) -> None:

@@ -79,7 +79,7 @@ def torch2keras(
     from vit_convert.transfer import torch2keras as transfer
 
     target = output or Path(f"{options.stem(checkpoint)}.h5")
-    with console.steps(f"converting {checkpoint.name}") as progress:
+    with console.progress(f"converting {checkpoint.name}") as progress:
         conversion = transfer(
             checkpoint,
             target,

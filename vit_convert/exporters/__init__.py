@@ -16,7 +16,6 @@ from vit_convert.exporters.registry import (
     Artifact,
     ExportOptions,
     InputRange,
-    Progress,
     Target,
     Write,
 )
@@ -24,6 +23,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.output import check_output, whole
+from vit_convert.progress import Progress, of_part, silent
 
 __all__ = [
     "TARGETS",
@@ -84,7 +84,7 @@ def export(
     folder: str | Path = ".",
     options: ExportOptions = ExportOptions(),  # noqa: B008 - immutable
     force: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Path]:
     """The paths that `export_all` gives, with the same options for every target."""
     jobs = [(name, options) for name in targets]
@@ -96,7 +96,7 @@ def export_all(
     jobs: Sequence[tuple[str, ExportOptions]],
     folder: str | Path = ".",
     force: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Exported]:
     """Write artifacts of a converted model: all of them, or nothing.
 
@@ -105,7 +105,7 @@ def export_all(
         jobs: (name of the target, its options), one for each artifact.
         folder: where to write; it must exist.
         force: replace what is there.
-        progress: called with the name of each step as it begins.
+        progress: told of each step; each artifact is a part.
 
     Returns:
         the artifacts, in the order of the jobs. A quantised one that falls short of its float32 is
@@ -126,14 +126,15 @@ def export_all(
         if paths.count(path) > 1:
             raise UsageError("would be written twice", where=str(path), hint="ask for it once")
         check_output(path, force)
-    progress(f"opening {source.name}")
+    progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
         opened = stack.enter_context(open_model(source))
         scratch = [stack.enter_context(whole(path, force)) for path in paths]
         reports = []
-        for (_, write, options), path in zip(plan, scratch, strict=True):
-            progress(f"writing {path.name}")
-            reports.append(write(opened, path, options, progress))
+        for part, ((_, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
+            inner = of_part(progress, path.name, part, len(plan))
+            inner("writing")
+            reports.append(write(opened, path, options, inner))
     return [Exported(path, report) for path, report in zip(paths, reports, strict=True)]
 
 

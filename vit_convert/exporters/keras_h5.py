@@ -26,6 +26,7 @@ from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.exporters.timing import preparing
+from vit_convert.progress import Progress, counted, silent
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ CLASS_NAMES = {"vit": "VisionTransformer", "cait": "CaiT"}
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
+def write_h5(path: Path, spec: ModelSpec, weights: Tensors, progress: Progress = silent) -> None:
     """Write a model that `tf_keras.models.load_model` opens.
 
     Args:
@@ -43,6 +44,7 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
         spec: what the model is.
         weights: canonical name -> tensor in PyTorch's layout, one for each of spec.parameters().
             Each is read, written in its own precision, and let go.
+        progress: told how many tensors are written.
 
     Raises:
         OSError: the file cannot be written.
@@ -50,7 +52,8 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
     with _PatientFile(path, "w+b") as sink:
         with h5py.File(sink, "w") as file:
             _write_header(file, spec)
-            for layer, parameters in _by_layer(spec).items():
+            layers = [*_by_layer(spec).items()]
+            for layer, parameters in counted(progress, f"writing layers of {path.name}", layers):
                 _write_layer(file["model_weights"].create_group(layer), parameters, weights)
                 if sink.error:
                     break

@@ -14,6 +14,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.exporters.quantisation_report import QuantisationReport
+from vit_convert.progress import Progress
 
 if TYPE_CHECKING:
     from vit_convert.exporters.metadata import Metadata
@@ -112,7 +113,6 @@ class Inference:
     delegated: int | None = None
 
 
-Progress = Callable[[str], None]
 Write = Callable[[SourceModel, Path, ExportOptions, Progress], QuantisationReport | None]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
     TensorFlowModule,
     is_ours,
@@ -19,6 +19,7 @@ from vit_convert.exporters.tf_module import (
     read_metadata,
 )
 from vit_convert.exporters.timing import preparing
+from vit_convert.progress import Progress
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 

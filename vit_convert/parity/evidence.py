@@ -39,6 +39,10 @@ class Reference(Protocol):
     def description(self) -> str:
         """For people, library versions included."""
 
+    @property
+    def num_images(self) -> int:
+        """How many there are in all."""
+
     def batches(self) -> Iterator[Sample]:
         """All images, a batch at a time, without blocks."""
 
@@ -62,6 +66,7 @@ class LiveReference:
         self.model = model
         self.images = images
         self.description = f"{name} in {model.description}"
+        self.num_images = len(images)
 
     def batches(self) -> Iterator[Sample]:
         """See Reference."""
@@ -81,6 +86,7 @@ class RecordedReference:
         self.recording = recording
         made_with = f" by {recording.made_with}" if recording.made_with else ""
         self.description = f"logits recorded in {name}{made_with}"
+        self.num_images = len(recording.images)
 
     def batches(self) -> Iterator[Sample]:
         """See Reference."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from vit_convert.output import check_output, check_space, whole
+from vit_convert.progress import Progress, silent
 from vit_convert.web import runtime
 from vit_convert.web.description import describe
 
@@ -25,7 +26,7 @@ def write_page(
     given_runtime: str | Path | None = None,
     labels: Sequence[str] = (),
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Path:
     """Write a folder that any web server can serve, and that asks no other server for anything.
 
@@ -35,7 +36,7 @@ def write_page(
         given_runtime: LiteRT.js as the user has it; see `runtime_files`.
         labels: class names; those that the file carries by default.
         force: replace the folder if it is there.
-        progress: called with the name of each step as it begins.
+        progress: told of each step as it begins.
 
     Returns:
         the folder.
