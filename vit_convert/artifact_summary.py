@@ -11,7 +11,7 @@ from vit_convert.architectures import ModelSpec, Preprocessing, architecture
 from vit_convert.exporters import Metadata, artifact_size
 
 # configured for training only, or by export
-_NOT_OF_THE_SOURCE = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded"}
+_NOT_OF_THE_SOURCE = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded", "stream_scale"}
 _RANGES = {
     "normalised": "normalised with mean and std",
     "0..1": "0..1",
