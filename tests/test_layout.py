@@ -27,6 +27,7 @@ ALLOWED = {
         "models",
         "folding",
         "output",
+        "image_folders",
         "images",
         "progress",
         "tensorflow_quiet",

@@ -13,7 +13,8 @@ import numpy as np
 from vit_convert.architectures import Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters.registry import Artifact
-from vit_convert.images import ImageFolder, load_image, to_pixels
+from vit_convert.image_folders import ImageFolder
+from vit_convert.images import load_image, to_pixels
 from vit_convert.labels import imagenet1k, imagenet1k_synsets
 from vit_convert.prediction import as_input, probabilities
 from vit_convert.progress import Progress, silent
@@ -140,7 +141,11 @@ def evaluate(
             truths[a] += [class_index[a][name] for _, name in readable]
     progress("pictures", len(items), len(items))
     if not truths[0]:
-        raise UsageError("no picture could be read", where=str(folder))
+        raise UsageError(
+            f"none of its {len(items)} pictures can be read; of {unreadable[0]}",
+            where=str(folder),
+            expected="at least one picture",
+        )
     best = [np.concatenate(found) for found in guesses]
     return [
         _result(
@@ -224,13 +229,28 @@ def _class_index(artifact: Artifact, classes: Sequence[str], folder: Path) -> di
     classes, else by sorted order."""
     labels = artifact.spec.labels
     for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):
-        if set(classes) <= set(names):
+        unknown = [name for name in classes if name not in names]
+        if not unknown:
             return {name: names.index(name) for name in classes}
+        if len(unknown) < len(classes):  # by their order, the others would be taken for each other
+            raise UsageError(
+                f"{artifact.path.name} knows no class of the name {_first(unknown)}",
+                where=str(folder),
+                expected=f"subfolders named as its labels: {_first(names)}",
+                hint=f"another name for {folder / unknown[0]}, or another place",
+            )
     expected = artifact.spec.config.num_classes
     if len(classes) != expected:
+        named = f", or some that are named as its labels: {_first(labels)}" if labels else ""
         raise UsageError(
-            f"has {len(classes)} classes ({', '.join(classes[:3])}, ...)",
+            f"has {len(classes)} subfolders with pictures ({_first(classes)})",
             where=str(folder),
-            expected=f"{expected} subfolders, or names from the labels of {artifact.path.name}",
+            expected=f"{expected} subfolders, in the order of {artifact.path.name}'s classes"
+            f"{named}",
         )
     return {name: i for i, name in enumerate(classes)}
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first three for people."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -137,7 +137,11 @@ def predict(
     classes = artifact.spec.config.num_classes
     names = tuple(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
     if len(names) != classes:
-        raise UsageError(f"{len(names)} labels", expected=f"{classes}, one for each class")
+        raise UsageError(
+            f"there are {len(names)} labels",
+            where="--labels",
+            expected=f"{classes}, one for each class of {artifact.path.name}",
+        )
     results = []
     for path in counted(progress, "pictures", [*map(Path, paths)]):
         scores = probabilities(artifact, prepare([path], artifact))[0]

@@ -42,6 +42,13 @@ def torch2keras(
     """
     output = Path(output)
     check_output(output, force)
+    if output.suffix not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"a Keras .h5 file is written, and the name says {output.suffix or 'nothing'!r}",
+            where=str(output),
+            expected="a name that ends in .h5",
+            hint=f"-o {output.with_suffix('.h5')}",
+        )
     conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
     size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
     check_space(output.parent, size)

@@ -98,11 +98,12 @@ def test_force_replaces(sample, tmp_path):
 def test_when_one_target_fails_nothing_is_written(sample, tmp_path):
     (tmp_path / "headless_hub").mkdir()
     (tmp_path / "headless_hub/old").write_text("kept")
+    (tmp_path / "headless_hub/saved_model.pb").touch()
     jobs = [("hub", ExportOptions()), ("tflite", ExportOptions(output="softmax"))]
     with pytest.raises(UsageError, match="no head"):
         export_all(sample("headless").h5, jobs, tmp_path, force=True)
     assert listing(tmp_path) == ["headless_hub"]
-    assert listing(tmp_path / "headless_hub") == ["old"]
+    assert listing(tmp_path / "headless_hub") == ["old", "saved_model.pb"]
 
 
 @pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.UnknownError])

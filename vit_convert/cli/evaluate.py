@@ -38,7 +38,7 @@ def evaluate(
     """
     from vit_convert.evaluation import evaluate as run
     from vit_convert.exporters import open_artifact
-    from vit_convert.images import ImageFolder
+    from vit_convert.image_folders import ImageFolder
     from vit_convert.output import check_output, whole
     from vit_convert.progress import counted
 

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.checkpoint.lookalikes import looks_like
+from vit_convert.errors import ArtifactError, UsageError, similar_to
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import QuantisationReport
@@ -122,14 +123,17 @@ def export_all(
     _check_calibration(jobs)
     plan = [(*_exporter(name), options) for name, options in jobs]
     paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError("would be written twice", where=str(path), hint="ask for it once")
-        check_output(path, force)
     progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
         opened = stack.enter_context(open_model(source))
-        scratch = [stack.enter_context(whole(path, force)) for path in paths]
+        for path, (target, _, _) in zip(paths, plan, strict=True):
+            if paths.count(path) > 1:
+                raise UsageError("would be written twice", where=str(path), hint="ask for it once")
+            check_output(path, force, target.folder_with)
+        scratch = [
+            stack.enter_context(whole(path, force, target.folder_with))
+            for path, (target, _, _) in zip(paths, plan, strict=True)
+        ]
         reports = []
         for part, ((_, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
             inner = of_part(progress, path.name, part, len(plan))
@@ -193,15 +197,22 @@ def target_of(path: str | Path) -> Target:
     artifact = Path(path)
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
     if not artifact.exists():
-        raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
+        raise ArtifactError(
+            "there is no such file or folder",
+            where=str(path),
+            expected=expected,
+            hint=similar_to(artifact),
+        )
     for target in TARGETS.values():
         if target.matches(artifact):
             return target
+    what = "" if artifact.is_dir() else looks_like(artifact)
+    checkpoint = artifact if "checkpoint" in what else "CHECKPOINT"
     raise ArtifactError(
-        "is no artifact that is known here",
+        f"is no artifact that is known here{f': it is {what}' if what else ''}",
         where=str(path),
         expected=expected,
-        hint="vit-convert torch2keras CHECKPOINT, then vit-convert export",
+        hint=f"vit-convert torch2keras {checkpoint}, then vit-convert export",
     )
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.images import ImageError, find_images, load_image, normalise, to_pixels
+from vit_convert.image_folders import find_images
+from vit_convert.images import ImageError, load_image, normalise, to_pixels
 from vit_convert.progress import Progress, counted, silent
 
 _MOST = 512  # pictures; ranges hardly change after a few hundred

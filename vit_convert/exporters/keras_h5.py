@@ -19,8 +19,9 @@ import h5py
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Parameter
+from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
-from vit_convert.errors import ArtifactError
+from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.metadata import Metadata
@@ -128,15 +129,26 @@ def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ArtifactError(
-            "is no readable HDF5 file",
-            where=str(path),
-            expected="an .h5 that torch2keras wrote",
-            hint="vit-convert torch2keras CHECKPOINT",
-        ) from error
+        raise _not_h5(path) from error
     with file:
         spec = _read_spec(file, path)
         yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
+
+
+def _not_h5(path: Path) -> ArtifactError:
+    expected, hint = "an .h5 that torch2keras wrote", "vit-convert torch2keras CHECKPOINT"
+    if not path.exists():
+        hint = similar_to(path) or hint
+        return ArtifactError("there is no such file", where=str(path), expected=expected, hint=hint)
+    what = "a folder" if path.is_dir() else looks_like(path)
+    if "checkpoint" in what:
+        hint = f"vit-convert torch2keras {path}"
+    return ArtifactError(
+        f"is no readable HDF5 file{f': it is {what}' if what else ''}",
+        where=str(path),
+        expected=expected,
+        hint=hint,
+    )
 
 
 def _read_spec(file: h5py.File, path: Path) -> ModelSpec:

@@ -132,6 +132,7 @@ class Target:
         describe: path -> what the artifact says about itself, without opening it; as `open`.
         prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
             does.
+        folder_with: a file that is in every such folder; "" where it is a file itself.
     """
 
     name: str
@@ -142,3 +143,4 @@ class Target:
     open: Callable[[Path], Artifact]
     describe: Callable[[Path], Metadata]
     prepare: Callable[[Path, int], Inference]
+    folder_with: str = ""

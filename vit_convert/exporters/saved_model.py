@@ -19,6 +19,7 @@ from typing import Any
 from vit_convert.exporters.graph import image_spec
 from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
+    PROTOBUF,
     TensorFlowModule,
     is_ours,
     is_saved_model,
@@ -66,4 +67,5 @@ SAVED_MODEL = Target(
     open=open_module,
     describe=read_metadata,
     prepare=preparing(open_module),
+    folder_with=PROTOBUF,
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
+    PROTOBUF,
     TensorFlowModule,
     is_ours,
     is_saved_model,
@@ -46,4 +47,5 @@ HUB = Target(
     open=open_module,
     describe=read_metadata,
     prepare=preparing(open_module),
+    folder_with=PROTOBUF,
 )

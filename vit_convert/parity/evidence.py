@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.images import find_images, load_image, preprocess
+from vit_convert.image_folders import find_images
+from vit_convert.images import load_image, preprocess
 from vit_convert.parity.recorded import Recording
 from vit_convert.parity.references import SourceModel
 

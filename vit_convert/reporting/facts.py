@@ -17,7 +17,8 @@ from vit_convert.attention_figure import attention_png
 from vit_convert.attention_maps import attention_of, look
 from vit_convert.benchmarking import Benchmark, benchmark
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
-from vit_convert.images import find_images, load_image, to_pixels
+from vit_convert.image_folders import find_images
+from vit_convert.images import load_image, to_pixels
 from vit_convert.parity.recorded import read_reference
 from vit_convert.prediction import as_input
 from vit_convert.progress import Progress, silent

@@ -47,14 +47,14 @@ def write_page(
         OutputError: the folder exists, or cannot be written.
     """
     source, target = Path(model), Path(folder)
-    check_output(target, force)
+    check_output(target, force, DESCRIPTION)
     progress(f"reading {source.name}")
     description = describe(source, labels)
     files = runtime.runtime_files(given_runtime, progress)
     size = source.stat().st_size
     check_space(target.parent, size + sum(map(len, files.values())))
     progress(f"writing {target}")
-    with whole(target, force) as scratch:
+    with whole(target, force, DESCRIPTION) as scratch:
         scratch.mkdir()
         _write_own(scratch)
         for name, content in files.items():
