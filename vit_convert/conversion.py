@@ -65,6 +65,10 @@ def recognise(
         overrides: what the user states.
         among: the naming schemes to choose from; all by default.
 
+    Returns:
+        what the model is, how each value of that is known, and its weights: canonical name -> lazy
+        tensor in PyTorch's layout.
+
     Raises:
         RecognitionError: it is no model that is known here.
         MappingError: tensors are missing, unexpected, misshapen or of a wrong type.
@@ -123,6 +127,9 @@ def convert(
             default as the authors of the naming scheme do, or with antialiasing.
         among: as `recognise`.
         progress: told what is being done.
+
+    Returns:
+        as `recognise`, with the changes.
 
     Raises:
         As `recognise`; and MappingError for values that are NaN or infinite.

@@ -105,9 +105,13 @@ def evaluate(
         batch: pictures decoded at a time.
         progress: told how many pictures are done.
 
+    Returns:
+        one result for each artifact, in their order, over the pictures that can be read.
+
     Raises:
-        UsageError: the folder's classes are not the model's, there are no pictures, or an artifact
+        UsageError: the folder's classes are not the model's, no picture can be read, or an artifact
             gives no classes.
+        ImageError: there is no such folder, or no picture in a subfolder of it.
     """
     pictures = ImageFolder(folder)
     items = list(pictures)

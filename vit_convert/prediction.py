@@ -126,6 +126,9 @@ def predict(
         labels: class names; those that the artifact carries by default.
         progress: told how many pictures are done.
 
+    Returns:
+        a prediction for each picture, in their order; probabilities are the softmax of the logits.
+
     Raises:
         UsageError: the number of labels is not the number of classes, there are no classes, or the
             artifact does not take RGB.

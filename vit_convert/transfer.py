@@ -37,8 +37,14 @@ def torch2keras(
         options: `overrides`, `labels` and `pos_embed`, as `vit_convert.conversion.convert` takes
             them.
 
+    Returns:
+        what was recognised, and where each tensor went.
+
     Raises:
-        VitConvertError: with what is wrong, where, what was expected and what to try.
+        CheckpointError: the file cannot be read.
+        RecognitionError, MappingError: it is no model that is known here, or not a whole one.
+        UsageError: options contradict the checkpoint, or the output is no .h5.
+        OutputError: the output exists, or cannot be written.
     """
     output = Path(output)
     check_output(output, force)
@@ -78,7 +84,10 @@ def keras2torch(
         The name of the dialect used.
 
     Raises:
-        VitConvertError: with what is wrong, where, what was expected and what to try.
+        ArtifactError: the model cannot be read.
+        UsageError: the output's name does not tell its kind, or there is no such dialect.
+        MappingError: the dialect has no names for some tensors.
+        OutputError: the output exists, or cannot be written.
     """
     output = Path(output)
     if output.suffix not in (".safetensors", ".pth", ".pt", ".bin", ".npz"):

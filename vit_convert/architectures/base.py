@@ -170,7 +170,15 @@ class Recognition:
 class Overrides:
     """What the user states about a checkpoint that its tensors cannot say; None where nothing.
 
-    `stated` is what its naming scheme or a file beside it says: a field's name -> how it is known.
+    Attributes:
+        variant: the published model it is, as timm calls it.
+        num_heads, gelu, norm_eps, norm_position, position, pool: as `TransformerConfig` has them.
+        image_size: (height, width) in pixels; the position embedding is resampled to it.
+        num_classes: of a fresh head; 0 for none.
+        mean, std: of each channel (R, G, B), for pixels in 0..1.
+        interpolation, crop_pct: how pictures are resized, and the side of their centre crop over
+            the resized side; as `Preprocessing` has them.
+        stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
     """
 
     variant: str | None = None

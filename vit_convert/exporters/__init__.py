@@ -87,7 +87,21 @@ def export(
     force: bool = False,
     progress: Progress = silent,
 ) -> list[Path]:
-    """The paths that `export_all` gives, with the same options for every target."""
+    """Write artifacts of a converted model, with the same options for each: all, or nothing.
+
+    Args:
+        model: the .h5 that `torch2keras` wrote.
+        targets: "saved_model", "hub", "tflite".
+        folder, force, progress: see `export_all`.
+        options: of each artifact.
+
+    Returns:
+        the paths, in the order of the targets. How a quantised file compares with its float32 tells
+        `export_all`.
+
+    Raises:
+        UsageError, OutputError, ArtifactError: as `export_all`.
+    """
     jobs = [(name, options) for name in targets]
     return [exported.path for exported in export_all(model, jobs, folder, force, progress)]
 
@@ -172,6 +186,13 @@ def _exporter(name: str) -> tuple[Target, Write]:
 
 def open_artifact(path: str | Path) -> Artifact:
     """Open any artifact; its kind is told from its content.
+
+    Args:
+        path: of an .h5, a SavedModel or Hub folder, or a .tflite file.
+
+    Returns:
+        it, with `run`: images (n, height, width, channels) float32 in its `input_range` -> name of
+        the output -> array (n, ...); what it is (`spec`), and what it was exported with.
 
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.

@@ -187,6 +187,9 @@ def load_model(path: str | Path, dtype: str | None = None) -> ConvertedModel:
         path: the file.
         dtype: Keras dtype policy, e.g. "mixed_float16"; the global policy by default.
 
+    Returns:
+        a model of (n, height, width, channels), normalised, -> (n, classes) logits.
+
     Raises:
         ArtifactError: see `open_h5`.
     """

@@ -67,6 +67,10 @@ def verify(
         profile: tell the difference of every output and block.
         progress: told what is being done.
 
+    Returns:
+        the largest |difference| of the logits (n, classes), absolute and over the largest |logit|
+        of the reference, whether that is within the tolerance, and where it begins.
+
     Raises:
         UsageError: options that do not fit together or do not fit the artifact.
         ArtifactError: the artifact or the recording is broken.
