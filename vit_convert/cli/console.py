@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
     from vit_convert.progress import Progress
 
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
 
@@ -38,7 +39,8 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Something the user should look at."""
-    click.echo(f"{click.style('warning', fg='yellow')}: {text}", err=True)
+    label = click.style("warning", fg="yellow", bold=True)
+    click.echo(f"{label}: {_options_bold(text)}", err=True)
 
 
 def error(problem: VitConvertError) -> None:
@@ -49,7 +51,11 @@ def error(problem: VitConvertError) -> None:
     if problem.expected:
         click.echo(f"  expected: {problem.expected}", err=True)
     if problem.hint:
-        click.echo(f"  try: {problem.hint}", err=True)
+        click.echo(f"  try: {_options_bold(problem.hint)}", err=True)
+
+
+def _options_bold(text: str) -> str:
+    return _OPTION.sub(lambda found: click.style(found[0], bold=True), text)
 
 
 def table(
