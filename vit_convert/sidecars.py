@@ -271,8 +271,11 @@ def _picture_facts(reader: _Reader) -> dict[str, Fact]:
     resized, cropped = _side(data.get("size")), _side(data.get("crop_size"))
     if data.get("do_center_crop") and resized and cropped and cropped <= resized:
         facts["crop_pct"] = read(cropped / resized, "crop_size, size")
+        facts["crop_mode"] = read("center", "do_center_crop")
     elif resized:
         facts["crop_pct"] = read(1.0, "do_center_crop")
+        exact = isinstance(data["size"], dict) and "height" in data["size"]
+        facts["crop_mode"] = read("squash" if exact else "center", "size")
     return facts
 
 
