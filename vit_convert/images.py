@@ -94,8 +94,8 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
 
     The shorter side (for an input that is not square: the side that needs the larger scale) is
     resized to that of `image_size` over `crop_pct`, and the centre is cut out; black is added where
-    a `crop_pct` above 1 leaves the picture smaller than that. With the crop mode "squash" both sides
-    are resized to those of `image_size` over `crop_pct`, whatever the picture's proportions.
+    a `crop_pct` above 1 leaves the picture smaller than that. The crop mode "squash" resizes both
+    sides to those of `image_size` over `crop_pct`, whatever the picture's proportions.
 
     Args:
         image: of any mode; `load_image` gives upright RGB.

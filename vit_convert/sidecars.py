@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.base import CropMode
 from vit_convert.errors import CheckpointError
 
 _MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
@@ -48,6 +49,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
 }
+_KEEP_PROPORTIONS = (
+    "Bit",
+    "CLIP",
+    "Siglip",
+)  # processors that take a bare size for the shortest edge
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -271,12 +277,24 @@ def _picture_facts(reader: _Reader) -> dict[str, Fact]:
     resized, cropped = _side(data.get("size")), _side(data.get("crop_size"))
     if data.get("do_center_crop") and resized and cropped and cropped <= resized:
         facts["crop_pct"] = read(cropped / resized, "crop_size, size")
-        facts["crop_mode"] = read("center", "do_center_crop")
     elif resized:
         facts["crop_pct"] = read(1.0, "do_center_crop")
-        exact = isinstance(data["size"], dict) and "height" in data["size"]
-        facts["crop_mode"] = read("squash" if exact else "center", "size")
+    if resized:
+        facts["crop_mode"] = read(_crop_mode(data), "size")
     return facts
+
+
+def _crop_mode(data: dict[str, Any]) -> CropMode:
+    """Height and width are taken as they are, the shortest edge keeps the proportions.
+
+    A bare number, as older files have it, means the one or the other by the processor's class (its
+    get_size_dict, `default_to_square`).
+    """
+    size = data["size"]
+    if isinstance(size, dict):
+        return "squash" if "height" in size else "center"
+    kind = str(data.get("image_processor_type") or data.get("feature_extractor_type"))
+    return "center" if kind.startswith(_KEEP_PROPORTIONS) else "squash"
 
 
 def _side(size: Any) -> int | None:

@@ -1,5 +1,5 @@
 // The arithmetic of vit_convert/images.py: pictures are resized, cropped and normalised as the
-// checkpoint's authors did, to the last bit. Sizes are [height, width] in pixels.
+// checkpoint's authors did, to the last bit but where Pillow resizes in another order. Sizes are [height, width] in pixels.
 
 // Pillow's filters (Keys 1981 with a = -0.5; the triangle), and how far they reach
 const FILTERS = {
@@ -79,7 +79,8 @@ function toByte(sum) {
 
 /**
  * Part of a resized picture: rows top..bottom, columns left..right of the whole that `size` says.
- * First along the rows, then along the columns, rounding to bytes in between, as Pillow does.
+ * First along the rows, then along the columns, rounding to bytes in between, as Pillow does (from
+ * Pillow 13 on the other way round where the height shrinks far more than the width).
  * @param {Uint8Array|Uint8ClampedArray} pixels with `stride` bytes per pixel, RGB first.
  * @returns {Uint8Array} RGB.
  */
