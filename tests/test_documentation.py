@@ -50,6 +50,15 @@ def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
     command.make_context(name, arguments, resilient_parsing=not arguments)
 
 
+def test_every_picture_of_the_readme_is_there_and_can_be_made_again() -> None:
+    shown = re.findall(r'src="docs/images/(\w+)\.png"', README)
+    scripts = [(HOME / "scripts" / name).read_text() for name in ("make_figures", "screenshots")]
+    assert len(shown) >= 4
+    for name in shown:
+        assert (HOME / "docs" / "images" / f"{name}.png").is_file()
+        assert any(f'"{name}' in script for script in scripts), name
+
+
 @pytest.mark.parametrize("name", vit_convert.__all__)
 def test_the_public_api_says_what_goes_in_and_what_is_raised(name: str) -> None:
     """Every parameter, every field, and for functions what comes out and what can go wrong."""

@@ -142,7 +142,7 @@ def test_a_warning_stands_out_on_a_terminal_and_so_does_its_option(tmp_path: Pat
         "console.warn('gelu is assumed to be erf; --norm-eps changes well-known x--y')"
     )
     _, err = on_terminal("-c", work, folder=tmp_path)
-    bold = [text for text in re.findall(r"\x1b\[1m(.*?)\x1b\[0m", err)]
+    bold = re.findall(r"\x1b\[1m(.*?)\x1b\[0m", err)
     assert bold == ["warning", "--norm-eps"]
     assert "\x1b[33m" in err
     done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True)
