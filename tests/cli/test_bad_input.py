@@ -6,6 +6,7 @@ import errno
 import resource
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -247,8 +248,17 @@ def test_a_name_that_is_nearly_right_is_told(run: Run, tmp_path: Path) -> None:
 def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "photo.h5").write_bytes(b"\xff\xd8\xff and so on")
+    (tmp_path / "half.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", "weights")
+    (tmp_path / "half.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:-9])
+    np.savez(tmp_path / "arrays.npz", images=np.ones(3))
     for arguments, says in (
         (("export", "source.pth"), "it is a PyTorch checkpoint"),
+        (("export", "half.h5"), "an HDF5 file, but truncated or damaged"),
+        (("export", "model.keras"), "it is a .keras archive, a Keras model"),
+        (("predict", "half.keras", "x.jpg"), "it is a zip archive, truncated or damaged"),
+        (("predict", "arrays.npz", "x.jpg"), "it is an .npz file of arrays"),
         (("export", "source.pth"), "try: vit-convert torch2keras source.pth"),
         (("keras2torch", "photo.h5"), "it is a JPEG picture"),
         (("predict", "source.pth", "x.jpg"), "try: vit-convert torch2keras source.pth, then"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,11 +66,27 @@ def looks_like(path: Path) -> str:
     with path.open("rb") as file:
         head = file.read(_HEAD)
     if head.startswith(b"PK"):
-        return "a PyTorch checkpoint or another zip archive"
+        return _archive(path)
     if is_safetensors(head):
         return "a .safetensors checkpoint"
     what, _ = _looks_like(head)
     return "" if what == _UNKNOWN else what
+
+
+def _archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return "a zip archive, truncated or damaged"
+    for ending, what in (
+        ("model.weights.h5", "a .keras archive, a Keras model"),
+        ("data.pkl", "a PyTorch checkpoint"),
+        (".npy", "an .npz file of arrays"),
+    ):
+        if any(name.endswith(ending) for name in names):
+            return what
+    return "a zip archive"
 
 
 def _looks_like(head: bytes) -> tuple[str, str]:

@@ -136,19 +136,17 @@ def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
 
 
 def _not_h5(path: Path) -> ArtifactError:
-    expected, hint = "an .h5 that torch2keras wrote", "vit-convert torch2keras CHECKPOINT"
+    hint = "vit-convert torch2keras CHECKPOINT"
     if not path.exists():
-        hint = similar_to(path) or hint
-        return ArtifactError("there is no such file", where=str(path), expected=expected, hint=hint)
-    what = "a folder" if path.is_dir() else looks_like(path)
-    if "checkpoint" in what:
-        hint = f"vit-convert torch2keras {path}"
-    return ArtifactError(
-        f"is no readable HDF5 file{f': it is {what}' if what else ''}",
-        where=str(path),
-        expected=expected,
-        hint=hint,
-    )
+        what, hint = "there is no such file", similar_to(path) or hint
+    elif _matches(path):
+        what, hint = "is an HDF5 file, but truncated or damaged", "convert the checkpoint again"
+    else:
+        kind = "a folder" if path.is_dir() else looks_like(path)
+        what = f"is no readable HDF5 file{f': it is {kind}' if kind else ''}"
+        if "checkpoint" in kind:
+            hint = f"vit-convert torch2keras {path}"
+    return ArtifactError(what, where=str(path), expected="an .h5 that torch2keras wrote", hint=hint)
 
 
 def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
@@ -159,7 +157,7 @@ def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",
             where=str(path),
-            expected="a model configuration with a `spec`",
+            expected="an .h5 that torch2keras wrote, whose model_config has a `spec`",
             hint="vit-convert torch2keras CHECKPOINT",
         ) from error
 
