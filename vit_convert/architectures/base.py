@@ -180,8 +180,8 @@ class Overrides:
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
         mean, std: of each channel (R, G, B), for pixels in 0..1.
-        interpolation, crop_pct: how pictures are resized, and the side of their centre crop over
-            the resized side; as `Preprocessing` has them.
+        interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
+            `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
     """
 
