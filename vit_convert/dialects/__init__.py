@@ -18,6 +18,7 @@ from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.timm import (
     TIMM_BEIT,
     TIMM_CAIT,
+    TIMM_EVA,
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
 )
@@ -28,6 +29,10 @@ from vit_convert.dialects.transformers_dinov2 import (
     TRANSFORMERS_DINOV2_5,
     TRANSFORMERS_DINOV2_REGISTERS,
     TRANSFORMERS_DINOV2_REGISTERS_5,
+)
+from vit_convert.dialects.transformers_dinov3 import (
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
 )
 from vit_convert.dialects.transformers_vit import (
     TRANSFORMERS_BEIT,
@@ -58,6 +63,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
     TIMM_BEIT,
+    TIMM_EVA,
     TIMM_CAIT,
     BUBBLIIIING,
     DINO,
@@ -76,6 +82,8 @@ _DIALECTS: tuple[Dialect, ...] = (
     TRANSFORMERS_DINOV2_5,
     TRANSFORMERS_DINOV2_REGISTERS,
     TRANSFORMERS_DINOV2_REGISTERS_5,
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
     TRANSFORMERS_CLIP,
     TRANSFORMERS_SIGLIP,
     CLIP,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,6 +34,7 @@ class Transform:
         backward: target arrays, number of attention heads -> source arrays. Raises MisfitError for
             arrays that no sources give.
         heads: source shapes -> the number of attention heads, where they tell it.
+        with_rotary: what stands for it where a model with rotary position embedding is written.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Transform:
     forward: Callable[[Arrays], Arrays]
     backward: Callable[[Arrays, int], Arrays]
     heads: Callable[[Shapes], int] | None = None
+    with_rotary: Transform | None = None
 
 
 def _ranked(shapes: Shapes, rank: int) -> Shapes:
@@ -124,16 +126,25 @@ def _without_key_bias(arrays: Arrays, heads: int) -> Arrays:
     return [query, value]
 
 
-# BEiT: keys have no bias, which is a bias of zeros. Any other is dropped without loss, because it
-# adds the same to all scores of a query and softmax does not see that.
-BIAS_WITHOUT_KEYS = Transform(
+def _without_zero_key_bias(arrays: Arrays, heads: int) -> Arrays:
+    query, key, value = np.split(arrays[0], 3)
+    if key.any():
+        raise MisfitError("has a bias of keys, which rotary position embedding lets softmax see")
+    return [query, value]
+
+
+# BEiT, EVA, DINOv3: keys have no bias, which is a bias of zeros. Any other is dropped without loss,
+# because it adds the same to all scores of a query and softmax does not see that; but for rotary
+# position embedding, which turns it differently for each key.
+_EXACT_BIAS = Transform(
     "bias without keys",
     2,
     1,
     shapes=lambda shapes: [(3 * _alike(_ranked(shapes, 1))[0],)],
     forward=lambda arrays: [np.concatenate([arrays[0], np.zeros_like(arrays[0]), arrays[1]])],
-    backward=_without_key_bias,
+    backward=_without_zero_key_bias,
 )
+BIAS_WITHOUT_KEYS = replace(_EXACT_BIAS, backward=_without_key_bias, with_rotary=_EXACT_BIAS)
 
 
 def _axes(name: str, axes: tuple[int, ...]) -> Transform:

@@ -48,6 +48,8 @@ def write_with(
     for rule in bound.rules:
         if config and rule.when and getattr(config, rule.when[0]) != rule.when[1]:
             continue
+        if rule.transform.with_rotary and getattr(config, "rotary", "none") != "none":
+            rule = replace(rule, transform=rule.transform.with_rotary)
         for groups, parts in _instances(rule, left):
             filled = {"chunk": "0"} | _fills_of(groups, fills or {})
             names = [prefix + source.format(**filled, **groups) for source in rule.sources]
