@@ -233,6 +233,8 @@ def small_beit(seed: int = 0, **changes: Any) -> Family:
 def small_eva(seed: int = 0, **changes: Any) -> Family:
     """An EVA-02 or DINOv3, whose heads have 12 channels; `changes` are those of ViTConfig."""
     rotary = {"rotary": "eva02", "rotary_base": 30.0, "rotary_grid": (4, 7), "num_heads": 3}
+    if changes.get("rotary") == "dinov3":  # in whose coordinates there is none
+        del rotary["rotary_grid"]
     config = ViTConfig(**SHAPE | rotary | changes)
     options = _options(config)
     assert options.pop("act_layer") == torch.nn.GELU

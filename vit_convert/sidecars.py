@@ -3,8 +3,8 @@
 `save_pretrained` writes them, and they say what tensors cannot. They are strangers' files: read up
 to a size, parsed as JSON, and every value is checked before it is used.
 
-The keys and their defaults: transformers' configuration_*.py of vit, deit, dinov2, dinov3_vit, clip,
-siglip and beit.
+The keys and their defaults: transformers' configuration_*.py of vit, deit, dinov2, dinov3_vit,
+clip, siglip and beit.
 """
 
 from __future__ import annotations

@@ -14,11 +14,12 @@ are not turned.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 Rotary = Literal["none", "eva02", "dinov3"]
+KINDS: tuple[Rotary, ...] = get_args(Rotary)
 
 PUBLISHED_BASES: dict[Rotary, float] = {"eva02": 10000.0, "dinov3": 100.0}
 PUBLISHED_GRID = (16, 16)  # EVA-02's, pre-trained on 224 pixels in patches of 14

@@ -58,6 +58,8 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_block(shapes),
         **_read_relative_position(shapes),
     }
+    if "head_dim" in overrides.stated:
+        read["num_heads"] = dim // overrides.stated["head_dim"].value
     read["pool"] = _pool(shapes, read, overrides)
     read |= _read_position(shapes, read, overrides)
     rotary = rotary_facts(read, VIT.variants, overrides, hint)

@@ -7,7 +7,7 @@ from typing import Any
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Variant
 from vit_convert.architectures.rotary import PUBLISHED_BASES, Rotary
 from vit_convert.architectures.vit import ViTConfig
-from vit_convert.architectures.vit_variants import CLIP_NORMALISATION, Normalisation
+from vit_convert.architectures.vit_variants import CLIP, Normalisation
 
 _IMAGENET: Normalisation = (IMAGENET_MEAN, IMAGENET_STD)
 _INCEPTION: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
@@ -55,7 +55,7 @@ _EVA02 = (
             _EVA02_SIZES[size],
             14,
             image,
-            (CLIP_NORMALISATION, 0.9 if image == 224 else 1.0),
+            (CLIP, 0.9 if image == 224 else 1.0),
             "eva02",
             mlp="swiglu-packed" if size in ("tiny", "small") else "swiglu",
             mlp_norm=size in ("base", "large"),
@@ -81,7 +81,7 @@ _EVA02 = (
             _EVA02_SIZES[size],
             patch,
             image,
-            (CLIP_NORMALISATION, 1.0),
+            (CLIP, 1.0),
             "eva02",
             mlp="swiglu",
             mlp_norm=True,
@@ -137,6 +137,7 @@ _TIMM = (
         reg_tokens=registers,
         position="none",
         layer_scale=True,
+        qkv_bias=name != "mediumd",
         pool="avg",
         final_norm=False,
         fc_norm=True,
@@ -144,7 +145,7 @@ _TIMM = (
     for name, sizes, registers, normalisation in (
         ("medium", (512, 12, 8, 2048), 1, _INCEPTION),
         ("mediumd", (512, 20, 8, 2048), 1, _INCEPTION),
-        ("betwixt", (640, 12, 10, 2560), 4, CLIP_NORMALISATION),
+        ("betwixt", (640, 12, 10, 2560), 4, CLIP),
         ("base", (768, 12, 12, 3072), 1, _INCEPTION),
     )
 )

@@ -32,7 +32,7 @@ _SIZES = {
 _INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 # arXiv:2103.00020, openai/CLIP
-CLIP_NORMALISATION = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -143,7 +143,7 @@ _CLIP_TOWERS = (
         size,
         patch,
         image,
-        CLIP_NORMALISATION,
+        CLIP,
         0.9 if size == "base" else 1.0,
         gelu="quick" if quick else "erf",
         norm_eps=1e-5,
@@ -223,7 +223,7 @@ _EVA = (
             "giant1408",
             14,
             image,
-            CLIP_NORMALISATION,
+            CLIP,
             0.9 if image == 224 else 1.0,
             pool="avg",
             final_norm=False,
@@ -237,7 +237,7 @@ _EVA = (
         "giant1408",
         14,
         224,
-        CLIP_NORMALISATION,
+        CLIP,
         0.9,
     ),
     _variant(
@@ -246,7 +246,7 @@ _EVA = (
         "enormous",
         14,
         224,
-        CLIP_NORMALISATION,
+        CLIP,
         1.0,
         norm_position="res-post",
     ),

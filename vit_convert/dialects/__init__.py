@@ -9,6 +9,7 @@ from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
+from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with
@@ -70,6 +71,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     MAE,
     DINOV2,
     DINOV2_CHUNKED,
+    DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
     TRANSFORMERS_VIT,

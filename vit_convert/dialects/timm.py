@@ -5,8 +5,10 @@ BEiT's and EVA's, whose q and v alone have a bias. The larger EVA-02 keep q, k a
 
 from __future__ import annotations
 
+from vit_convert.architectures.rotary import KINDS
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
-from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS, joined
+from vit_convert.dialects.transforms import joined
 
 # what ViT and CaiT have in common, but for the blocks
 _AROUND = same("cls_token", "pos_embed", "patch_embed.proj.{leaf}", "norm.{leaf}", "head.{leaf}")
@@ -64,6 +66,7 @@ _INDEX = "is computed from the number of patches"
 TIMM_VIT = Dialect(
     name="timm",
     architecture="vit",
+    rotary=KINDS,
     title="timm's VisionTransformer",
     marker="patch_embed.proj.weight",
     rules=(*_VIT, *_SHARED, *same("blocks.{i}.ls1.gamma", "blocks.{i}.ls2.gamma")),
@@ -73,6 +76,7 @@ TIMM_VIT = Dialect(
 TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     name="timm-gamma",
     architecture="vit",
+    rotary=KINDS,
     title="timm's VisionTransformer, LayerScale as gamma_1 and gamma_2",
     marker="blocks.0.attn.qkv.weight",
     rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
@@ -81,6 +85,7 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
 TIMM_BEIT = Dialect(
     name="timm-beit",
     architecture="vit",
+    rotary=KINDS,
     title="timm's Beit, or its Eva with a fused qkv",
     marker="blocks.0.attn.q_bias",
     rules=(
@@ -104,6 +109,7 @@ TIMM_BEIT = Dialect(
 TIMM_EVA = Dialect(
     name="timm-eva",
     architecture="vit",
+    rotary=KINDS,
     title="timm's Eva, q, k and v apart",
     marker="blocks.0.attn.q_proj.weight",
     rules=(

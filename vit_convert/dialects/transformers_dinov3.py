@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.architectures.rotary import PUBLISHED_BASES
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import Dialect, Ignore, defaults, joining, published, renamed
-from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS, joined
+from vit_convert.dialects.transforms import joined
 
 _LAYER = "{body}layer.{i}"
 
@@ -69,6 +70,7 @@ def _dinov3(gated: bool) -> Dialect:
         },
         library="transformers",
         sidecar=True,
+        rotary=("dinov3",),
     )
 
 

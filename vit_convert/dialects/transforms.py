@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -47,14 +47,16 @@ class Transform:
     with_rotary: Transform | None = None
 
 
-def _ranked(shapes: Shapes, rank: int) -> Shapes:
+def ranked(shapes: Shapes, rank: int) -> Shapes:
+    """The shapes, if all have that rank; raises MisfitError."""
     for shape in shapes:
         if len(shape) != rank:
             raise MisfitError(f"has shape {shape}, expected {rank} axes")
     return shapes
 
 
-def _alike(shapes: Shapes) -> Shape:
+def alike(shapes: Shapes) -> Shape:
+    """The shape that all have; raises MisfitError."""
     if len(set(shapes)) != 1:
         raise MisfitError(f"its parts have the shapes {', '.join(map(str, shapes))}, not one")
     return shapes[0]
@@ -75,7 +77,7 @@ CONVOLUTION = Transform(
     "convolution",
     1,
     1,
-    shapes=lambda shapes: _ranked(shapes, 4),
+    shapes=lambda shapes: ranked(shapes, 4),
     forward=lambda arrays: arrays,
     backward=lambda arrays, heads: arrays,
 )
@@ -85,7 +87,7 @@ def joined(count: int) -> Transform:
     """`count` arrays of one shape, one after the other along the first axis: q, k, v to qkv."""
 
     def shapes(parts: Shapes) -> Shapes:
-        first, *rest = _alike(parts)
+        first, *rest = alike(parts)
         return [(count * first, *rest)]
 
     def backward(arrays: Arrays, heads: int) -> Arrays:
@@ -121,38 +123,12 @@ Q_AND_KV = Transform(
 )
 
 
-def _without_key_bias(arrays: Arrays, heads: int) -> Arrays:
-    query, _, value = np.split(arrays[0], 3)
-    return [query, value]
-
-
-def _without_zero_key_bias(arrays: Arrays, heads: int) -> Arrays:
-    query, key, value = np.split(arrays[0], 3)
-    if key.any():
-        raise MisfitError("has a bias of keys, which rotary position embedding lets softmax see")
-    return [query, value]
-
-
-# BEiT, EVA, DINOv3: keys have no bias, which is a bias of zeros. Any other is dropped without loss,
-# because it adds the same to all scores of a query and softmax does not see that; but for rotary
-# position embedding, which turns it differently for each key.
-_EXACT_BIAS = Transform(
-    "bias without keys",
-    2,
-    1,
-    shapes=lambda shapes: [(3 * _alike(_ranked(shapes, 1))[0],)],
-    forward=lambda arrays: [np.concatenate([arrays[0], np.zeros_like(arrays[0]), arrays[1]])],
-    backward=_without_zero_key_bias,
-)
-BIAS_WITHOUT_KEYS = replace(_EXACT_BIAS, backward=_without_key_bias, with_rotary=_EXACT_BIAS)
-
-
 def _axes(name: str, axes: tuple[int, ...]) -> Transform:
     """The axes in another order; target axis i is source axis axes[i]."""
     back = tuple(int(axis) for axis in np.argsort(axes))
 
     def shapes(parts: Shapes) -> Shapes:
-        (shape,) = _ranked(parts, len(axes))
+        (shape,) = ranked(parts, len(axes))
         return [tuple(shape[axis] for axis in axes)]
 
     return Transform(
@@ -206,7 +182,7 @@ UNFOLDED_PATCHES = Transform(
     "unfolded patches",
     1,
     1,
-    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(_ranked(shapes, 2)[0]))],
+    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(ranked(shapes, 2)[0]))],
     forward=lambda arrays: [arrays[0].reshape(-1, *_patch_sides(arrays[0].shape))],
     backward=lambda arrays, heads: [arrays[0].reshape(len(arrays[0]), -1)],
 )
@@ -216,7 +192,7 @@ def jax_heads(count: int) -> Transform:
     """Flax's q, k, v kernels (in, heads, head_dim), `count` of them, to (count * in, in)."""
 
     def shapes(parts: Shapes) -> Shapes:
-        inputs, heads, width = _alike(_ranked(parts, 3))
+        inputs, heads, width = alike(ranked(parts, 3))
         return [(count * heads * width, inputs)]
 
     def backward(arrays: Arrays, heads: int) -> Arrays:
@@ -238,7 +214,7 @@ def jax_head_biases(count: int) -> Transform:
     """Flax's q, k, v biases (heads, head_dim), `count` of them, to (count * dim,)."""
 
     def shapes(parts: Shapes) -> Shapes:
-        heads, width = _alike(_ranked(parts, 2))
+        heads, width = alike(ranked(parts, 2))
         return [(count * heads * width,)]
 
     return Transform(
@@ -254,7 +230,7 @@ def jax_head_biases(count: int) -> Transform:
 
 
 def _output_shape(shapes: Shapes) -> Shapes:
-    heads, width, outputs = _ranked(shapes, 3)[0]
+    heads, width, outputs = ranked(shapes, 3)[0]
     return [(outputs, heads * width)]
 
 
@@ -267,24 +243,3 @@ JAX_OUTPUT = Transform(
     forward=lambda arrays: [arrays[0].reshape(-1, arrays[0].shape[2]).T],
     backward=lambda arrays, heads: [arrays[0].T.reshape(heads, -1, len(arrays[0]))],
 )
-
-# those that a rule file can name
-NAMED = {
-    transform.name: transform
-    for transform in (
-        SAME,
-        CONVOLUTION,
-        joined(2),
-        joined(3),
-        Q_AND_KV,
-        BIAS_WITHOUT_KEYS,
-        TRANSPOSED,
-        HWIO,
-        with_axes(1),
-        with_axes(2),
-        UNFOLDED_PATCHES,
-        jax_heads(3),
-        jax_head_biases(3),
-        JAX_OUTPUT,
-    )
-}
