@@ -231,15 +231,7 @@ _EVA = (
         )
         for image in (224, 336, 560)
     ),
-    _variant(
-        "eva_giant_patch14_clip_224",
-        "arXiv:2211.07636",
-        "giant1408",
-        14,
-        224,
-        CLIP,
-        0.9,
-    ),
+    _variant("eva_giant_patch14_clip_224", "arXiv:2211.07636", "giant1408", 14, 224, CLIP, 0.9),
     _variant(
         "eva02_enormous_patch14_clip_224",
         "arXiv:2303.15389",
