@@ -128,7 +128,12 @@ def _beit(folder: Path) -> Saved:
     return _other(folder, Beit(**_SIZES, use_rel_pos_bias=True, use_abs_pos_emb=False))
 
 
-_ROTARY: dict[str, Any] = {"embed_dim": WIDE, "use_rot_pos_emb": True, "rope_temperature": 30.0}
+_ROTARY: dict[str, Any] = {
+    "embed_dim": WIDE,
+    "mlp_ratio": (HIDDEN + 0.5) / WIDE,
+    "use_rot_pos_emb": True,
+    "rope_temperature": 30.0,
+}
 
 
 def _eva02(folder: Path) -> Saved:

@@ -10,13 +10,15 @@ import numpy as np
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
+from vit_convert.architectures.rotary import PUBLISHED_BASES
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects.key_biases import MASKED_KEY_BIAS
 from vit_convert.dialects.rules import Dialect, Ignore, joining, published, renamed, same, under
 from vit_convert.dialects.transforms import MisfitError
 
 _PLAIN, _SWIGLU = ("mlp", "plain"), ("mlp", "swiglu")
-_BFLOAT16 = 2.0**-8  # half a unit in the last place, relative: periods are stored rounded to it
+# relative: half a unit in the last place, to which Meta's files round periods, and float32's errors
+_BFLOAT16, _FLOAT32 = 2.0**-8, 1e-5
 _TRAINING = "for training only"
 
 
@@ -26,18 +28,21 @@ def _periods(tensor: LazyTensor) -> dict[str, Fact]:
     Raises:
         MisfitError: they are those of no base.
     """
-    periods = np.asarray(tensor.read(), np.float64)
-    count = periods.size
+    stored = np.asarray(tensor.read(), np.float32)
+    periods, count = stored.astype(np.float64), stored.size
     facts = {"head_dim": Fact(4 * count, "read", f"from the shape of {tensor.name}")}
     if count < 2:
         return facts
     if periods.ndim == 1 and np.isfinite(periods).all() and (periods > 0).all():
+        rounded = not (np.ascontiguousarray(stored).view(np.uint32) & 0xFFFF).any()
         nearly = periods[-1] ** (count / (count - 1))
         for digits in range(1, 8):  # the base was written by people: the shortest that fits
             base = float(f"{nearly:.{digits}g}")
             expected = base ** (np.arange(count) / count)
-            if np.abs(periods / expected - 1).max() <= _BFLOAT16:
-                return facts | {"rotary_base": Fact(base, "read", f"from {tensor.name}")}
+            if np.abs(periods / expected - 1).max() <= (_BFLOAT16 if rounded else _FLOAT32):
+                sure = not rounded or base == PUBLISHED_BASES["dinov3"]
+                why = f"from {tensor.name}{', which is rounded' if rounded else ''}"
+                return facts | {"rotary_base": Fact(base, "read" if sure else "assumed", why)}
     raise MisfitError("has periods that are no powers of a base, as DINOv3's are")
 
 
