@@ -11,7 +11,8 @@ from typing import Any
 
 from vit_convert.architectures.base import Fact, Overrides, Variant
 from vit_convert.architectures.recognition import check_image_size, chosen_variant, find_variants
-from vit_convert.architectures.rotary import PUBLISHED_BASES, PUBLISHED_GRID
+from vit_convert.architectures.rotary import PUBLISHED_BASES, PUBLISHED_GRID, Rotary
+from vit_convert.architectures.vit import ViTConfig
 from vit_convert.errors import RecognitionError
 
 _USUAL_SIZE = 224  # of a model without positions that no variant and no file tells, in pixels
@@ -43,7 +44,7 @@ def rotary_facts(
     kind = _stated("rotary", overrides) or _kind(read, alike, hint)
     facts = {"rotary": kind}
     if kind.value != "none":
-        alike = [v for v in alike if v.config.rotary == kind.value]
+        alike = [v for v in alike if _kind_of(v) == kind.value]
         usual = PUBLISHED_BASES[kind.value]
         facts["rotary_base"] = _number("rotary_base", usual, alike, overrides)
         if kind.value == "eva02":
@@ -61,9 +62,9 @@ def _stated(name: str, overrides: Overrides) -> Fact | None:
 
 def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
     """By published models, or by signs."""
-    kinds = {v.config.rotary for v in alike}
+    kinds = {_kind_of(v) for v in alike}
     if kinds and "none" not in kinds:
-        return Fact(alike[0].config.rotary, "recognised", f"as published for {alike[0].name}")
+        return Fact(_kind_of(alike[0]), "recognised", f"as published for {alike[0].name}")
     if read["pre_norm"] and (
         read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]
     ):
@@ -83,6 +84,11 @@ def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
     if read["mlp"] != "plain" and read["rel_pos"] == "none" and not read["layer_scale"]:
         return Fact("eva02", "assumed", "SwiGLU without LayerScale, as EVA-02 has")
     return Fact("none", "recognised", "there are other positions, and no sign of it")
+
+
+def _kind_of(variant: Variant) -> Rotary:
+    assert isinstance(variant.config, ViTConfig)
+    return variant.config.rotary
 
 
 def _unsupported(what: str) -> RecognitionError:

@@ -66,7 +66,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     overrides = replace(overrides, stated={**overrides.stated, **rotary})
     found = settle(VIT.variants, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
-    if found.config.rotary == "dinov3" and _stated(overrides, "pool") is None:
+    if rotary["rotary"].value == "dinov3" and _stated(overrides, "pool") is None:
         why = "as DINOv3's authors have it; timm's models average the patches by default"
         found = replace(found, facts={**found.facts, "pool": Fact(read["pool"], "assumed", why)})
     stated = found.variant or overrides.trained_size or _stated(overrides, "position")
