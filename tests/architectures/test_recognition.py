@@ -74,6 +74,16 @@ def test_every_published_variant_is_recognised(name: str, published: Variant) ->
         "beitv2_base_patch16_224",
         "eva_giant_patch14_336",
         "eva02_enormous_patch14_clip_224",
+        "eva02_tiny_patch14_336",
+        "eva02_large_patch14_448",
+        "eva02_base_patch16_clip_224",
+        "vit_tiny_patch16_dinov3_qkvb",
+        "vit_small_plus_patch16_dinov3",
+        "vit_base_patch16_dinov3_qkvb",
+        "vit_huge_plus_patch16_dinov3",
+        "vit_7b_patch16_dinov3",
+        "vit_mediumd_patch16_rope_reg1_gap_256",
+        "vit_betwixt_patch16_rope_reg4_gap_256",
         "vit_base_patch16_gap_224",
         "vit_base_patch16_rpn_224",
         "vit_base_patch16_18x2_224",
@@ -116,6 +126,14 @@ def test_numbers_are_those_of_timm(name: str) -> None:
         "beit_base_patch16_384",
         "beitv2_large_patch16_224",
         "eva_giant_patch14_224",
+        "eva02_tiny_patch14_336",
+        "eva02_small_patch14_224",
+        "eva02_base_patch14_448",
+        "eva02_large_patch14_224",
+        "eva02_large_patch14_clip_336",
+        "vit_large_patch16_dinov3",
+        "vit_betwixt_patch16_rope_reg4_gap_256",
+        "vit_base_patch16_rope_reg1_gap_256",
         "cait_s24_224",
     ],
 )
@@ -274,7 +292,9 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
         gelu=config.gelu,
         norm_position=config.norm_position,
         pool=config.pool,
-        position=config.position if name == "norms everywhere" else None,  # else it is EVA-02's
+        rotary="none" if name == "norms everywhere" else None,  # else it would be EVA-02's
+        rotary_base=config.rotary_base,
+        rotary_grid=config.rotary_grid,
     )
     assert found.config == config
 

@@ -24,7 +24,9 @@ from vit_convert.architectures.recognition import (
     source_image_size,
 )
 from vit_convert.architectures.relative_position import grid_patches
+from vit_convert.architectures.rotary_recognition import rotary_facts
 from vit_convert.architectures.vit import ViTConfig, vit_parameters
+from vit_convert.architectures.vit_rotary_variants import ROTARY_VARIANTS
 from vit_convert.architectures.vit_variants import VARIANTS
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -56,12 +58,17 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_block(shapes),
         **_read_relative_position(shapes),
     }
+    if "head_dim" in overrides.stated:
+        read["num_heads"] = dim // overrides.stated["head_dim"].value
     read["pool"] = _pool(shapes, read, overrides)
     read |= _read_position(shapes, read, overrides)
-    if overrides.position is None:
-        _refuse_rotary(read, hint)
-    found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
+    rotary = rotary_facts(read, VIT.variants, overrides, hint)
+    overrides = replace(overrides, stated={**overrides.stated, **rotary})
+    found = settle(VIT.variants, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
+    if rotary["rotary"].value == "dinov3" and _stated(overrides, "pool") is None:
+        why = "as DINOv3's authors have it; timm's models average the patches by default"
+        found = replace(found, facts={**found.facts, "pool": Fact(read["pool"], "assumed", why)})
     stated = found.variant or overrides.trained_size or _stated(overrides, "position")
     if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
@@ -87,26 +94,6 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
             )
 
 
-def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
-    """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
-    known by the rest of them or by the file's name alone."""
-    looks_like = {
-        "EVA-02": read["mlp"] != "plain"
-        and read["rel_pos"] == "none"
-        and not read["layer_scale"],  # which tells DINOv2 giant
-        "the Perception Encoder": read["pre_norm"]
-        and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
-        "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),
-    }
-    for what, holds in looks_like.items():
-        if holds:
-            raise RecognitionError(
-                f"this looks like {what}: rotary position embedding is not supported",
-                expected="learned positions, or a relative position bias",
-                hint="--position all (or patches), if the model has no rotary embedding",
-            )
-
-
 def _refuse_combinations(config: TransformerConfig) -> None:
     """Raises RecognitionError for options that no model has together, so that the forward pass and
     folding need not know what they would mean."""
@@ -118,6 +105,15 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         ),
         "a relative position bias is for one class token and the patches": (
             config.rel_pos != "none" and (config.num_prefix_tokens, config.class_token) != (1, True)
+        ),
+        "rotary embedding needs heads of a multiple of 4 channels": (
+            config.rotary != "none" and config.head_dim % 4 > 0
+        ),
+        "rotary embedding goes with neither parallel blocks nor relative positions": (
+            config.rotary != "none" and (config.parallel > 1 or config.rel_pos != "none")
+        ),
+        "without any positions there is rotary embedding": (
+            (config.rotary, config.position, config.rel_pos) == ("none", "none", "none")
         ),
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
@@ -203,9 +199,11 @@ def _read_position(
     """The image size, and which tokens the position embedding covers."""
     patch_size, wanted = read["patch_size"], overrides.trained_size
     if "pos_embed" not in shapes:
+        if read["rel_pos"] == "none":
+            return {"position": "none"}  # and nothing tells the image size
         return {
             "position": "none",
-            "image_size": _size_without_positions(shapes, read, wanted),
+            "image_size": _size_of_table(shapes, read, wanted),
         }
     tokens = shape_of(shapes, "pos_embed", 3)[1]
     registers = read["reg_tokens"]
@@ -243,15 +241,9 @@ def _is_grid(patches: int, patch_size: tuple[int, int], wanted: tuple[int, int] 
     return math.isqrt(patches) ** 2 == patches
 
 
-def _size_without_positions(
+def _size_of_table(
     shapes: Mapping[str, Shape], read: Mapping[str, Any], wanted: tuple[int, int] | None
 ) -> tuple[int, int]:
-    if read["rel_pos"] == "none":
-        raise RecognitionError(
-            "there are no positions: neither a position embedding nor a relative position bias; "
-            "rotary position embedding (DINOv3, EVA-02), which has no tensors, is not supported",
-            expected="pos_embed, or relative_position_bias_table",
-        )
     name = _TABLES[read["rel_pos"]]
     patch_size: tuple[int, int] = read["patch_size"]
     grid = (wanted[0] // patch_size[0], wanted[1] // patch_size[1]) if wanted else None
@@ -269,7 +261,7 @@ VIT = Architecture(
     name="vit",
     title="Vision Transformer",
     config_class=ViTConfig,
-    variants=VARIANTS,
+    variants=(*VARIANTS, *ROTARY_VARIANTS),
     matches=_matches,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),
