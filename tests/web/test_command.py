@@ -94,6 +94,7 @@ def test_a_model_is_described(
         "std": (0.23, 0.22, 0.27),
         "interpolation": "bicubic",
         "crop_pct": 0.9,
+        "crop_mode": "center",
     }
     assert found["output"] == {"name": "output_1", "kind": "logits", "classes": 7}
     assert found["labels"] == list("0123456")  # none are known
