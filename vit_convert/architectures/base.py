@@ -178,6 +178,7 @@ class Overrides:
     Attributes:
         variant: the published model it is, as timm calls it.
         num_heads, gelu, norm_eps, norm_position, position, pool: as `TransformerConfig` has them.
+        rotary, rotary_base, rotary_grid: of the rotary embedding, as `ViTConfig` has them.
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
         mean, std: of each channel (R, G, B), for pixels in 0..1.
