@@ -176,7 +176,8 @@ def _keep_some(
         progress(f"trying the costliest {count} of {len(ranked)} layers in float")
         make(count)
         found = work.difference()
-        if found.score > best[1].score:
+        # few images may agree no oftener where the outputs come much closer
+        if (found.score, found.cosine) > (best[1].score, best[1].cosine):
             best = (count, found)
         if found.score >= ENOUGH:
             return best
