@@ -28,10 +28,12 @@ class MixHeads(Linear):
             return tf.transpose(super().call(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
         assert self.bias is not None
         columns = x.shape[3]
-        filters = tf.tile(self.kernel[:, None, None, :], (1, 1, columns, 1))
-        biases = tf.tile(self.bias[:, None], (1, columns))
+        # split as a whole: slices of it are many small operations, which cost the converter memory
+        kernel = tf.reshape(self.kernel, (self.units, 1, 1, self.units))
+        filters = tf.split(tf.tile(kernel, (1, 1, columns, 1)), self.units, axis=3)
+        biases = tf.unstack(tf.tile(tf.expand_dims(self.bias, 1), (1, columns)))
         mixed = [
-            tf.nn.depthwise_conv2d(x, filters[..., i : i + 1], (1, 1, 1, 1), "VALID") + biases[i]
-            for i in range(self.units)
+            tf.nn.depthwise_conv2d(x, one, (1, 1, 1, 1), "VALID") + bias
+            for one, bias in zip(filters, biases, strict=True)
         ]
         return tf.concat(mixed, axis=1)
