@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -28,9 +30,10 @@ from vit_convert.exporters import (
 )
 from vit_convert.exporters.calibration import calibration_images, generated_images
 from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.exporters.quantisation_report import measure
+from vit_convert.exporters.quantisation_report import Difference, measure
 from vit_convert.exporters.tflite.flatbuffer import Content, read_entry, tree_of, write
-from vit_convert.images import normalise
+from vit_convert.exporters.tflite.quantised import _rank
+from vit_convert.images import find_images, normalise
 from vit_convert.parity.compare import TOLERANCES
 
 _KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
@@ -92,7 +95,8 @@ def kinds(tensors: list[Any]) -> set[int]:
 def test_weights_are_int8_with_a_scale_for_each_output(
     sample, exported, quantised, family, precision
 ):
-    path = quantised(family, precision).path
+    path, report = quantised(family, precision).path, quantised(family, precision).report
+    spared = {f"{cost.layer}.weight".encode() for cost in report.in_float}
     wide = tree_of(exported("tflite", family).read_bytes())
     floats = {
         t.name: np.frombuffer(bytes(wide.buffers[t.buffer].data), np.float32).reshape(t.shape)
@@ -103,7 +107,11 @@ def test_weights_are_int8_with_a_scale_for_each_output(
     weights = [t for t in tree.subgraphs[0].tensors if t.name.endswith(b".weight")]
     assert {t.name for t in weights} == set(floats)
     assert len(weights) > 8
+    assert len(spared) <= len(weights) / 4
     for weight in weights:
+        if weight.name in spared:
+            assert bytes(tree.buffers[weight.buffer].data) == floats[weight.name].tobytes()
+            continue
         assert weight.type == schema.TensorType.INT8, weight.name
         rows = weight.quantization
         assert (rows.quantizedDimension, set(rows.zeroPoint)) == (0, {0})
@@ -336,18 +344,22 @@ def test_a_model_that_is_not_of_rgb_cannot_be_calibrated(sample, pictures, tmp_p
     assert listing(tmp_path) == []
 
 
-def with_outliers_in(
-    tmp_path: Path, pictures: Path, precision: str, seed: int = 1, **outliers: float
-) -> Exported:
-    """A ViT. Without outliers, that of seed 1 agrees with its float32 on all pictures."""
-    family = small_vit(seed=seed, depth=2)
-    model = tmp_path / "outlying.h5"
+def with_outliers_in(tmp_path: Path, pictures: Path, precision: str, **outliers: float) -> Exported:
+    """A ViT, on those pictures on which rounding to int8 alone cannot change its class."""
+    family = small_vit(seed=1, depth=2)
+    model, decided = tmp_path / "outlying.h5", tmp_path / "decided"
     write_h5(model, family.spec, with_outliers(family, **outliers))
-    options = ExportOptions(precision=precision, calibration=pictures)  # type: ignore[arg-type]  # a literal
-    (exported,) = export_all(model, [("tflite", options)], tmp_path)
     images = calibration_images(pictures, family.spec, False).images
-    wide = open_artifact(export(model, ["tflite"], tmp_path)[0]).run(images)["logits"]
-    got = open_artifact(exported.path).run(images)["logits"]
+    logits = np.sort(family.logits(images))
+    clear = logits[:, -1] - logits[:, -2] > 0.15 * np.abs(logits).max()
+    assert clear.sum() >= 15
+    decided.mkdir()
+    for path in itertools.compress(find_images(pictures), clear):
+        shutil.copy(path, decided)
+    options = ExportOptions(precision=precision, calibration=decided)  # type: ignore[arg-type]  # a literal
+    (exported,) = export_all(model, [("tflite", options)], tmp_path)
+    wide = open_artifact(export(model, ["tflite"], tmp_path)[0]).run(images[clear])["logits"]
+    got = open_artifact(exported.path).run(images[clear])["logits"]
     assert measure(wide, got, classes=True) == exported.report.difference
     return exported
 
@@ -388,18 +400,16 @@ def test_where_activations_have_outliers_layers_that_quantise_them_stay_in_float
     )
 
 
-def test_where_no_quarter_of_the_layers_is_enough_the_file_that_comes_closest_is_kept(
-    tmp_path, pictures
-):
-    """Closest by agreement, which here is the same for all of them, and then by similarity."""
-    exported = with_outliers_in(tmp_path, pictures, "int8", seed=0, weight=1000.0, bias=-9.0)
-    report = exported.report
-    assert not exported.passed
-    assert report.difference.agreement == 97.5
-    assert report.difference.cosine > 0.999
-    assert [cost.layer for cost in report.in_float] == [c.layer for c in report.costs[:2]]
-    assert len(report.costs) == 5
-    assert report.in_float[0].layer == "blocks.1.mlp.fc2"
+def test_of_files_that_fall_short_the_one_that_agrees_best_is_kept():
+    """Among equals the one that is similar; but nothing is spared for more similarity than enough,
+    as where one of 40 pictures lies between two classes."""
+
+    def rank(agreement: float, cosine: float) -> tuple[float, float]:
+        return _rank(Difference(agreement, cosine, max_abs=1.0, relative=0.1))
+
+    assert rank(97.5, 0.96) < rank(97.5, 0.9997) == rank(97.5, 0.9999) < rank(98, 0.96)
+    features = [_rank(Difference(None, cosine, 1.0, 0.1)) for cosine in (0.9, 0.95, 0.98)]
+    assert features == sorted(set(features))
 
 
 def test_a_file_beyond_the_formats_limit_can_be_read(exported, sample, tmp_path):
