@@ -60,7 +60,6 @@ def exported(
         ("deit", {"output": "features"}),
         ("cait", {"embed_preprocessing": True}),
         ("deit", {"batch_size": 3}),
-        ("vit", {"attention": True}),
     ],
     ids=str,
 )
