@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.base import CropMode
 from vit_convert.errors import CheckpointError
 
 _MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
@@ -48,6 +49,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
 }
+_KEEP_PROPORTIONS = (
+    "Bit",
+    "CLIP",
+    "Siglip",
+)  # processors that take a bare size for the shortest edge
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -273,7 +279,22 @@ def _picture_facts(reader: _Reader) -> dict[str, Fact]:
         facts["crop_pct"] = read(cropped / resized, "crop_size, size")
     elif resized:
         facts["crop_pct"] = read(1.0, "do_center_crop")
+    if resized:
+        facts["crop_mode"] = read(_crop_mode(data), "size")
     return facts
+
+
+def _crop_mode(data: dict[str, Any]) -> CropMode:
+    """Height and width are taken as they are, the shortest edge keeps the proportions.
+
+    A bare number, as older files have it, means the one or the other by the processor's class (its
+    get_size_dict, `default_to_square`).
+    """
+    size = data["size"]
+    if isinstance(size, dict):
+        return "squash" if "height" in size else "center"
+    kind = str(data.get("image_processor_type") or data.get("feature_extractor_type"))
+    return "center" if kind.startswith(_KEEP_PROPORTIONS) else "squash"
 
 
 def _side(size: Any) -> int | None:
