@@ -31,6 +31,7 @@ from timm.layers import (  # noqa: E402  # timm must be imported as above first
 from timm.models.beit import Beit  # noqa: E402  # as above
 from timm.models.cait import Cait  # noqa: E402  # as above
 from timm.models.deit import VisionTransformerDistilled  # noqa: E402  # as above
+from timm.models.eva import Eva  # noqa: E402  # as above
 from timm.models.vision_transformer import (  # noqa: E402  # as above
     Block,
     ParallelThingsBlock,
@@ -229,6 +230,40 @@ def small_beit(seed: int = 0, **changes: Any) -> Family:
     return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
 
 
+def small_eva(seed: int = 0, **changes: Any) -> Family:
+    """An EVA-02 or DINOv3, whose heads have 12 channels; `changes` are those of ViTConfig."""
+    rotary = {"rotary": "eva02", "rotary_base": 30.0, "rotary_grid": (4, 7), "num_heads": 3}
+    if changes.get("rotary") == "dinov3":  # in whose coordinates there is none
+        del rotary["rotary_grid"]
+    config = ViTConfig(**SHAPE | rotary | changes)
+    options = _options(config)
+    assert options.pop("act_layer") == torch.nn.GELU
+    dinov3 = config.rotary == "dinov3"
+    model = Eva(
+        **options,
+        class_token=config.class_token,
+        num_reg_tokens=config.reg_tokens,
+        use_abs_pos_emb=config.position != "none",
+        no_embed_class=config.position == "patches",
+        use_rot_pos_emb=True,
+        rope_type="dinov3" if dinov3 else "cat",
+        rope_rotate_half=dinov3,
+        rope_temperature=config.rotary_base,
+        ref_feat_shape=None if dinov3 else config.rotary_grid,
+        qkv_fused=config.mlp != "swiglu",
+        qk_norm=config.qk_norm,
+        scale_attn_inner=config.attn_norm,
+        swiglu_mlp=config.mlp != "plain",
+        swiglu_align_to=int(config.mlp == "swiglu"),
+        scale_mlp=config.mlp_norm,
+        init_values=0.1 if config.layer_scale else None,
+        global_pool=config.pool,
+        use_post_transformer_norm=config.final_norm,
+        use_fc_norm=config.fc_norm,
+    )
+    return Family(randomise(model, seed), ModelSpec("vit", config, PREPROCESSING))
+
+
 def small_deit(seed: int = 0, **changes: Any) -> Family:
     """A distilled DeiT; `changes` are those of ViTConfig."""
     config = ViTConfig(**SHAPE | {"distilled": True} | changes)
@@ -296,6 +331,25 @@ OPTIONS: dict[str, Callable[..., Family]] = {
     "post-norm": partial(small_vit, depth=2, norm_position="post", gelu="relu"),
     "residual post-norm": partial(
         small_vit, depth=2, norm_position="res-post", qkv_bias=False, pool="max"
+    ),
+    "eva02": partial(
+        small_eva,
+        depth=2,
+        mlp="swiglu",
+        mlp_norm=True,
+        attn_norm=True,
+        pool="avg",
+        final_norm=False,
+        fc_norm=True,
+    ),
+    "dinov3": partial(
+        small_eva,
+        depth=2,
+        rotary="dinov3",
+        reg_tokens=2,
+        position="none",
+        layer_scale=True,
+        mlp="swiglu",
     ),
     "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from vit_convert.parity.torch_compat import import_vision
 torchvision = import_vision("torchvision")
 transformers = import_vision("transformers")
 
+WIDE = 24  # where heads must have 8 channels, so that rotary embedding has two frequencies
 DIM, HEADS, HIDDEN, CLASSES, DEPTH, SIZE, PATCH = 12, 3, 20, 5, 2, 16, 4
 HF: dict[str, Any] = {
     "hidden_size": DIM,
@@ -128,6 +129,40 @@ def _beit(folder: Path) -> Saved:
     return _other(folder, Beit(**_SIZES, use_rel_pos_bias=True, use_abs_pos_emb=False))
 
 
+_ROTARY: dict[str, Any] = {
+    "embed_dim": WIDE,
+    "mlp_ratio": (HIDDEN + 0.5) / WIDE,
+    "use_rot_pos_emb": True,
+    "rope_temperature": 30.0,
+}
+
+
+def _eva02(folder: Path) -> Saved:
+    from timm.models.eva import Eva
+
+    gated = {"qkv_fused": False, "swiglu_mlp": True, "scale_mlp": True, "scale_attn_inner": True}
+    return _other(folder, Eva(**_SIZES | _ROTARY, **gated, ref_feat_shape=(16, 16)))
+
+
+def _timm_dinov3(folder: Path, **options: Any) -> Saved:
+    from timm.models.eva import Eva
+
+    return _other(
+        folder,
+        Eva(
+            **_SIZES | _ROTARY | {"num_classes": 0},
+            **options,
+            rope_type="dinov3",
+            rope_rotate_half=True,
+            use_abs_pos_emb=False,
+            num_reg_tokens=2,
+            init_values=0.1,
+            use_fc_norm=False,
+            global_pool="token",
+        ),
+    )
+
+
 def _cait(folder: Path) -> Saved:
     from timm.models.cait import Cait
 
@@ -219,6 +254,32 @@ def _dinov2(folder: Path, swiglu: bool = False, chunk: int = 0) -> Saved:
         torch.save({"teacher": state}, folder / "model.pth")
     else:
         torch.save(state, folder / "model.pth")
+    return folder / "model.pth", model
+
+
+def _dinov3(folder: Path, gated: bool = False) -> Saved:
+    """Meta's names around timm's model: what timm's own filter reads, backwards."""
+    options = {"swiglu_mlp": True, "swiglu_align_to": 4} if gated else {}
+    _, model = _timm_dinov3(folder, **options, norm_layer=partial(nn.LayerNorm, eps=1e-5))
+    (folder / "model.safetensors").unlink()
+    names = {"reg_token": "storage_tokens", "gamma_1": "ls1.gamma", "gamma_2": "ls2.gamma"}
+    names |= {"mlp.fc1_g": "mlp.w1", "mlp.fc1_x": "mlp.w2"} | (
+        {"mlp.fc2": "mlp.w3"} if gated else {}
+    )
+    state = {"mask_token": _random(1, WIDE), "rope_embed.periods": 30 ** (torch.arange(2) / 2)}
+    for name, value in _state(model).items():
+        for mine, theirs in names.items():
+            name = name.replace(mine, theirs)
+        if name.endswith("q_bias"):
+            other = model.state_dict()[name.replace("q_bias", "v_bias")]
+            stem = name.replace("q_bias", "qkv.bias")
+            state[stem] = torch.cat([value, torch.zeros(WIDE), other])
+            state[f"{stem}_mask"] = torch.cat(
+                [torch.ones(WIDE), torch.zeros(WIDE), torch.ones(WIDE)]
+            )
+        elif not name.endswith("v_bias"):
+            state[name] = value
+    torch.save(state, folder / "model.pth")
     return folder / "model.pth", model
 
 
@@ -463,6 +524,10 @@ def _saved(config: str, model: str, output: Callable[[Any], torch.Tensor], **cha
 _LABELS = {"num_labels": CLASSES}
 _REGS = {"num_register_tokens": 3}
 _BEIT_REL = {"use_relative_position_bias": True, **_LABELS}
+ROTARY = Overrides(num_heads=HEADS, rotary_base=30.0)
+SIZED = replace(ROTARY, image_size=(SIZE, SIZE))
+_DINOV3 = {"hidden_size": WIDE, "rope_theta": 30.0, "num_register_tokens": 2}
+_GATED = {"use_gated_mlp": True, "hidden_act": "silu"}
 PRE = Overrides(num_heads=HEADS, norm_position="pre", gelu="erf")
 
 SCHEMES: tuple[Scheme, ...] = (
@@ -471,6 +536,9 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm, LayerScale as gamma_1", "timm-gamma", _gamma, HEADED),
     Scheme("timm, parallel blocks", "timm", _parallel, HEADED),
     Scheme("timm BEiT", "timm-beit", _beit),
+    Scheme("timm EVA-02", "timm-eva", _eva02, ROTARY),
+    Scheme("timm DINOv3", "timm-gamma", partial(_timm_dinov3, qkv_bias=False), SIZED),
+    Scheme("timm DINOv3, q and v bias", "timm-beit", _timm_dinov3, SIZED),
     Scheme("timm CaiT", "timm", _cait),
     Scheme("bubbliiiing vit-patch_16.pth", "bubbliiiing", _bubbliiiing, HEADED),
     Scheme("facebookresearch DeiT, distilled", "timm", _deit, HEADED),
@@ -489,6 +557,14 @@ SCHEMES: tuple[Scheme, ...] = (
         "dinov2-chunked",
         partial(_dinov2, chunk=1),
         HEADED,
+        2,
+    ),
+    Scheme("facebookresearch DINOv3", "dinov3", _dinov3, Overrides(image_size=(SIZE, SIZE)), 2),
+    Scheme(
+        "facebookresearch DINOv3, SwiGLU",
+        "dinov3",
+        partial(_dinov3, gated=True),
+        Overrides(image_size=(SIZE, SIZE)),
         2,
     ),
     Scheme("torchvision", "torchvision", _torchvision, HEADED),
@@ -581,6 +657,24 @@ SCHEMES: tuple[Scheme, ...] = (
         _saved(
             "Dinov2WithRegistersConfig", "Dinov2WithRegistersModel", _token, memory=True, **_REGS
         ),
+        ignored=1,
+    ),
+    Scheme(
+        "transformers DINOv3ViTModel",
+        "transformers-dinov3",
+        _saved("DINOv3ViTConfig", "DINOv3ViTModel", _token, **_DINOV3),
+        ignored=1,
+    ),
+    Scheme(
+        "transformers DINOv3ViTModel, SwiGLU",
+        "transformers-dinov3-gated",
+        _saved("DINOv3ViTConfig", "DINOv3ViTModel", _token, **_DINOV3, **_GATED),
+        ignored=1,
+    ),
+    Scheme(
+        "transformers DINOv3, in memory",
+        "transformers-dinov3",
+        _saved("DINOv3ViTConfig", "DINOv3ViTModel", _token, **_DINOV3, memory=True),
         ignored=1,
     ),
     Scheme(

@@ -3,7 +3,8 @@
 `save_pretrained` writes them, and they say what tensors cannot. They are strangers' files: read up
 to a size, parsed as JSON, and every value is checked before it is used.
 
-The keys and their defaults: transformers' configuration_{vit,deit,dinov2,clip,siglip,beit}.py.
+The keys and their defaults: transformers' configuration_*.py of vit, deit, dinov2, dinov3_vit,
+clip, siglip and beit.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,7 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "data2vec-vision": _VIT,
     "dinov2": _DINOV2,
     "dinov2_with_registers": _DINOV2,
+    "dinov3_vit": _DINOV2 | {"layer_norm_eps": 1e-5, "num_attention_heads": 6, "rope_theta": 100.0},
     "clip": _CLIP,
     "clip_vision_model": _CLIP,
     "siglip": _SIGLIP,
@@ -168,12 +171,12 @@ class _Reader:
             raise self.wrong(key, "a positive whole number")
         return value
 
-    def number(self, key: str) -> float:
+    def number(self, key: str, low: float = 0, high: float = 1) -> float:
         value = self.data[key]
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise self.wrong(key, "a number")
-        if not (math.isfinite(value) and 0 < value < 1):
-            raise self.wrong(key, "a number between 0 and 1")
+        if not low < value < high:  # as NaN is not
+            raise self.wrong(key, f"a number between {low:g} and {high:g}")
         return float(value)
 
     def sides(self, key: str) -> tuple[int, int]:
@@ -198,6 +201,14 @@ class _Reader:
             raise self.wrong(key, f"an activation that is known here: {', '.join(_ACTIVATIONS)}")
         return _ACTIVATIONS[value]
 
+    def gated(self) -> bool:
+        """Whether the MLPs are DINOv3's SwiGLU, so that hidden_act is no GELU."""
+        if self.data.get("use_gated_mlp", False) is False:
+            return False
+        if self.flag("use_gated_mlp") and self.data["hidden_act"] not in ("silu", "swish"):
+            raise self.wrong("hidden_act", "silu, where use_gated_mlp is true")
+        return True
+
     def channels(self, key: str) -> tuple[float, ...]:
         match self.data[key]:
             case [*values] if len(values) == 3 and all(
@@ -219,15 +230,16 @@ _FIELDS: dict[str, tuple[str, Callable[[_Reader, str], Any]]] = {
     "qkv_bias": ("qkv_bias", _Reader.flag),
     "gelu": ("hidden_act", _Reader.activation),
     "norm_eps": ("layer_norm_eps", _Reader.number),
+    "rotary_base": ("rope_theta", partial(_Reader.number, low=1, high=1e9)),
 }
-_HAS_MLP_DIM = ("vit", "deit", "beit", "clip", "clip_vision_model", "siglip", "siglip_vision_model")
+_HAS_MLP_DIM = _DEFAULTS.keys() - {"vit_mae", "data2vec-vision", "dinov2", "dinov2_with_registers"}
 
 
 def _model_facts(reader: _Reader) -> dict[str, Fact]:
     facts = {
         name: Fact(read(reader, key), "read", f"config.json: {key}")
         for name, (key, read) in _FIELDS.items()
-        if key in reader.data
+        if key in reader.data and not (key == "hidden_act" and reader.gated())
     }
     # DINOv2's is computed from mlp_ratio, and its intermediate_size, if there is one, means nothing
     if "intermediate_size" in reader.data and reader.data.get("model_type") in _HAS_MLP_DIM:

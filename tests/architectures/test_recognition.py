@@ -74,6 +74,16 @@ def test_every_published_variant_is_recognised(name: str, published: Variant) ->
         "beitv2_base_patch16_224",
         "eva_giant_patch14_336",
         "eva02_enormous_patch14_clip_224",
+        "eva02_tiny_patch14_336",
+        "eva02_large_patch14_448",
+        "eva02_base_patch16_clip_224",
+        "vit_tiny_patch16_dinov3_qkvb",
+        "vit_small_plus_patch16_dinov3",
+        "vit_base_patch16_dinov3_qkvb",
+        "vit_huge_plus_patch16_dinov3",
+        "vit_7b_patch16_dinov3",
+        "vit_mediumd_patch16_rope_reg1_gap_256",
+        "vit_betwixt_patch16_rope_reg4_gap_256",
         "vit_base_patch16_gap_224",
         "vit_base_patch16_rpn_224",
         "vit_base_patch16_18x2_224",
@@ -116,6 +126,14 @@ def test_numbers_are_those_of_timm(name: str) -> None:
         "beit_base_patch16_384",
         "beitv2_large_patch16_224",
         "eva_giant_patch14_224",
+        "eva02_tiny_patch14_336",
+        "eva02_small_patch14_224",
+        "eva02_base_patch14_448",
+        "eva02_large_patch14_224",
+        "eva02_large_patch14_clip_336",
+        "vit_large_patch16_dinov3",
+        "vit_betwixt_patch16_rope_reg4_gap_256",
+        "vit_base_patch16_rope_reg1_gap_256",
         "cait_s24_224",
     ],
 )
@@ -271,10 +289,12 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
         shapes,
         image_size=config.image_size,
         num_heads=None if tables else config.num_heads,
-        gelu=config.gelu,
+        gelu=config.gelu if config.mlp == "plain" else None,
         norm_position=config.norm_position,
         pool=config.pool,
-        position=config.position if name == "norms everywhere" else None,  # else it is EVA-02's
+        rotary="none" if name == "norms everywhere" else None,  # else it would be EVA-02's
+        rotary_base=config.rotary_base,
+        rotary_grid=config.rotary_grid,
     )
     assert found.config == config
 
@@ -285,6 +305,22 @@ def test_gelu_of_clip_and_normalisation_of_beit_are_assumptions() -> None:
     beit = recognise(shapes_of(*variant("beit_base_patch16_224")))
     assert beit.facts["mean"].known == "assumed"
     assert "beitv2_base_patch16_224" in beit.facts["mean"].why
+
+
+def test_pooling_is_an_assumption_unless_a_published_model_or_the_tensors_tell_it() -> None:
+    shapes = {p.name: p.shape for p in FAMILIES["vit"]().spec.parameters()}
+    assert recognise(shapes, num_heads=3).facts["pool"].known == "assumed"
+    assert recognise(shapes, num_heads=3, pool="avg").facts["pool"].known == "given"
+    published = recognise(shapes_of(*variant("vit_tiny_patch16_224")))
+    assert published.facts["pool"].known == "recognised"
+    siglip = {p.name: p.shape for p in OPTIONS["siglip"]().spec.parameters()}
+    assert recognise(siglip, num_heads=4).facts["pool"].known == "read"
+
+
+def test_gelu_is_no_option_of_gated_mlps() -> None:
+    shapes = {p.name: p.shape for p in OPTIONS["dinov2"]().spec.parameters()}
+    with pytest.raises(UsageError, match="gate is SiLU"):
+        recognise(shapes, num_heads=4, gelu="erf")
 
 
 def test_a_pooling_that_the_tensors_contradict_is_refused() -> None:

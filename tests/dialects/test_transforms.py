@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.rule_files import NAMED
 from vit_convert.dialects.transforms import (
-    BIAS_WITHOUT_KEYS,
     CONVOLUTION,
     HWIO,
     JAX_OUTPUT,
-    NAMED,
     Q_AND_KV,
     TRANSPOSED,
     UNFOLDED_PATCHES,

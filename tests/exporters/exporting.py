@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from families import PREPROCESSING, Family, small_cait, small_deit, small_vit
+from families import OPTIONS, PREPROCESSING, Family, small_cait, small_deit, small_vit
 
 from vit_convert.exporters import Artifact
 
@@ -29,7 +29,10 @@ FAMILIES = {
     ),
     "headless": partial(small_vit, depth=1, num_classes=0),
     "one channel": partial(small_vit, depth=1, in_channels=1),
+    "eva02": OPTIONS["eva02"],
+    "dinov3": OPTIONS["dinov3"],
 }
+ROTARY = ("eva02", "dinov3")
 CLASSIFIERS = ("vit", "layer scale", "average pool", "deit", "cait")
 
 

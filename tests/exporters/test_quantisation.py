@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
-from exporting import CLASSIFIERS, relative
+from exporting import CLASSIFIERS, ROTARY, relative
 from families import PREPROCESSING, small_vit, with_outliers
 from pictures import paint
 from PIL import Image
@@ -187,7 +187,7 @@ def test_ranges_are_those_of_all_pictures(sample, pictures, quantised, exported)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
-@pytest.mark.parametrize("family", CLASSIFIERS)
+@pytest.mark.parametrize("family", [*CLASSIFIERS, *ROTARY])
 def test_logits_are_close_to_those_of_timm(sample, pictures, quantised, family, precision):
     exported = quantised(family, precision)
     images = calibration_images(pictures, sample(family).family.spec, False).images

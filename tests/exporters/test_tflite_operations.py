@@ -21,6 +21,8 @@ ALLOWED = {
 ELEMENTWISE = {"ADD", "MUL", "SUB", "SQUARED_DIFFERENCE"}
 MORE = {  # what some cases need beside
     "average beside a class token": {"LOGISTIC"},  # of quick GELU
+    "eva02": {"LOGISTIC", "SUB", "SQUARED_DIFFERENCE"},  # of SwiGLU, and of norms within branches
+    "dinov3": {"LOGISTIC"},
     "no norm": {"SUB", "SQUARED_DIFFERENCE"},  # of a mean: it is not folded
     "embed_preprocessing": {"CAST", "SUB"},
     "float16": {"DEQUANTIZE"},
@@ -36,6 +38,9 @@ CASES = [
     ("average beside a class token", {}),
     ("average, norm before", {}),
     ("no norm", {}),
+    ("eva02", {}),
+    ("dinov3", {}),
+    ("dinov3", {"attention": True}),
     ("vit", {"embed_preprocessing": True}),
     ("cait", {"precision": "float16"}),
     ("deit", {"precision": "float16"}),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
-from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_vit
+from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_eva, small_vit
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
@@ -98,6 +98,24 @@ OPTION_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "beit, shared table": (small_beit, {"rel_pos": "shared", "depth": 2}),
     "beit, absolute positions too": (small_beit, {"position": "all", "layer_scale": False}),
     "beit, SwiGLU": (small_beit, {"mlp": "swiglu", "mlp_norm": True}),
+    "eva02": (small_eva, {"mlp": "swiglu", "mlp_norm": True, "attn_norm": True}),
+    "eva02, fused, average": (
+        small_eva,
+        {"mlp": "swiglu-packed", "pool": "avg", "final_norm": False, "fc_norm": True},
+    ),
+    "eva02, q and k normalised, no qkv bias": (small_eva, {"qk_norm": True, "qkv_bias": False}),
+    "eva02, no learned positions": (
+        small_eva,
+        {"position": "none", "class_token": False, "reg_tokens": 2, "pool": "avg"},
+    ),
+    "dinov3": (
+        small_eva,
+        {"rotary": "dinov3", "reg_tokens": 2, "position": "none", "layer_scale": True},
+    ),
+    "dinov3, gated, average": (
+        small_eva,
+        {"rotary": "dinov3", "position": "none", "mlp": "swiglu", "qkv_bias": False, "pool": "avg"},
+    ),
 }
 CASES |= {name: (make, {"depth": 1} | changes) for name, (make, changes) in OPTION_CASES.items()}
 

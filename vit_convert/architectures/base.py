@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.rotary import Rotary
 
 PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
@@ -183,6 +184,9 @@ class Overrides:
     norm_eps: float | None = None
     norm_position: NormPosition | None = None
     position: Position | None = None
+    rotary: Rotary | None = None
+    rotary_base: float | None = None
+    rotary_grid: tuple[int, int] | None = None
     pool: Pool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None

@@ -17,6 +17,7 @@ from vit_convert.architectures.parameters import (
     plain,
 )
 from vit_convert.architectures.relative_position import num_relative_distances
+from vit_convert.architectures.rotary import PUBLISHED_GRID, Rotary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +35,10 @@ class ViTConfig(TransformerConfig):
             no `pos_embed`: BEiT).
         rel_pos: relative position bias (BEiT, arXiv:2106.08254), added to the attention scores:
             "none", "blocks" (a table per block) or "shared" (one table for all blocks).
+        rotary: rotary position embedding of q and k, "eva02" or "dinov3"; see
+            `vit_convert.architectures.rotary`. It has no parameters.
+        rotary_base: of its frequencies.
+        rotary_grid: the grid of pre-training, in whose patches "eva02" counts.
         patch_bias: whether the patch embedding has a bias (CLIP's has none).
         pre_norm: LayerNorm over all tokens before the first block (CLIP, timm's `norm_pre`).
         norm_position: where a block's norms stand: "pre", x + f(norm(x)); "post",
@@ -60,6 +65,9 @@ class ViTConfig(TransformerConfig):
     reg_tokens: int = 0
     position: Position = "all"
     rel_pos: Literal["none", "blocks", "shared"] = "none"
+    rotary: Rotary = "none"
+    rotary_base: float = 100.0
+    rotary_grid: tuple[int, int] = PUBLISHED_GRID
     patch_bias: bool = True
     pre_norm: bool = False
     norm_position: NormPosition = "pre"
@@ -96,6 +104,12 @@ class ViTConfig(TransformerConfig):
     def num_tokens(self) -> int:
         """Tokens that the blocks see."""
         return self.num_prefix_tokens + self.num_patches
+
+    @property
+    def interleaved(self) -> bool:
+        """Whether the pairs that rotary embedding turns are neighbours; folding makes halves of
+        them."""
+        return self.rotary == "eva02" and not self.folded
 
     @property
     def centres_stream(self) -> bool:

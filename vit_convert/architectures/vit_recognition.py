@@ -24,7 +24,9 @@ from vit_convert.architectures.recognition import (
     source_image_size,
 )
 from vit_convert.architectures.relative_position import grid_patches
+from vit_convert.architectures.rotary_recognition import rotary_facts
 from vit_convert.architectures.vit import ViTConfig, vit_parameters
+from vit_convert.architectures.vit_rotary_variants import ROTARY_VARIANTS
 from vit_convert.architectures.vit_variants import VARIANTS
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -56,12 +58,27 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         **_read_block(shapes),
         **_read_relative_position(shapes),
     }
-    read["pool"] = _pool(shapes, read, overrides)
+    if "head_dim" in overrides.stated:
+        read["num_heads"] = dim // overrides.stated["head_dim"].value
+    if read["mlp"] != "plain" and overrides.gelu:
+        raise UsageError(
+            "the checkpoint's MLPs are gated, and their gate is SiLU here",
+            where=f"--gelu {overrides.gelu}",
+            expected="no --gelu; gates of another activation are not supported",
+        )
+    pool = _pool(shapes, read, overrides)
+    read["pool"] = pool.value
     read |= _read_position(shapes, read, overrides)
-    if overrides.position is None:
-        _refuse_rotary(read, hint)
-    found = settle(VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
+    rotary = rotary_facts(read, VIT.variants, overrides, hint)
+    overrides = replace(overrides, stated={**overrides.stated, **rotary})
+    found = settle(VIT.variants, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
+    if pool.known == "assumed" and rotary["rotary"].value == "dinov3":
+        why = "as DINOv3's authors have it; timm's models average the patches by default"
+        pool = replace(pool, why=why)
+    elif pool.known == "assumed" and found.variant:
+        pool = Fact(pool.value, "recognised", f"as published for {found.variant}")
+    found = replace(found, facts={**found.facts, "pool": pool})
     stated = found.variant or overrides.trained_size or _stated(overrides, "position")
     if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
@@ -87,26 +104,6 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
             )
 
 
-def _refuse_rotary(read: Mapping[str, Any], hint: str) -> None:
-    """Raises RecognitionError for models whose rotary position embedding, which has no tensors, is
-    known by the rest of them or by the file's name alone."""
-    looks_like = {
-        "EVA-02": read["mlp"] != "plain"
-        and read["rel_pos"] == "none"
-        and not read["layer_scale"],  # which tells DINOv2 giant
-        "the Perception Encoder": read["pre_norm"]
-        and (read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]),
-        "a ViT with rotary position embedding, by the file's name": "rope" in hint.lower(),
-    }
-    for what, holds in looks_like.items():
-        if holds:
-            raise RecognitionError(
-                f"this looks like {what}: rotary position embedding is not supported",
-                expected="learned positions, or a relative position bias",
-                hint="--position all (or patches), if the model has no rotary embedding",
-            )
-
-
 def _refuse_combinations(config: TransformerConfig) -> None:
     """Raises RecognitionError for options that no model has together, so that the forward pass and
     folding need not know what they would mean."""
@@ -118,6 +115,15 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         ),
         "a relative position bias is for one class token and the patches": (
             config.rel_pos != "none" and (config.num_prefix_tokens, config.class_token) != (1, True)
+        ),
+        "rotary embedding needs heads of a multiple of 4 channels": (
+            config.rotary != "none" and config.head_dim % 4 > 0
+        ),
+        "rotary embedding goes with neither parallel blocks nor relative positions": (
+            config.rotary != "none" and (config.parallel > 1 or config.rel_pos != "none")
+        ),
+        "without any positions there is rotary embedding": (
+            (config.rotary, config.position, config.rel_pos) == ("none", "none", "none")
         ),
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
@@ -177,24 +183,31 @@ def _stated(overrides: Overrides, name: str) -> Any:
     return getattr(overrides, name) or (fact.value if fact else None)
 
 
-def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
-    """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
+def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> Fact:
+    """Attention and class token beside mean can be told; else only that there is a class token."""
     has_map = "attn_pool.latent" in shapes
-    wanted = _stated(overrides, "pool")
-    if wanted is None:
-        if has_map:
-            return "map"
-        if shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
-            return "token-avg"
-        return "token" if read["class_token"] and not read["fc_norm"] else "avg"
-    with_token = wanted in ("token", "token-avg")
-    if (wanted == "map") != has_map or (with_token and not read["class_token"]):
+    stated = overrides.stated.get("pool")
+    if overrides.pool:
+        pool = Fact(overrides.pool, "given", "your option")
+    elif stated and stated.known == "given":
+        pool = stated
+    elif has_map or shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
+        pool = Fact("map" if has_map else "token-avg", "read", "from names and shapes")
+    elif read["distilled"]:
+        pool = Fact("token", "read", "there is a distillation token")
+    elif stated:
+        pool = stated
+    else:
+        usual = "token" if read["class_token"] and not read["fc_norm"] else "avg"
+        pool = Fact(usual, "assumed", "other ways of pooling have the same tensors")
+    with_token = pool.value in ("token", "token-avg")
+    if (pool.value == "map") != has_map or (with_token and not read["class_token"]):
         raise UsageError(
-            f"the checkpoint's tensors are not those of a model with {wanted!r} pooling",
-            where=f"--pool {wanted}",
+            f"the checkpoint's tensors are not those of a model with {pool.value!r} pooling",
+            where=f"--pool {pool.value}",
             expected='"map" with attn_pool.latent; "token" with a class token',
         )
-    return wanted
+    return pool
 
 
 def _read_position(
@@ -203,9 +216,11 @@ def _read_position(
     """The image size, and which tokens the position embedding covers."""
     patch_size, wanted = read["patch_size"], overrides.trained_size
     if "pos_embed" not in shapes:
+        if read["rel_pos"] == "none":
+            return {"position": "none"}  # and nothing tells the image size
         return {
             "position": "none",
-            "image_size": _size_without_positions(shapes, read, wanted),
+            "image_size": _size_of_table(shapes, read, wanted),
         }
     tokens = shape_of(shapes, "pos_embed", 3)[1]
     registers = read["reg_tokens"]
@@ -243,15 +258,9 @@ def _is_grid(patches: int, patch_size: tuple[int, int], wanted: tuple[int, int] 
     return math.isqrt(patches) ** 2 == patches
 
 
-def _size_without_positions(
+def _size_of_table(
     shapes: Mapping[str, Shape], read: Mapping[str, Any], wanted: tuple[int, int] | None
 ) -> tuple[int, int]:
-    if read["rel_pos"] == "none":
-        raise RecognitionError(
-            "there are no positions: neither a position embedding nor a relative position bias; "
-            "rotary position embedding (DINOv3, EVA-02), which has no tensors, is not supported",
-            expected="pos_embed, or relative_position_bias_table",
-        )
     name = _TABLES[read["rel_pos"]]
     patch_size: tuple[int, int] = read["patch_size"]
     grid = (wanted[0] // patch_size[0], wanted[1] // patch_size[1]) if wanted else None
@@ -269,7 +278,7 @@ VIT = Architecture(
     name="vit",
     title="Vision Transformer",
     config_class=ViTConfig,
-    variants=VARIANTS,
+    variants=(*VARIANTS, *ROTARY_VARIANTS),
     matches=_matches,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),

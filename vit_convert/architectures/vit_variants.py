@@ -32,7 +32,7 @@ _SIZES = {
 _INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 _IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
 # arXiv:2103.00020, openai/CLIP
-_CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 
 Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
@@ -143,7 +143,7 @@ _CLIP_TOWERS = (
         size,
         patch,
         image,
-        _CLIP,
+        CLIP,
         0.9 if size == "base" else 1.0,
         gelu="quick" if quick else "erf",
         norm_eps=1e-5,
@@ -223,7 +223,7 @@ _EVA = (
             "giant1408",
             14,
             image,
-            _CLIP,
+            CLIP,
             0.9 if image == 224 else 1.0,
             pool="avg",
             final_norm=False,
@@ -231,14 +231,14 @@ _EVA = (
         )
         for image in (224, 336, 560)
     ),
-    _variant("eva_giant_patch14_clip_224", "arXiv:2211.07636", "giant1408", 14, 224, _CLIP, 0.9),
+    _variant("eva_giant_patch14_clip_224", "arXiv:2211.07636", "giant1408", 14, 224, CLIP, 0.9),
     _variant(
         "eva02_enormous_patch14_clip_224",
         "arXiv:2303.15389",
         "enormous",
         14,
         224,
-        _CLIP,
+        CLIP,
         1.0,
         norm_position="res-post",
     ),

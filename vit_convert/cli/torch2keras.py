@@ -38,6 +38,21 @@ from vit_convert.cli import console, options
     help="Which tokens the position embedding covers; class: all but the registers.",
 )
 @click.option(
+    "--rotary",
+    type=click.Choice(["none", "eva02", "dinov3"]),
+    help="The kind of rotary position embedding, which has no tensors.",
+)
+@click.option(
+    "--rotary-base",
+    type=click.FloatRange(1, min_open=True),
+    help="Base of its frequencies (theta).",
+)
+@click.option(
+    "--rotary-grid",
+    type=options.ImageSize(),
+    help="EVA-02's grid of pre-training, in patches.",
+)
+@click.option(
     "--pool",
     type=click.Choice(["token", "avg", "max", "avgmax", "map"]),
     help="What the head reads: the class token, or what of the patches.",

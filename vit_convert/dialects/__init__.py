@@ -9,6 +9,7 @@ from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
+from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with
@@ -18,6 +19,7 @@ from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.timm import (
     TIMM_BEIT,
     TIMM_CAIT,
+    TIMM_EVA,
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
 )
@@ -28,6 +30,10 @@ from vit_convert.dialects.transformers_dinov2 import (
     TRANSFORMERS_DINOV2_5,
     TRANSFORMERS_DINOV2_REGISTERS,
     TRANSFORMERS_DINOV2_REGISTERS_5,
+)
+from vit_convert.dialects.transformers_dinov3 import (
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
 )
 from vit_convert.dialects.transformers_vit import (
     TRANSFORMERS_BEIT,
@@ -58,12 +64,14 @@ _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
     TIMM_BEIT,
+    TIMM_EVA,
     TIMM_CAIT,
     BUBBLIIIING,
     DINO,
     MAE,
     DINOV2,
     DINOV2_CHUNKED,
+    DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
     TRANSFORMERS_VIT,
@@ -76,6 +84,8 @@ _DIALECTS: tuple[Dialect, ...] = (
     TRANSFORMERS_DINOV2_5,
     TRANSFORMERS_DINOV2_REGISTERS,
     TRANSFORMERS_DINOV2_REGISTERS_5,
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
     TRANSFORMERS_CLIP,
     TRANSFORMERS_SIGLIP,
     CLIP,

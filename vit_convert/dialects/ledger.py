@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from vit_convert.architectures import Fact
@@ -62,7 +62,8 @@ class Ledger:
 
 
 def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -> Ledger:
-    """Rename a checkpoint's tensors into the canonical vocabulary. Nothing is read.
+    """Rename a checkpoint's tensors into the canonical vocabulary. Nothing is read but the few
+    numbers that are ignored and yet tell something.
 
     Args:
         dialect: the scheme.
@@ -78,6 +79,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
     ignored: dict[str, str] = {}
     unexpected: dict[str, str] = {}
     fills: dict[str, dict[int, str]] = {}
+    telling: dict[str, Callable[[LazyTensor], dict[str, Fact]]] = {}
     for full_name in tensors:
         name = full_name.removeprefix(prefix)
         claims = list(claims_of(bound, name if full_name.startswith(prefix) else full_name))
@@ -94,6 +96,8 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
         rule, position, _, match = claims[0]
         if isinstance(rule, Ignore):
             ignored[full_name] = rule.reason
+            if rule.tells:
+                telling[full_name] = rule.tells
             continue
         groups = _note_fills(rule, match, fills)
         place = found.setdefault((rule, groups), {})
@@ -112,6 +116,11 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
             for name, values in fills.items()
         },
     )
+    for name, tells in telling.items():
+        try:
+            ledger.facts.update(tells(tensors[name]))
+        except MisfitError as error:
+            ledger.problems[name] = str(error)
     for (rule, groups), names in found.items():
         _make(ledger, rule, dict(groups), names, tensors)
     return ledger

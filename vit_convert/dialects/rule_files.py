@@ -26,9 +26,23 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.rotary import KINDS
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
-from vit_convert.dialects.transforms import NAMED
+from vit_convert.dialects.transforms import (
+    CONVOLUTION,
+    HWIO,
+    JAX_OUTPUT,
+    Q_AND_KV,
+    SAME,
+    TRANSPOSED,
+    UNFOLDED_PATCHES,
+    jax_head_biases,
+    jax_heads,
+    joined,
+    with_axes,
+)
 from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import UsageError
 
@@ -64,6 +78,8 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "gelu": (_one_of("erf", "tanh", "quick", "relu"), "erf, tanh, quick or relu"),
     "norm_eps": (_number, "a positive number"),
     "norm_position": (_one_of("pre", "post", "res-post"), "pre, post or res-post"),
+    "rotary": (_one_of(*KINDS), ", ".join(KINDS)),
+    "rotary_base": (_number, "a positive number"),
     "pool": (_one_of("token", "avg", "max", "avgmax", "map"), "token, avg, max, avgmax or map"),
     "mean": (_channels, "three numbers"),
     "std": (_channels, "three numbers"),
@@ -71,6 +87,27 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "crop_pct": (_number, "a positive number"),
     "crop_mode": (_one_of("center", "squash"), "center or squash"),
     "pos_embed": (_one_of("antialias", "bicubic"), "antialias or bicubic"),
+}
+
+# the transforms that a rule can name
+NAMED = {
+    transform.name: transform
+    for transform in (
+        SAME,
+        CONVOLUTION,
+        joined(2),
+        joined(3),
+        Q_AND_KV,
+        BIAS_WITHOUT_KEYS,
+        TRANSPOSED,
+        HWIO,
+        with_axes(1),
+        with_axes(2),
+        UNFOLDED_PATCHES,
+        jax_heads(3),
+        jax_head_biases(3),
+        JAX_OUTPUT,
+    )
 }
 
 
@@ -161,6 +198,7 @@ class _Parser:
             ignored=ignored,
             facts=self._values(self._table(data.get("values", {}), "values")),
             text=self.text,
+            rotary=KINDS,
         )
 
     def _renames(self, table: Any) -> tuple[Rule, ...]:

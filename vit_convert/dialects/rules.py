@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.rotary import Rotary
+from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects.transforms import SAME, Transform
 
 
@@ -63,10 +65,18 @@ def under(prefix: str, rules: Iterable[Rule]) -> tuple[Rule, ...]:
 
 @dataclass(frozen=True)
 class Ignore:
-    """Source tensors that inference does not need, and why."""
+    """Source tensors that inference does not need, and why.
+
+    Attributes:
+        pattern: of their names.
+        reason: for people.
+        tells: what such a tensor's values say of the configuration all the same; raises MisfitError
+            for values that no model here has.
+    """
 
     pattern: str
     reason: str
+    tells: Callable[[LazyTensor], dict[str, Fact]] | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +100,8 @@ class Dialect:
         text: the rule file that it was read from, "" for those of this package.
         stem: the file name, without suffix, that tells this dialect from another of the same names;
             "" where the names suffice.
+        rotary: the kinds of rotary position embedding, which no name tells, that such models may
+            have; a model of another kind is not written.
     """
 
     name: str
@@ -105,6 +117,7 @@ class Dialect:
     sidecar: bool = False
     text: str = ""
     stem: str = ""
+    rotary: tuple[Rotary, ...] = ("none",)
 
     def with_body(self, body: str) -> Dialect:
         """The same with `{body}` filled in everywhere."""
@@ -116,7 +129,8 @@ class Dialect:
             self,
             marker=filled(self.marker),
             rules=tuple(replace(r, sources=tuple(map(filled, r.sources))) for r in self.rules),
-            ignored=tuple(Ignore(filled(i.pattern), i.reason) for i in self.ignored),
+            ignored=tuple(replace(i, pattern=filled(i.pattern)) for i in self.ignored),
+            refused=tuple(replace(i, pattern=filled(i.pattern)) for i in self.refused),
             bodies=(body,),
         )
 

@@ -1,12 +1,14 @@
 """timm's names, the canonical ones; DeiT's and CaiT's own repositories use them too.
 
 Older ViT checkpoints call LayerScale `gamma_1` and `gamma_2` (timm before 0.6, DeiT III), and so do
-BEiT's, whose q and v alone have a bias."""
+BEiT's and EVA's, whose q and v alone have a bias. The larger EVA-02 keep q, k and v apart."""
 
 from __future__ import annotations
 
+from vit_convert.architectures.rotary import KINDS
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
-from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.transforms import joined
 
 # what ViT and CaiT have in common, but for the blocks
 _AROUND = same("cls_token", "pos_embed", "patch_embed.proj.{leaf}", "norm.{leaf}", "head.{leaf}")
@@ -53,6 +55,7 @@ _VIT = (
         ),
     ),
 )
+_WITHOUT_QKV = same(*(f"blocks.{{i}}.{name}" for name in _BLOCK if "qkv" not in name))
 _OLD_LAYER_SCALE = (
     renamed("blocks.{i}.gamma_1", "blocks.{i}.ls1.gamma"),
     renamed("blocks.{i}.gamma_2", "blocks.{i}.ls2.gamma"),
@@ -63,6 +66,7 @@ _INDEX = "is computed from the number of patches"
 TIMM_VIT = Dialect(
     name="timm",
     architecture="vit",
+    rotary=KINDS,
     title="timm's VisionTransformer",
     marker="patch_embed.proj.weight",
     rules=(*_VIT, *_SHARED, *same("blocks.{i}.ls1.gamma", "blocks.{i}.ls2.gamma")),
@@ -72,6 +76,7 @@ TIMM_VIT = Dialect(
 TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     name="timm-gamma",
     architecture="vit",
+    rotary=KINDS,
     title="timm's VisionTransformer, LayerScale as gamma_1 and gamma_2",
     marker="blocks.0.attn.qkv.weight",
     rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
@@ -80,14 +85,13 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
 TIMM_BEIT = Dialect(
     name="timm-beit",
     architecture="vit",
-    title="timm's Beit",
+    rotary=KINDS,
+    title="timm's Beit, or its Eva with a fused qkv",
     marker="blocks.0.attn.q_bias",
     rules=(
         *_VIT,
-        *same(
-            "blocks.{i}.attn.qkv.weight",
-            *(f"blocks.{{i}}.{name}" for name in _BLOCK if "qkv" not in name),
-        ),
+        *same("blocks.{i}.attn.qkv.weight"),
+        *_WITHOUT_QKV,
         *_OLD_LAYER_SCALE,
         joining(
             ("blocks.{i}.attn.q_bias", "blocks.{i}.attn.v_bias"),
@@ -100,6 +104,31 @@ TIMM_BEIT = Dialect(
         Ignore("blocks.{i}.attn.relative_position_index", _INDEX),
         Ignore("rel_pos_bias.relative_position_index", _INDEX),
     ),
+)
+
+TIMM_EVA = Dialect(
+    name="timm-eva",
+    architecture="vit",
+    rotary=KINDS,
+    title="timm's Eva, q, k and v apart",
+    marker="blocks.0.attn.q_proj.weight",
+    rules=(
+        *_VIT,
+        *_WITHOUT_QKV,
+        *_OLD_LAYER_SCALE,
+        joining(
+            [f"blocks.{{i}}.attn.{part}_proj.weight" for part in "qkv"],
+            "blocks.{i}.attn.qkv.weight",
+            joined(3),
+        ),
+        joining(
+            ("blocks.{i}.attn.q_proj.bias", "blocks.{i}.attn.v_proj.bias"),
+            "blocks.{i}.attn.qkv.bias",
+            BIAS_WITHOUT_KEYS,
+        ),
+    ),
+    ignored=(_MASK,),
+    refused=(Ignore("blocks.{i}.attn.gate.{leaf}", "gated attention is not supported"),),
 )
 
 TIMM_CAIT = Dialect(

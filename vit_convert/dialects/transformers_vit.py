@@ -8,6 +8,7 @@ memory has the names of its version.
 from __future__ import annotations
 
 from vit_convert.architectures import Fact
+from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import (
     Dialect,
     Ignore,
@@ -17,7 +18,7 @@ from vit_convert.dialects.rules import (
     published,
     renamed,
 )
-from vit_convert.dialects.transforms import BIAS_WITHOUT_KEYS, joined
+from vit_convert.dialects.transforms import joined
 
 OLD_LAYER, NEW_LAYER = "{body}encoder.layer.{i}", "{body}layers.{i}"
 OLD_QKV = tuple(f"attention.attention.{part}" for part in ("query", "key", "value"))
@@ -99,7 +100,10 @@ def _vit(new: bool) -> Dialect:
             _POOLER,
             Ignore("decoder.{rest}", "the decoder of masked pre-training"),
         ),
-        facts=_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+        facts={
+            **_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+            **published("transformers' ViT", pool="token"),
+        },
         library="transformers",
         sidecar=True,
     )

@@ -34,6 +34,7 @@ class Transform:
         backward: target arrays, number of attention heads -> source arrays. Raises MisfitError for
             arrays that no sources give.
         heads: source shapes -> the number of attention heads, where they tell it.
+        with_rotary: what stands for it where a model with rotary position embedding is written.
     """
 
     name: str
@@ -43,16 +44,19 @@ class Transform:
     forward: Callable[[Arrays], Arrays]
     backward: Callable[[Arrays, int], Arrays]
     heads: Callable[[Shapes], int] | None = None
+    with_rotary: Transform | None = None
 
 
-def _ranked(shapes: Shapes, rank: int) -> Shapes:
+def ranked(shapes: Shapes, rank: int) -> Shapes:
+    """The shapes, if all have that rank; raises MisfitError."""
     for shape in shapes:
         if len(shape) != rank:
             raise MisfitError(f"has shape {shape}, expected {rank} axes")
     return shapes
 
 
-def _alike(shapes: Shapes) -> Shape:
+def alike(shapes: Shapes) -> Shape:
+    """The shape that all have; raises MisfitError."""
     if len(set(shapes)) != 1:
         raise MisfitError(f"its parts have the shapes {', '.join(map(str, shapes))}, not one")
     return shapes[0]
@@ -73,7 +77,7 @@ CONVOLUTION = Transform(
     "convolution",
     1,
     1,
-    shapes=lambda shapes: _ranked(shapes, 4),
+    shapes=lambda shapes: ranked(shapes, 4),
     forward=lambda arrays: arrays,
     backward=lambda arrays, heads: arrays,
 )
@@ -83,7 +87,7 @@ def joined(count: int) -> Transform:
     """`count` arrays of one shape, one after the other along the first axis: q, k, v to qkv."""
 
     def shapes(parts: Shapes) -> Shapes:
-        first, *rest = _alike(parts)
+        first, *rest = alike(parts)
         return [(count * first, *rest)]
 
     def backward(arrays: Arrays, heads: int) -> Arrays:
@@ -119,29 +123,12 @@ Q_AND_KV = Transform(
 )
 
 
-def _without_key_bias(arrays: Arrays, heads: int) -> Arrays:
-    query, _, value = np.split(arrays[0], 3)
-    return [query, value]
-
-
-# BEiT: keys have no bias, which is a bias of zeros. Any other is dropped without loss, because it
-# adds the same to all scores of a query and softmax does not see that.
-BIAS_WITHOUT_KEYS = Transform(
-    "bias without keys",
-    2,
-    1,
-    shapes=lambda shapes: [(3 * _alike(_ranked(shapes, 1))[0],)],
-    forward=lambda arrays: [np.concatenate([arrays[0], np.zeros_like(arrays[0]), arrays[1]])],
-    backward=_without_key_bias,
-)
-
-
 def _axes(name: str, axes: tuple[int, ...]) -> Transform:
     """The axes in another order; target axis i is source axis axes[i]."""
     back = tuple(int(axis) for axis in np.argsort(axes))
 
     def shapes(parts: Shapes) -> Shapes:
-        (shape,) = _ranked(parts, len(axes))
+        (shape,) = ranked(parts, len(axes))
         return [tuple(shape[axis] for axis in axes)]
 
     return Transform(
@@ -195,7 +182,7 @@ UNFOLDED_PATCHES = Transform(
     "unfolded patches",
     1,
     1,
-    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(_ranked(shapes, 2)[0]))],
+    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(ranked(shapes, 2)[0]))],
     forward=lambda arrays: [arrays[0].reshape(-1, *_patch_sides(arrays[0].shape))],
     backward=lambda arrays, heads: [arrays[0].reshape(len(arrays[0]), -1)],
 )
@@ -205,7 +192,7 @@ def jax_heads(count: int) -> Transform:
     """Flax's q, k, v kernels (in, heads, head_dim), `count` of them, to (count * in, in)."""
 
     def shapes(parts: Shapes) -> Shapes:
-        inputs, heads, width = _alike(_ranked(parts, 3))
+        inputs, heads, width = alike(ranked(parts, 3))
         return [(count * heads * width, inputs)]
 
     def backward(arrays: Arrays, heads: int) -> Arrays:
@@ -227,7 +214,7 @@ def jax_head_biases(count: int) -> Transform:
     """Flax's q, k, v biases (heads, head_dim), `count` of them, to (count * dim,)."""
 
     def shapes(parts: Shapes) -> Shapes:
-        heads, width = _alike(_ranked(parts, 2))
+        heads, width = alike(ranked(parts, 2))
         return [(count * heads * width,)]
 
     return Transform(
@@ -243,7 +230,7 @@ def jax_head_biases(count: int) -> Transform:
 
 
 def _output_shape(shapes: Shapes) -> Shapes:
-    heads, width, outputs = _ranked(shapes, 3)[0]
+    heads, width, outputs = ranked(shapes, 3)[0]
     return [(outputs, heads * width)]
 
 
@@ -256,24 +243,3 @@ JAX_OUTPUT = Transform(
     forward=lambda arrays: [arrays[0].reshape(-1, arrays[0].shape[2]).T],
     backward=lambda arrays, heads: [arrays[0].T.reshape(heads, -1, len(arrays[0]))],
 )
-
-# those that a rule file can name
-NAMED = {
-    transform.name: transform
-    for transform in (
-        SAME,
-        CONVOLUTION,
-        joined(2),
-        joined(3),
-        Q_AND_KV,
-        BIAS_WITHOUT_KEYS,
-        TRANSPOSED,
-        HWIO,
-        with_axes(1),
-        with_axes(2),
-        UNFOLDED_PATCHES,
-        jax_heads(3),
-        jax_head_biases(3),
-        JAX_OUTPUT,
-    )
-}

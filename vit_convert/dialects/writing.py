@@ -39,8 +39,16 @@ def write_with(
 
     Raises:
         MappingError: the dialect has no name for some tensor, no place for its values, or a tensor
-            in every model that this one lacks.
+            in every model that this one lacks; or its models have no such rotary embedding.
     """
+    rotary = getattr(config, "rotary", "none")
+    if rotary not in dialect.rotary:
+        raise MappingError(
+            f"{dialect.title} has other rotary position embedding than this model",
+            where=f"--dialect {dialect.name}",
+            expected=f"{' or '.join(dialect.rotary)}; the model's is {rotary}",
+            hint="another --dialect",
+        )
     bound = dialect.with_body(dialect.bodies[0] if body is None else body)
     written: list[LazyTensor] = []
     left = dict(tensors)
@@ -48,6 +56,8 @@ def write_with(
     for rule in bound.rules:
         if config and rule.when and getattr(config, rule.when[0]) != rule.when[1]:
             continue
+        if rule.transform.with_rotary and rotary != "none":
+            rule = replace(rule, transform=rule.transform.with_rotary)
         for groups, parts in _instances(rule, left):
             filled = {"chunk": "0"} | _fills_of(groups, fills or {})
             names = [prefix + source.format(**filled, **groups) for source in rule.sources]

@@ -8,6 +8,7 @@ import numpy as np
 
 from vit_convert.architectures import ViTConfig
 from vit_convert.architectures.relative_position import relative_position_index
+from vit_convert.architectures.rotary import neighbours_to_halves
 from vit_convert.folding.steps import (
     Recipes,
     absorb_norm,
@@ -93,10 +94,32 @@ def _fold_attention(work: Recipes, config: ViTConfig, attn: str) -> None:
         scale_outputs(work, f"{attn}.k_norm", half)
     else:
         scale_outputs(work, f"{attn}.qkv", half, rows=2 * config.embed_dim)
+    if config.interleaved:
+        _make_halves(work, config, attn)
     if config.rel_pos == "blocks":
         _look_up(work, config, attn)
     if config.attn_norm:
         absorb_norm(work, f"{attn}.norm", f"{attn}.proj")
+
+
+def _make_halves(work: Recipes, config: ViTConfig, attn: str) -> None:
+    """Put the channels of q and k into the order in which pairs that rotary embedding turns are the
+    halves of each head, and no longer neighbours."""
+    order = neighbours_to_halves(config.head_dim)
+    heads = np.arange(2 * config.num_heads)[:, None] * config.head_dim
+    rows = (heads + order).reshape(-1)
+    for leaf in ("weight", "bias"):
+        if f"{attn}.qkv.{leaf}" in work:
+            change(work, f"{attn}.qkv.{leaf}", lambda array: _reordered(array, rows))
+        if config.qk_norm:
+            for norm in ("q_norm", "k_norm"):
+                change(work, f"{attn}.{norm}.{leaf}", lambda array: _reordered(array, order))
+
+
+def _reordered(array: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """With the first rows in another order."""
+    array[: len(rows)] = array[rows]
+    return array
 
 
 def _look_up(work: Recipes, config: ViTConfig, module: str) -> None:

@@ -15,6 +15,7 @@ from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
+from vit_convert.models.layers.rotary import RotaryTables
 from vit_convert.models.layers.tokens import (
     Centre,
     PatchEmbed,
@@ -41,11 +42,13 @@ class VisionTransformer(ConvertedModel):
         """The forward pass."""
         points: Endpoints = {}
         x = points["embeddings"] = _embed(config, images, dtype)
-        shared = {}
+        shared: dict[str, Any] = {}
         if config.rel_pos == "shared":
             arguments = (config.grid, config.num_heads, config.folded)
             layer = RelativePositionBias(*arguments, dtype=dtype, name="rel_pos_bias")
-            shared = {"bias": layer(x)}
+            shared["bias"] = layer(x)
+        if config.rotary != "none":
+            shared["rotary"] = RotaryTables(config, dtype=dtype, name="rotary")(x)
         block_class = ParallelBlock if config.parallel > 1 else Block
         for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
             # Nobody reads what the last block makes of the tokens that are not pooled.

@@ -13,6 +13,7 @@ from vit_convert.models.layers.attention import Attention
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.residual import DropPath, LayerScale
+from vit_convert.models.layers.rotary import Tables
 from vit_convert.models.layers.swiglu import SwiGlu
 
 
@@ -23,6 +24,7 @@ def _attention(config: ViTConfig, policy: Any, kept: int | None) -> Attention:
         qk_norm=config.qk_norm,
         norm=config.attn_norm,
         relative_grid=config.grid if config.rel_pos == "blocks" else None,
+        interleaved=config.interleaved,
     )
     return Attention(options, dtype=policy, name="attn")
 
@@ -67,12 +69,17 @@ class Block(tf_keras.layers.Layer):
         self.drop_path = DropPath(drop_path, dtype=policy)
 
     def call(
-        self, x: tf.Tensor, bias: tf.Tensor | None = None, training: bool | None = None
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor | None = None,
+        rotary: Tables | None = None,
+        training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim), what is added to the attention scores (1, heads, n, n)
-        -> (batch, kept, dim), attention weights (batch, heads, n, n)."""
+        """(batch, n, dim), what is added to the attention scores (1, heads, n, n), what turns q
+        and k -> (batch, kept, dim), attention weights (batch, heads, n, n)."""
         pre = self.norm_position == "pre"
-        branch, weights = self.attn(self.norm1(x) if pre else x, bias=bias, training=training)
+        normal = self.norm1(x) if pre else x
+        branch, weights = self.attn(normal, bias=bias, rotary=rotary, training=training)
         if self.kept is not None:
             x = x[:, : self.kept]
         x = self._add(x, branch, self.norm1, self.ls1, training)

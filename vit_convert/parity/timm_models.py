@@ -40,6 +40,8 @@ def timm_model(spec: ModelSpec, state: State, num_classes: int) -> torch.nn.Modu
     if not isinstance(config, ViTConfig):
         return _cait(spec, state, num_classes)
     model = _beit if config.rel_pos != "none" else _vit
+    if config.rotary != "none":
+        model = _eva
     return model(config, _options(spec, state, num_classes), state)
 
 
@@ -50,7 +52,8 @@ def timm_state(model: torch.nn.Module, state: State) -> State:
     for name, tensor in state.items():
         block, _, inner = name.rpartition(".attn.qkv.bias")
         if f"{block}.attn.q_bias" in wanted and not inner:
-            queries, _, values = tensor.chunk(3)  # BEiT's keys have no bias
+            queries, keys, values = tensor.chunk(3)  # BEiT's keys have no bias
+            _refuse(hasattr(model, "rope") and bool(keys.any()), "its EVA's keys have no bias")
             renamed |= {f"{block}.attn.q_bias": queries, f"{block}.attn.v_bias": values}
             continue
         match = re.fullmatch(r"(blocks\.\d+\.)(.+)", name)
@@ -227,6 +230,53 @@ def _beit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.
         swiglu_mlp=config.mlp == "swiglu",
         scale_mlp=config.mlp_norm,
     )
+    if config.mlp == "plain":
+        for block in model.blocks:
+            block.mlp.act = _activation(config)()
+    return model
+
+
+def _eva(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.Module:
+    import torch
+    from timm.models.eva import Eva
+
+    plain = {
+        "position": ("none", "all", "patches"),
+        "pool": ("token", "avg", "max", "avgmax"),
+        "norm_position": ("pre",),
+        "pre_norm": (not config.patch_bias,),
+    }
+    _refuse(
+        config.distilled
+        or config.pool_prefix
+        or any(getattr(config, k) not in v for k, v in plain.items()),
+        "its EVA has fewer options",
+    )
+    dinov3 = config.rotary == "dinov3"
+    model = Eva(
+        **options,
+        class_token=config.class_token,
+        num_reg_tokens=config.reg_tokens,
+        no_embed_class=config.position == "patches",
+        use_abs_pos_emb=config.position != "none",
+        use_rot_pos_emb=True,
+        rope_type="dinov3" if dinov3 else "cat",
+        rope_rotate_half=dinov3,
+        rope_temperature=config.rotary_base,
+        ref_feat_shape=config.rotary_grid,
+        qk_norm=config.qk_norm,
+        scale_attn_inner=config.attn_norm,
+        swiglu_mlp=config.mlp != "plain",
+        swiglu_align_to=int(config.mlp == "swiglu"),  # then gate and value are two layers
+        scale_mlp=config.mlp_norm,
+        init_values=1.0 if "blocks.0.ls1.gamma" in state else None,
+        global_pool=config.pool,
+        use_pre_transformer_norm=config.pre_norm,
+        use_post_transformer_norm=config.final_norm,
+        use_fc_norm=config.fc_norm,
+    )
+    if "head.weight" in state and "head.bias" not in state:
+        model.head = torch.nn.Linear(config.embed_dim, options["num_classes"], bias=False)
     if config.mlp == "plain":
         for block in model.blocks:
             block.mlp.act = _activation(config)()

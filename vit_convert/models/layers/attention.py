@@ -6,7 +6,9 @@ same operations serve for training, a SavedModel, and mobile GPU delegates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import tensorflow as tf
@@ -16,6 +18,7 @@ from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mix_heads import MixHeads
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.relative_position import RelativePosition
+from vit_convert.models.layers.rotary import Tables, in_halves, turned
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class AttentionOptions:
         qk_norm: LayerNorm over the channels of each head of q and k.
         norm: LayerNorm before the projection.
         relative_grid: patches per column and per row for a relative position bias of its own.
+        interleaved: rotary position embedding, where there is one, turns pairs of neighbours.
     """
 
     dim: int
@@ -47,6 +51,7 @@ class AttentionOptions:
     qk_norm: bool = False
     norm: bool = False
     relative_grid: tuple[int, int] | None = None
+    interleaved: bool = False
 
 
 def split_heads(x: tf.Tensor, num_heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> tf.Tensor:
@@ -119,9 +124,13 @@ class Attention(RelativePosition, _AttentionBase):
         super().build(input_shape)
 
     def call(
-        self, x: tf.Tensor, bias: tf.Tensor | None = None, training: bool | None = None
+        self,
+        x: tf.Tensor,
+        bias: tf.Tensor | None = None,
+        rotary: Tables | None = None,
+        training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim), what is added to the scores (1, heads, n, n)
+        """(batch, n, dim), what is added to the scores (1, heads, n, n), what turns q and k
         -> (batch, queries, dim), attention weights (batch, heads, n, n).
 
         Where not all tokens ask, exported graphs keep the weights of the others only if they are an
@@ -132,10 +141,16 @@ class Attention(RelativePosition, _AttentionBase):
             q, k = self._per_head(self.q_norm, q), self._per_head(self.k_norm, k)
         if self.options.relative_grid:
             bias = self.relative_position()
-        weights = asked = self._weights(q, k, bias)
         count = self.options.queries  # AutoGraph knows no assignment expressions
-        if count is not None:
-            asked = self._weights(q[:, :count], k, None if bias is None else bias[:, :, :count])
+        first = None if count is None else q[:, :count]
+        if rotary is not None:  # the first tokens, which are no patches, are not turned
+            turn = partial(turned, tables=rotary, interleaved=self.options.interleaved)
+            q, k = self._per_head(turn, q), self._per_head(turn, k)
+            if first is not None and self.options.interleaved:
+                first = self._per_head(in_halves, first)
+        weights = asked = self._weights(q, k, bias)
+        if first is not None:
+            asked = self._weights(first, k, None if bias is None else bias[:, :, :count])
         return self._attend(asked, v, training), weights
 
     def _weights(self, q: tf.Tensor, k: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
@@ -144,11 +159,11 @@ class Attention(RelativePosition, _AttentionBase):
         scores = self._scores(q, k)
         return softmax(scores if bias is None else scores + tf.cast(bias, scores.dtype))
 
-    def _per_head(self, norm: LayerNorm, x: tf.Tensor) -> tf.Tensor:
-        """Normalise (batch, n, dim) over the channels of each head."""
+    def _per_head(self, change: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
+        """What `change` makes of (batch, n, heads, d), for (batch, n, dim) -> the same shape."""
         _, n, dim = x.shape
         heads = self.options.num_heads
-        return tf.reshape(norm(tf.reshape(x, (-1, n, heads, dim // heads))), (-1, n, dim))
+        return tf.reshape(change(tf.reshape(x, (-1, n, heads, dim // heads))), (-1, n, dim))
 
 
 class TalkingHeadsAttention(_AttentionBase):

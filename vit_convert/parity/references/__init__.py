@@ -40,6 +40,7 @@ _MODULES = {
     "dino": "timm_conversions",
     "mae": "timm_conversions",
     "dinov2": "timm_conversions",
+    "dinov3": "timm_conversions",
     "google": "timm_conversions",
     "big_vision": "timm_conversions",
     "big_vision-scanned": "timm_conversions",

@@ -29,7 +29,9 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
             for name, tensor in as_torch(checkpoint.tensors).items()
             if name not in ledger.ignored or name.endswith("mask_token")  # tells it the scheme
         }
-        state = vision_transformer.checkpoint_filter_fn(state, model)
+        rotary = getattr(spec.config, "rotary", "none") != "none"
+        theirs = import_library("timm.models.eva") if rotary else vision_transformer
+        state = theirs.checkpoint_filter_fn(state, model)
         if "head.bias" not in canonical:
             state.pop("head.bias", None)  # timm fills in zeros where CLIP has none
         load_strictly(model, state)

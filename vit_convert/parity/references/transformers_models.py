@@ -28,6 +28,8 @@ _CLASSES = {
         "Dinov2WithRegistersForImageClassification",
         "Dinov2WithRegistersModel",
     ),
+    "dinov3": ("DINOv3ViTConfig", "DINOv3ViTModel", "DINOv3ViTModel"),
+    "dinov3-gated": ("DINOv3ViTConfig", "DINOv3ViTModel", "DINOv3ViTModel"),
     "clip": ("CLIPVisionConfig", "CLIPVisionModelWithProjection", "CLIPVisionModel"),
     "siglip": ("SiglipVisionConfig", "SiglipVisionModel", "SiglipVisionModel"),
 }
@@ -88,6 +90,12 @@ def _config(config_class: Any, spec: ModelSpec, checkpoint: Checkpoint, ledger: 
         values["use_swiglu_ffn"] = swiglu
         values["mlp_ratio"] = (config.mlp_dim * (1.5 if swiglu else 1) + 0.5) / config.embed_dim
         values["num_register_tokens"] = config.reg_tokens
+    elif "dinov3" in ledger.dialect.name:
+        gated, biased = config.mlp != "plain", "blocks.0.attn.qkv.bias" in has
+        values |= {"use_gated_mlp": gated, "query_bias": biased, "value_bias": biased}
+        values |= {"rope_theta": config.rotary_base, "num_register_tokens": config.reg_tokens}
+        if gated:
+            values["hidden_act"] = "silu"
     elif "beit" in ledger.dialect.name:
         values |= {
             "use_absolute_position_embeddings": config.position == "all",

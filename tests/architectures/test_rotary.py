@@ -1,0 +1,137 @@
+"""Rotary position embedding: its tables are its authors', and what cannot be read is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from families import small_eva
+from test_recognition import recognise, shapes_of, variant
+
+from vit_convert.architectures import Recognition
+from vit_convert.architectures.rotary import neighbours_to_halves, rotary_tables
+from vit_convert.errors import RecognitionError, UsageError
+from vit_convert.parity.torch_compat import import_vision
+
+GRID, HEAD_DIM, BASE, PREFIX = (3, 5), 12, 40.0, 2
+
+
+def timm_tables(kind: str) -> tuple[np.ndarray, np.ndarray]:
+    """timm's sines and cosines (patches, channels), in its own order of channels."""
+    layers = import_vision("timm").layers
+    options = {"feat_shape": list(GRID), "temperature": BASE}
+    if kind == "eva02":
+        rope = layers.RotaryEmbeddingCat(
+            HEAD_DIM, in_pixels=False, ref_feat_shape=[4, 7], **options
+        )
+    else:
+        rope = layers.RotaryEmbeddingDinoV3(HEAD_DIM, rotate_half=True, **options)
+    sines, cosines = rope.get_embed().numpy().reshape(15, 2, HEAD_DIM).transpose(1, 0, 2)
+    return sines, cosines
+
+
+@pytest.mark.parametrize("kind", ["eva02", "dinov3"])
+def test_tables_are_timms(kind: Any) -> None:
+    cosines, sines = rotary_tables(kind, GRID, HEAD_DIM, BASE, (4, 7), PREFIX)
+    expected_sines, expected_cosines = timm_tables(kind)
+    if kind == "eva02":
+        order = neighbours_to_halves(HEAD_DIM)
+        assert order.tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
+        expected_sines, expected_cosines = expected_sines[:, order], expected_cosines[:, order]
+    half = HEAD_DIM // 2
+    np.testing.assert_allclose(cosines[PREFIX:], expected_cosines, rtol=0, atol=2e-6)
+    np.testing.assert_allclose(sines[PREFIX:, half:], expected_sines[:, half:], rtol=0, atol=2e-6)
+    np.testing.assert_array_equal(sines[:, :half], -sines[:, half:])
+    np.testing.assert_array_equal(cosines[:PREFIX], 1)
+    np.testing.assert_array_equal(sines[:PREFIX], 0)
+    assert len(np.unique(np.hstack([cosines, sines])[PREFIX:], axis=0)) == 15
+
+
+def known(found: Recognition) -> dict[str, tuple[Any, str]]:
+    names = ("rotary", "rotary_base", "rotary_grid", "image_size")
+    return {n: (found.facts[n].value, found.facts[n].known) for n in names if n in found.facts}
+
+
+def test_published_models_are_recognised_by_the_rest_of_their_tensors() -> None:
+    eva02 = recognise(shapes_of(*variant("eva02_base_patch14_448")))
+    assert known(eva02) == {
+        "rotary": ("eva02", "recognised"),
+        "rotary_base": (10000.0, "recognised"),
+        "rotary_grid": ((16, 16), "recognised"),
+        "image_size": ((448, 448), "read"),
+    }
+    dinov3 = recognise(shapes_of(*variant("vit_base_patch16_dinov3")))
+    assert known(dinov3) == {
+        "rotary": ("dinov3", "recognised"),
+        "rotary_base": (100.0, "recognised"),
+        "image_size": ((256, 256), "recognised"),
+    }
+    assert dinov3.facts["pool"].known == "assumed"
+    assert "average" in dinov3.facts["pool"].why
+    assert known(recognise(shapes_of(*variant("vit_base_patch16_224"))))["rotary"][0] == "none"
+
+
+def shapes(**changes: Any) -> dict[str, tuple[int, ...]]:
+    """Of a model of no published size."""
+    return {p.name: p.shape for p in small_eva(image_size=(32, 40), **changes).spec.parameters()}
+
+
+SIGNS = {
+    "eva02": {"mlp": "swiglu", "mlp_norm": True},
+    "dinov3": {"rotary": "dinov3", "reg_tokens": 2, "position": "none", "layer_scale": True},
+}
+
+
+@pytest.mark.parametrize("kind", SIGNS)
+def test_what_is_told_by_signs_is_an_assumption_that_an_option_changes(kind: str) -> None:
+    found = recognise(shapes(**SIGNS[kind]), num_heads=3)
+    assert {k: v for k, v in known(found).items() if k != "image_size"} == {
+        "rotary": (kind, "assumed"),
+        "rotary_base": ({"eva02": 10000.0, "dinov3": 100.0}[kind], "assumed"),
+        **({"rotary_grid": ((16, 16), "assumed")} if kind == "eva02" else {}),
+    }
+    grid = {"rotary_grid": (4, 7)} if kind == "eva02" else {}
+    stated = recognise(shapes(**SIGNS[kind]), num_heads=3, rotary=kind, rotary_base=30.0, **grid)
+    assert {v for n, (_, v) in known(stated).items() if n != "image_size"} == {"given"}
+    assert stated.config.rotary_base == 30.0
+    assert stated.config.rotary_grid == grid.get("rotary_grid", (16, 16))
+
+
+def test_without_any_positions_the_image_size_is_whatever_is_wanted() -> None:
+    found = recognise(shapes(**SIGNS["dinov3"]), num_heads=3)
+    assert known(found)["image_size"] == ((224, 220), "assumed")  # in patches of 8 x 10
+    found = recognise(shapes(**SIGNS["dinov3"]), num_heads=3, image_size=(48, 70))
+    assert known(found)["image_size"] == ((48, 70), "given")
+    with pytest.raises(UsageError, match="no multiple of the patch size"):
+        recognise(shapes(**SIGNS["dinov3"]), num_heads=3, image_size=(48, 72))
+
+
+def test_swiglu_without_rotary_embedding_can_be_stated() -> None:
+    found = recognise(shapes(**SIGNS["eva02"]), num_heads=3, rotary="none")
+    assert known(found)["rotary"] == ("none", "given")
+    assert "rotary_base" not in found.facts
+
+
+def test_a_named_variant_tells() -> None:
+    found = recognise(
+        shapes_of(*variant("eva02_tiny_patch14_224"), num_classes=3),
+        variant="eva02_tiny_patch14_336",
+    )
+    assert known(found)["rotary"] == ("eva02", "recognised")
+
+
+@pytest.mark.parametrize(
+    ("changes", "stated", "says"),
+    [
+        (SIGNS["dinov3"] | {"reg_tokens": 0}, {}, "there are no positions"),
+        (SIGNS["dinov3"], {"rotary": "none"}, "without any positions there is rotary"),
+        (SIGNS["dinov3"], {"num_heads": 2}, "multiple of 4"),
+    ],
+)
+def test_what_is_no_model_that_is_known_is_refused(
+    changes: dict[str, Any], stated: dict[str, Any], says: str
+) -> None:
+    with pytest.raises(RecognitionError) as error:
+        recognise(shapes(**changes), **({"num_heads": 3, "image_size": (32, 40)} | stated))
+    assert says in f"{error.value.what} {error.value.expected}"
