@@ -45,13 +45,17 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_kind_of_artifact_is_timed(folder: Path) -> None:
     names = ("vit.h5", "vit_saved_model", "vit_hub", "vit_float32.tflite")
-    done: list[int] = []
+    told: list[tuple[object, ...]] = []
     results = vit_convert.benchmark(
-        [folder / name for name in names], threads=1, runs=6, progress=done.append
+        [folder / name for name in names],
+        threads=1,
+        runs=6,
+        progress=lambda *what: told.append(what),
     )
     assert [r.path.name for r in results] == list(names)
     assert [r.kind for r in results] == ["keras", "saved_model", "hub", "tflite"]
-    assert sum(done) == 24
+    assert told[:2] == [("opening artifacts", 0, 4), ("opening artifacts", 1, 4)]
+    assert told[-9:] == [("inferences", done, 24) for done in (0, 4, 8, 12, 16, 18, 20, 22, 24)]
     for result in results:
         assert len(result.seconds) == 6
         assert 0 < result.minimum <= result.median <= result.p90

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import inspect
 import os
 import re
 import shlex
@@ -13,6 +15,7 @@ import click
 import numpy as np
 import pytest
 
+import vit_convert
 from vit_convert.cli import cli
 
 HOME = Path(__file__).parent.parent
@@ -45,6 +48,30 @@ def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
     else:
         arguments = [name, *arguments]
     command.make_context(name, arguments, resilient_parsing=not arguments)
+
+
+def test_every_picture_of_the_readme_is_there_and_can_be_made_again() -> None:
+    shown = re.findall(r'src="docs/images/(\w+)\.png"', README)
+    scripts = [(HOME / "scripts" / name).read_text() for name in ("make_figures", "screenshots")]
+    assert len(shown) >= 4
+    for name in shown:
+        assert (HOME / "docs" / "images" / f"{name}.png").is_file()
+        assert any(f'"{name}' in script for script in scripts), name
+
+
+@pytest.mark.parametrize("name", vit_convert.__all__)
+def test_the_public_api_says_what_goes_in_and_what_is_raised(name: str) -> None:
+    """Every parameter, every field, and for functions what comes out and what can go wrong."""
+    public = getattr(vit_convert, name)
+    said = inspect.getdoc(public) or ""
+    if dataclasses.is_dataclass(public):
+        names = [field.name for field in dataclasses.fields(public)]
+    else:
+        names = list(inspect.signature(public).parameters)
+    assert [n for n in names if not re.search(rf"\b{n}\b[^\n]*:", said)] == []
+    if inspect.isfunction(public):
+        assert "\nReturns:\n" in said
+        assert "\nRaises:\n" in said
 
 
 def test_python_of_the_readme_runs(tmp_path: Path) -> None:

@@ -27,7 +27,9 @@ ALLOWED = {
         "models",
         "folding",
         "output",
+        "image_folders",
         "images",
+        "progress",
         "tensorflow_quiet",
     },
 }
@@ -72,6 +74,28 @@ def test_light_parts_import_nothing_heavy(part: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_the_package_itself_imports_next_to_nothing() -> None:
+    code = "import sys; before = {*sys.modules}; import vit_convert; print({*sys.modules} - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    added = {name.partition(".")[0] for name in ast.literal_eval(done.stdout)}
+    assert added <= {"vit_convert", *sys.stdlib_module_names}
+    assert not added & {"asyncio", "inspect", "logging"}
+
+
+def test_inspect_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+    """For it should take less than half a second for a ViT-B."""
+    checkpoint = Path(__file__).parent / "goldens/dialects/timm-vit/model.pth"
+    code = (
+        "import sys; from vit_convert.cli import cli\n"
+        f"try: cli(['inspect', {str(checkpoint)!r}])\n"
+        "finally: print({m.partition('.')[0] for m in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    imported = ast.literal_eval(done.stdout.splitlines()[-1])
+    assert "numpy" in imported
+    assert not imported & {"tensorflow", "torch", "h5py", "PIL", "flatbuffers", "asyncio"}
 
 
 def test_modules_are_short() -> None:

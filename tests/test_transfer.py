@@ -64,7 +64,12 @@ def test_h5_opens_in_keras_both_ways(name: str, dtype: torch.dtype, tmp_path: Pa
 def test_keras_opens_the_file_after_import_vit_convert_alone(tmp_path: Path) -> None:
     torch.save(small_vit().model.state_dict(), tmp_path / "source.pth")
     torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", **STATED)
-    for imports in ("import vit_convert, tf_keras", "import tf_keras, vit_convert"):
+    for imports in (
+        "import vit_convert, tf_keras",
+        "import tf_keras, vit_convert",
+        # as others do, to see whether it is there
+        "import vit_convert, importlib.util as u; u.find_spec('tf_keras'); import tf_keras",
+    ):
         code = f"{imports}; print(len(tf_keras.models.load_model('model.h5').weights))"
         done = subprocess.run(
             [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from wrapt import register_post_import_hook
+from vit_convert.after_import import after_import
 
 _HOMES = {
     "open_checkpoint": "vit_convert.checkpoint",
@@ -43,4 +43,4 @@ def __dir__() -> list[str]:
 
 
 # Registers the model classes with Keras: now if tf_keras is imported already, else once it is.
-register_post_import_hook(lambda module: import_module("vit_convert.models"), "tf_keras")
+after_import("tf_keras", "vit_convert.models")

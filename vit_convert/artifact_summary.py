@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_convert.architectures import ModelSpec, Preprocessing, architecture
-from vit_convert.exporters import Metadata, artifact_size
+
+if TYPE_CHECKING:
+    from vit_convert.exporters import Metadata
 
 # configured for training only, or by export
-_NOT_OF_THE_SOURCE = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded"}
+_NOT_OF_THE_SOURCE = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded", "stream_scale"}
 _RANGES = {
     "normalised": "normalised with mean and std",
     "0..1": "0..1",
@@ -26,6 +28,8 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
         path: the artifact.
         metadata: what it says.
     """
+    from vit_convert.exporters import artifact_size
+
     spec = metadata.spec
     return {
         "file": str(path),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.progress import Progress, counted, silent
 from vit_convert.workers import Worker, WorkerError
 
 _ROUND = 4  # inferences of an artifact before it is another one's turn
@@ -68,7 +69,7 @@ def benchmark(
     *,
     threads: int | None = None,
     runs: int = 100,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> list[Benchmark]:
     """Time artifacts, each in a process of its own; one runs at a time.
 
@@ -79,7 +80,7 @@ def benchmark(
         artifacts: paths.
         threads: that an inference may use; as many as the machine has cores by default.
         runs: inferences of each artifact that are timed.
-        progress: called with the number of inferences that are done.
+        progress: told how many inferences are done.
 
     Returns:
         one result for each artifact, in their order.
@@ -100,13 +101,19 @@ def benchmark(
     shuffle = random.Random(0).shuffle
     with ExitStack() as stack:
         workers = [stack.enter_context(_Timed(path)) for path in paths]
-        known = [worker.get("prepare", (str(worker.path), count)) for worker in workers]
+        known = [
+            worker.get("prepare", (str(worker.path), count))
+            for worker in counted(progress, "opening artifacts", workers)
+        ]
+        done = 0
+        progress("inferences", done, runs * len(paths))
         for start in range(0, runs, _ROUND):
             shuffle(order)
             for index in order:
                 seconds = workers[index].get("time", min(_ROUND, runs - start))
                 rounds[index].append(seconds)
-                progress(len(seconds))
+                done += len(seconds)
+                progress("inferences", done, runs * len(paths))
         peaks = [worker.get("peak_memory") for worker in workers]
     return [
         Benchmark(

@@ -5,7 +5,7 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -28,6 +28,7 @@ from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, UsageError
 from vit_convert.folded_names import table
+from vit_convert.progress import Progress, counted, silent
 from vit_convert.sidecars import Sidecars, read_sidecars
 
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
@@ -63,6 +64,10 @@ def recognise(
         checkpoint: the open file.
         overrides: what the user states.
         among: the naming schemes to choose from; all by default.
+
+    Returns:
+        what the model is, how each value of that is known, and its weights: canonical name -> lazy
+        tensor in PyTorch's layout.
 
     Raises:
         RecognitionError: it is no model that is known here.
@@ -109,7 +114,7 @@ def convert(
     labels: tuple[str, ...] | None = None,
     pos_embed: Literal["antialias", "bicubic"] | None = None,
     among: Sequence[Dialect] | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Conversion:
     """Recognise a checkpoint, check all its values, and apply the user's changes.
 
@@ -121,7 +126,10 @@ def convert(
         pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
             default as the authors of the naming scheme do, or with antialiasing.
         among: as `recognise`.
-        progress: called with what is being done.
+        progress: told what is being done.
+
+    Returns:
+        as `recognise`, with the changes.
 
     Raises:
         As `recognise`; and MappingError for values that are NaN or infinite.
@@ -130,8 +138,8 @@ def convert(
 
     overrides = overrides or Overrides()
     found = recognise(checkpoint, overrides, among)
-    progress("checking values")
-    _check_finite(found.weights.values(), str(checkpoint.path))
+    tensors = counted(progress, "checking the values of tensors", [*found.weights.values()])
+    _check_finite(tensors, str(checkpoint.path))
     usual = found.recognition.facts.get("pos_embed")
     method = pos_embed or (usual.value if usual else "antialias")
     spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
@@ -226,7 +234,7 @@ def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:
     return replace(spec, source=replace(spec.source, dtypes=dtypes, changed=changed))
 
 
-def _check_finite(tensors: Iterable[LazyTensor], where: str) -> None:
+def _check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
     broken = []
     for tensor in tensors:
         array = tensor.read()

@@ -6,6 +6,9 @@ apart so that a caller can show them as it likes.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 
 class VitConvertError(Exception):
     """Something the user can act on.
@@ -60,3 +63,17 @@ class UsageError(VitConvertError):
 
 class MissingDependencyError(VitConvertError):
     """An optional package is needed for what was asked."""
+
+
+def similar_to(path: str | Path) -> str:
+    """What to try for a path that does not exist: the name beside it that is most like its own, or
+    "" where none is."""
+    from difflib import get_close_matches
+
+    path = Path(path)
+    try:
+        names = os.listdir(path.parent)
+    except OSError:
+        return ""
+    close = get_close_matches(path.name, names, 1, 0.7)
+    return f"{path.with_name(close[0])}, which is there" if close else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import numpy as np
 from vit_convert.architectures import Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters.registry import Artifact
-from vit_convert.images import ImageFolder, load_image, to_pixels
+from vit_convert.image_folders import ImageFolder
+from vit_convert.images import load_image, to_pixels
 from vit_convert.labels import imagenet1k, imagenet1k_synsets
 from vit_convert.prediction import as_input, probabilities
+from vit_convert.progress import Progress, silent
 
 # (path, class name) of the pictures that can be read, their pixels, problems of the others
 _Decoded = tuple[list[tuple[Path, str]], list[np.ndarray], list[str]]
@@ -92,7 +94,7 @@ def evaluate(
     *,
     limit: int | None = None,
     batch: int = 50,
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> list[Evaluation]:
     """Evaluate artifacts on the same pictures.
 
@@ -101,11 +103,15 @@ def evaluate(
         folder: one subfolder per class, named as the labels or in the order of the classes.
         limit: at most so many pictures, spread evenly over the folder.
         batch: pictures decoded at a time.
-        progress: called with the number of pictures that are done.
+        progress: told how many pictures are done.
+
+    Returns:
+        one result for each artifact, in their order, over the pictures that can be read.
 
     Raises:
-        UsageError: the folder's classes are not the model's, there are no pictures, or an artifact
+        UsageError: the folder's classes are not the model's, no picture can be read, or an artifact
             gives no classes.
+        ImageError: there is no such folder, or no picture in a subfolder of it.
     """
     pictures = ImageFolder(folder)
     items = list(pictures)
@@ -119,6 +125,7 @@ def evaluate(
     seconds = [0.0] * len(artifacts)
     unreadable: list[str] = []
     for start in range(0, len(items), batch):
+        progress("pictures", start, len(items))
         part = items[start : start + batch]
         decoded: dict[tuple[Any, Preprocessing], _Decoded] = {}
         for a, artifact in enumerate(artifacts):
@@ -136,9 +143,13 @@ def evaluate(
             seconds[a] += time.perf_counter() - began
             guesses[a].append(np.argsort(-scores, axis=1, kind="stable")[:, :5])
             truths[a] += [class_index[a][name] for _, name in readable]
-        progress(len(part))
+    progress("pictures", len(items), len(items))
     if not truths[0]:
-        raise UsageError("no picture could be read", where=str(folder))
+        raise UsageError(
+            f"none of its {len(items)} pictures can be read; of {unreadable[0]}",
+            where=str(folder),
+            expected="at least one picture",
+        )
     best = [np.concatenate(found) for found in guesses]
     return [
         _result(
@@ -222,13 +233,28 @@ def _class_index(artifact: Artifact, classes: Sequence[str], folder: Path) -> di
     classes, else by sorted order."""
     labels = artifact.spec.labels
     for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):
-        if set(classes) <= set(names):
+        unknown = [name for name in classes if name not in names]
+        if not unknown:
             return {name: names.index(name) for name in classes}
+        if len(unknown) < len(classes):  # by their order, the others would be taken for each other
+            raise UsageError(
+                f"{artifact.path.name} knows no class of the name {_first(unknown)}",
+                where=str(folder),
+                expected=f"subfolders named as its labels: {_first(names)}",
+                hint=f"another name for {folder / unknown[0]}, or another place",
+            )
     expected = artifact.spec.config.num_classes
     if len(classes) != expected:
+        named = f", or some that are named as its labels: {_first(labels)}" if labels else ""
         raise UsageError(
-            f"has {len(classes)} classes ({', '.join(classes[:3])}, ...)",
+            f"has {len(classes)} subfolders with pictures ({_first(classes)})",
             where=str(folder),
-            expected=f"{expected} subfolders, or names from the labels of {artifact.path.name}",
+            expected=f"{expected} subfolders, in the order of {artifact.path.name}'s classes"
+            f"{named}",
         )
     return {name: i for i, name in enumerate(classes)}
+
+
+def _first(names: Sequence[str]) -> str:
+    """The first three for people."""
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")

@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import io
 import math
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from vit_convert.architectures.base import Preprocessing
-from vit_convert.errors import UsageError, VitConvertError
+from vit_convert.errors import UsageError, VitConvertError, similar_to
 
 Size = tuple[int, int]
-
-# those of torchvision's ImageFolder
-SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
@@ -60,10 +55,12 @@ def load_image(path: str | Path) -> Image.Image:
     try:
         data = Path(path).read_bytes()
     except OSError as error:
+        folder = Path(path).is_dir()
         raise ImageError(
-            f"cannot be read: {error.strerror or error}",
+            "is a folder" if folder else f"cannot be read: {error.strerror or error}",
             where=str(path),
             expected="a picture (JPEG, PNG, WebP)",
+            hint=f"{path}/*" if folder else similar_to(path),
         ) from error
     try:
         image = Image.open(io.BytesIO(data))
@@ -159,62 +156,6 @@ def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessin
     return normalise(to_pixels(image, image_size, preprocessing), preprocessing)
 
 
-def find_images(folder: str | Path) -> list[Path]:
-    """Every picture in a folder and its subfolders, told by file name suffix, sorted.
-
-    Names that begin with a dot are passed over; symbolic links are followed.
-
-    Raises:
-        ImageError: there is no such folder, or no picture in it.
-    """
-    found = sorted(_pictures(_folder(folder)))
-    if not found:
-        suffixes = ", ".join(sorted(SUFFIXES))
-        raise ImageError(
-            "holds no pictures", where=str(folder), expected=f"files that end in one of {suffixes}"
-        )
-    return found
-
-
-class ImageFolder:
-    """Labelled pictures, `folder/<class>/.../<picture>`, in the order of torchvision's ImageFolder.
-
-    Iterating gives (path, class name).
-
-    Attributes:
-        classes: the names of the subfolders, sorted. A class without pictures is kept, so that the
-            others keep their indices.
-        samples: (path, class name), class after class, sorted within each.
-
-    Raises:
-        ImageError: there is no such folder, no class in it, or no picture in any of them.
-    """
-
-    def __init__(self, folder: str | Path) -> None:
-        root = _folder(folder)
-        found = {
-            entry.name: _pictures(entry)
-            for entry in sorted(root.iterdir(), key=lambda entry: entry.name)
-            if entry.is_dir() and not entry.name.startswith(".")
-        }
-        self.classes: tuple[str, ...] = tuple(found)
-        self.samples: tuple[tuple[Path, str], ...] = tuple(
-            (path, name) for name, paths in found.items() for path in paths
-        )
-        if not self.samples:
-            raise ImageError(
-                "holds no labelled pictures",
-                where=str(folder),
-                expected="one subfolder per class, with the pictures of that class in it",
-            )
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __iter__(self) -> Iterator[tuple[Path, str]]:
-        return iter(self.samples)
-
-
 def _upright(image: Image.Image) -> Image.Image:
     if image.format == "TIFF":  # Pillow turned it while decoding; not every version clears the tag
         return image
@@ -272,33 +213,3 @@ def _resized_size(picture: Size, target: Size, preprocessing: Preprocessing) -> 
 def _offset(side: int, crop: int) -> int:
     """Where torchvision's CenterCrop begins; negative where it would pad first."""
     return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)
-
-
-def _folder(path: str | Path) -> Path:
-    folder = Path(path)
-    if not folder.is_dir():
-        raise ImageError(
-            "is not a folder" if folder.exists() else "there is no such folder",
-            where=str(path),
-            expected="a folder with pictures",
-        )
-    return folder
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Pictures under a folder, in the order of `sorted(os.walk(folder))`."""
-    names: dict[str, list[str]] = {}
-    seen = {os.path.realpath(folder)}  # a link back up must not be followed for ever
-    for root, folders, files in os.walk(folder, followlinks=True):
-        for name in sorted(folders):
-            real = os.path.realpath(os.path.join(root, name))
-            if name.startswith(".") or real in seen:
-                folders.remove(name)
-            seen.add(real)
-        names[root] = files
-    return [
-        Path(root, name)
-        for root in sorted(names)
-        for name in sorted(names[root])
-        if not name.startswith(".") and os.path.splitext(name)[1].lower() in SUFFIXES
-    ]

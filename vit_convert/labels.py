@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vit_convert.errors import UsageError
+from vit_convert.errors import UsageError, similar_to
 
 _FORMATS = (
     "a text file with one name per line, a JSON list of names, "
@@ -74,7 +74,10 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
         text = Path(path).read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UsageError(
-            f"cannot be read: {error.strerror or error}", where=where, expected=_FORMATS
+            f"cannot be read: {error.strerror or error}",
+            where=where,
+            expected=_FORMATS,
+            hint="" if Path(path).exists() else similar_to(path),
         ) from error
     except UnicodeDecodeError as error:
         raise UsageError("is not UTF-8 text", where=where, expected=_FORMATS) from error

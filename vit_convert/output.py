@@ -13,15 +13,34 @@ from pathlib import Path
 from vit_convert.errors import OutputError
 
 
-def check_output(path: Path, force: bool) -> None:
+def check_output(path: Path, force: bool, folder_with: str = "") -> None:
     """Refuse to write where something is already, or where nothing can be written.
 
+    Args:
+        path: what is to be written.
+        force: replace what is there, but for folders that are something else.
+        folder_with: a file that every folder has that is written here; "" where a file is written.
+
     Raises:
-        OutputError: `path` exists and `force` is not given, or its folder does not exist.
+        OutputError: `path` exists and may not be replaced, or its folder does not exist.
     """
+    if path.is_dir() and not folder_with:
+        raise OutputError(
+            "is a folder, and is kept",
+            where=str(path),
+            expected="the name of the file to write",
+            hint=f"{path / 'NAME'}",
+        )
     if path.exists() and not force:
         raise OutputError(
-            "exists already, and is kept", where=str(path), hint="--force, or another -o"
+            "exists already, and is kept", where=str(path), hint="--force, or another name"
+        )
+    if path.is_dir() and any(path.iterdir()) and not (path / folder_with).exists():
+        raise OutputError(
+            "is a folder with other things in it, and is kept",
+            where=str(path),
+            expected="a folder that vit-convert wrote, or none",
+            hint="another name",
         )
     if not path.parent.is_dir():
         raise OutputError(
@@ -40,7 +59,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def whole(path: Path, force: bool) -> Iterator[Path]:
+def whole(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     Whatever is at the temporary path when the block fails is removed, and what was at `path` before
@@ -50,7 +69,7 @@ def whole(path: Path, force: bool) -> Iterator[Path]:
         OutputError: as `check_output`; and where the system refuses to write (no space left, no
             permission, file too large).
     """
-    check_output(path, force)
+    check_output(path, force, folder_with)
     scratch = Path(_scratch_folder(path))
     inside = scratch / path.name
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact, open_artifact
 from vit_convert.images import load_image, normalise, to_pixels
+from vit_convert.progress import Progress, counted, silent
 
 
 @dataclass(frozen=True)
@@ -118,7 +119,7 @@ def predict(
     *,
     top: int = 5,
     labels: Sequence[str] = (),
-    progress: Callable[[int], None] = lambda count: None,
+    progress: Progress = silent,
 ) -> list[Prediction]:
     """The most probable classes of pictures.
 
@@ -127,7 +128,10 @@ def predict(
         paths: picture files.
         top: how many classes of each.
         labels: class names; those that the artifact carries by default.
-        progress: called with the number of pictures that are done.
+        progress: told how many pictures are done.
+
+    Returns:
+        a prediction for each picture, in their order; probabilities are the softmax of the logits.
 
     Raises:
         UsageError: the number of labels is not the number of classes, there are no classes, or the
@@ -140,9 +144,13 @@ def predict(
     classes = artifact.spec.config.num_classes
     names = tuple(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
     if len(names) != classes:
-        raise UsageError(f"{len(names)} labels", expected=f"{classes}, one for each class")
+        raise UsageError(
+            f"there are {len(names)} labels",
+            where="--labels",
+            expected=f"{classes}, one for each class of {artifact.path.name}",
+        )
     results = []
-    for path in map(Path, paths):
+    for path in counted(progress, "pictures", [*map(Path, paths)]):
         scores = probabilities(artifact, prepare([path], artifact))[0]
         best = np.argsort(-scores, kind="stable")[:top]
         results.append(
@@ -153,5 +161,4 @@ def predict(
                 tuple(float(scores[i]) for i in best),
             )
         )
-        progress(1)
     return results

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from vit_convert.dialects import rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.exporters.keras_h5 import open_h5, write_h5
 from vit_convert.output import check_output, check_space, whole
+from vit_convert.progress import Progress, silent
 
 
 def torch2keras(
@@ -23,7 +23,7 @@ def torch2keras(
     *,
     key: str | None = None,
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
     **options: Any,
 ) -> Conversion:
     """Convert a PyTorch checkpoint into a Keras .h5 file.
@@ -33,21 +33,33 @@ def torch2keras(
         output: the .h5 to write; it appears whole or not at all.
         key: which nested state dict to take, where the file holds several.
         force: replace an existing output.
-        progress: called with what is being done.
+        progress: told what is being done.
         options: `overrides`, `labels` and `pos_embed`, as `vit_convert.conversion.convert` takes
             them.
 
+    Returns:
+        what was recognised, and where each tensor went.
+
     Raises:
-        VitConvertError: with what is wrong, where, what was expected and what to try.
+        CheckpointError: the file cannot be read.
+        RecognitionError, MappingError: it is no model that is known here, or not a whole one.
+        UsageError: options contradict the checkpoint, or the output is no .h5.
+        OutputError: the output exists, or cannot be written.
     """
     output = Path(output)
     check_output(output, force)
+    if output.suffix not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"a Keras .h5 file is written, and the name says {output.suffix or 'nothing'!r}",
+            where=str(output),
+            expected="a name that ends in .h5",
+            hint=f"-o {output.with_suffix('.h5')}",
+        )
     conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
     size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
     check_space(output.parent, size)
-    progress(f"writing {output.name}")
     with whole(output, force) as path:
-        write_h5(path, conversion.spec, conversion.weights)
+        write_h5(path, conversion.spec, conversion.weights, progress)
     return conversion
 
 
@@ -72,7 +84,10 @@ def keras2torch(
         The name of the dialect used.
 
     Raises:
-        VitConvertError: with what is wrong, where, what was expected and what to try.
+        ArtifactError: the model cannot be read.
+        UsageError: the output's name does not tell its kind, or there is no such dialect.
+        MappingError: the dialect has no names for some tensors.
+        OutputError: the output exists, or cannot be written.
     """
     output = Path(output)
     if output.suffix not in (".safetensors", ".pth", ".pt", ".bin", ".npz"):

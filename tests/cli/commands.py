@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+CLASSES = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
+
 
 @dataclass(frozen=True)
 class Done:

@@ -6,6 +6,7 @@ import errno
 import resource
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -223,3 +224,88 @@ def test_verify_needs_something_to_compare_with(run: Run, tmp_path: Path) -> Non
     done = run("verify", "source.h5", "--reference", "empty.npz")
     assert done.returncode == 2
     assert "images" in done.stderr
+
+
+def test_a_name_that_is_nearly_right_is_told(run: Run, tmp_path: Path) -> None:
+    for name in ("model.pth", "model.h5", "vit_float32.tflite", "picture.jpg", "reference.npz"):
+        (tmp_path / name).touch()
+    (tmp_path / "pictures").mkdir()
+    torch.save(state(), tmp_path / "source.pth")
+    assert run("torch2keras", "source.pth", *STATED, "-o", "real.h5").returncode == 0
+    for arguments, there in (
+        (("inspect", "modle.pth"), "model.pth"),
+        (("export", "mode.h5"), "model.h5"),
+        (("benchmark", "vit_float16.tflite"), "vit_float32.tflite"),
+        (("predict", "real.h5", "Picture.jpg"), "picture.jpg"),
+        (("verify", "real.h5", "--reference", "referense.npz"), "reference.npz"),
+        (("evaluate", "real.h5", "picture"), "pictures"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert f"try: {there}, which is there" in done.stderr, done.stderr
+
+
+def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    (tmp_path / "photo.h5").write_bytes(b"\xff\xd8\xff and so on")
+    (tmp_path / "half.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
+    with zipfile.ZipFile(tmp_path / "model.keras", "w") as archive:
+        archive.writestr("model.weights.h5", "weights")
+    (tmp_path / "half.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:-9])
+    np.savez(tmp_path / "arrays.npz", images=np.ones(3))
+    for arguments, says in (
+        (("export", "source.pth"), "it is a PyTorch checkpoint"),
+        (("export", "half.h5"), "an HDF5 file, but truncated or damaged"),
+        (("export", "model.keras"), "it is a .keras archive, a Keras model"),
+        (("predict", "half.keras", "x.jpg"), "it is a zip archive, truncated or damaged"),
+        (("predict", "arrays.npz", "x.jpg"), "it is an .npz file of arrays"),
+        (("export", "source.pth"), "try: vit-convert torch2keras source.pth"),
+        (("keras2torch", "photo.h5"), "it is a JPEG picture"),
+        (("predict", "source.pth", "x.jpg"), "try: vit-convert torch2keras source.pth, then"),
+        (("verify", "photo.h5", "--source", "source.pth"), "it is a JPEG picture"),
+    ):
+        done = run(*arguments)
+        assert (done.returncode, done.stdout) == (2, ""), arguments
+        assert says in done.stderr, done.stderr
+
+
+def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
+    """Not even with --force, unless it is what the command writes."""
+    from vit_convert.errors import OutputError
+    from vit_convert.output import check_output, whole
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").touch()
+    for mark in ("", "saved_model.pb"):
+        with pytest.raises(OutputError, match="is kept"):
+            check_output(tmp_path / "mine", force=True, folder_with=mark)
+    (tmp_path / "mine" / "saved_model.pb").touch()
+    with pytest.raises(OutputError, match="is a folder"):
+        check_output(tmp_path / "mine", force=True)
+    with pytest.raises(OutputError, match="--force"):
+        check_output(tmp_path / "mine", force=False, folder_with="saved_model.pb")
+    with whole(tmp_path / "mine", force=True, folder_with="saved_model.pb") as scratch:
+        scratch.mkdir()
+    assert [p.name for p in tmp_path.iterdir()] == ["mine"]
+    assert not list((tmp_path / "mine").iterdir())
+
+
+def test_an_output_is_a_file_of_the_right_name(run: Run, tmp_path: Path) -> None:
+    torch.save(state(), tmp_path / "source.pth")
+    (tmp_path / "results").mkdir()
+    for name, says in (("results", "results/NAME"), ("model.txt", "-o model.h5")):
+        done = run("torch2keras", "source.pth", *STATED, "-o", name, "--force")
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "source.pth"]
+
+
+def test_ctrl_c_ends_as_it_ends_other_programs(tmp_path: Path) -> None:
+    work = (
+        "import os, signal, click; from vit_convert.cli import cli, main\n"
+        "@cli.command()\ndef wait(): os.kill(os.getpid(), signal.SIGINT); signal.pause()\n"
+        "import sys; sys.argv = ['vit-convert', 'wait']; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "stopped; nothing was written\n"

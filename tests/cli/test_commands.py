@@ -39,7 +39,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = run(path, "torch2keras", "vit.pth", *STATED, "--labels", "labels.txt")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("vit.h5: Vision Transformer")
+    assert "warning: gelu is assumed to be erf" in done.stderr
     assert "--gelu changes it" in done.stderr
+    assert "a wrong value gives wrong answers, and no error" in done.stderr
     assert "'model'" in done.stderr
     (path / "out").mkdir()
     done = run(path, "export", "-o", "out", "--precision", "float32", "--precision", "float16")

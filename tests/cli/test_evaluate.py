@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Command
+from commands import CLASSES, Command
 from families import small_vit
 from PIL import Image
 
 from vit_convert.evaluation import evaluate
 from vit_convert.exporters import open_artifact
-from vit_convert.images import ImageFolder, load_image, preprocess
+from vit_convert.exporters.keras_h5 import write_h5
+from vit_convert.image_folders import ImageFolder
+from vit_convert.images import load_image, preprocess
 from vit_convert.labels import imagenet1k, imagenet1k_synsets
 
 
@@ -60,7 +64,7 @@ def test_the_text_lists_classes_and_what_cannot_be_read(command: Command, projec
     for name in ("ant", "gnu", "images/s", "top-5 %"):
         assert name in done.out
     assert "broken.png" in done.err
-    assert "evaluating: 15 of 15" in done.err
+    assert "evaluating: pictures, 0 of 15" in done.err
 
 
 def test_agreement_is_between_every_two(project: Path) -> None:
@@ -94,3 +98,88 @@ def test_folders_may_have_the_ids_of_wordnet(tmp_path: Path, project: Path) -> N
     knowing = replace(artifact, spec=spec, run=lambda images: {"logits": logits})
     (result,) = evaluate([knowing], tmp_path)
     assert result.top1 == 100
+
+
+def test_artifacts_may_take_pictures_of_different_sizes(
+    command: Command, project: Path, truth: tuple[np.ndarray, np.ndarray]
+) -> None:
+    """Each has its own preprocessing: what one is told does not depend on the other."""
+    family = small_vit(image_size=(36, 40))
+    write_h5(Path("larger.h5"), replace(family.spec, labels=CLASSES), family.tensors())
+    artifacts = ("larger.h5", project / "vit_float32.tflite")
+    done = command("evaluate", *artifacts, project / "pictures", "--json")
+    assert done.code == 0, done.err
+    larger, usual = json.loads(done.out)["artifacts"]
+    classes, logits = truth
+    assert usual["top1"] == pytest.approx(100 * (logits.argmax(axis=1) == classes).mean())
+    items = [item for item in ImageFolder(project / "pictures") if item[0].name != "broken.png"]
+    how = family.spec.preprocessing
+    images = np.stack([preprocess(load_image(path), (36, 40), how) for path, _ in items])
+    guesses = family.logits(images).argmax(axis=1)
+    assert larger["top1"] == pytest.approx(100 * (guesses == classes).mean())
+    assert usual["agreement"] == pytest.approx(100 * (guesses == logits.argmax(axis=1)).mean())
+    assert len(larger["unreadable"]) == len(usual["unreadable"]) == 1
+
+
+def test_every_file_that_cannot_be_read_is_listed(command: Command, project: Path) -> None:
+    for name in ("bee", "cat"):
+        shutil.copytree(project / "pictures" / name, Path("mixed", name))
+    whole = (project / "pictures/cat/2.png").read_bytes()
+    Path("mixed/cat/half.png").write_bytes(whole[: len(whole) // 2])
+    Path("mixed/cat/empty.jpg").touch()
+    Path("mixed/bee/gone.jpg").symlink_to("nowhere")
+    done = command("evaluate", project / "vit_float32.tflite", "mixed")
+    assert done.code == 0, done.err
+    warned = [line for line in done.err.splitlines() if line.startswith("warning")]
+    assert len(warned) == 3
+    for name, line in zip(("bee/gone.jpg", "cat/empty.jpg", "cat/half.png"), warned, strict=True):
+        assert line.startswith(f"warning: not read: mixed/{name}: ")
+
+
+def picture(path: str) -> None:
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (9, 9)).save(path)
+
+
+def none_at_all() -> None:
+    Path("folder").mkdir()
+
+
+def none_in_subfolders() -> None:
+    picture("folder/1.png")
+
+
+def none_that_can_be_read() -> None:
+    Path("folder/ant").mkdir(parents=True)
+    Path("folder/ant/1.png").touch()
+
+
+def an_unknown_class() -> None:
+    for name in (*CLASSES[:6], "wolf"):  # seven, as the model has: their order must not decide
+        picture(f"folder/{name}/1.png")
+
+
+def only_unknown_classes() -> None:
+    for name in ("wolf", "yak"):
+        picture(f"folder/{name}/1.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (none_at_all, ("holds no labelled pictures", "one subfolder per class", "folder/cat/1")),
+        (none_in_subfolders, ("holds no labelled pictures", "one subfolder per class")),
+        (none_that_can_be_read, ("none of its 1 pictures can be read", "is not a picture")),
+        (an_unknown_class, ("no class of the name wolf", "ant, bee, cat, ...", "folder/wolf")),
+        (only_unknown_classes, ("has 2 subfolders", "wolf, yak", "7 subfolders", "ant, bee")),
+    ],
+)
+def test_a_folder_that_does_not_fit_is_refused(
+    make: Callable[[], None], says: tuple[str, ...], command: Command, project: Path
+) -> None:
+    make()
+    done = command("evaluate", project / "vit_float32.tflite", "folder", "--confusion", "c.png")
+    assert (done.code, done.out) == (2, "")
+    for each in says:
+        assert each in done.err
+    assert not Path("c.png").exists()

@@ -25,7 +25,7 @@ from vit_convert.parity.verify import verify
 from vit_convert.reporting.plots import block_plot, output_plot
 
 NASTY = '<script>alert("1")</script>'
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "wbr"}
 
 
 @dataclass
@@ -137,6 +137,36 @@ def test_it_needs_nothing_else_and_trusts_nobody(command: Command, models: Path)
     assert "@import" not in source
     assert "prefers-color-scheme: dark" in source
     assert not re.search(r"#0[1-4]0[1-4]0[1-4]", source)  # plots have the page's colours
+
+
+def test_of_the_gpu_it_says_what_ran_there(command: Command, models: Path) -> None:
+    arguments = ("verify", models / "nasty_float32.tflite", "--delegate", "gpu")
+    reference = ("--reference", models / "reference.npz")
+    done = command(*arguments, *reference, "--report", "r.html", "--json")
+    assert done.code == 0, done.err
+    gpu = json.loads(done.out)["gpu"]
+    page = read(Path("r.html"))
+    assert "equal to its source" in page.text
+    assert f"run on the GPU, {gpu['adapter']}" in page.text
+    assert f"On the GPU, {gpu['operations']} of {gpu['operations']} operations run" in page.text
+    assert "|logits| on the GPU" in page.text
+    assert "median of one inference on the CPU" in page.text
+    assert len(page.named("svg")) == 1  # no blocks were recorded
+
+
+def test_what_the_gpu_does_not_run_is_no_difference(command: Command, models: Path) -> None:
+    export(models / "nasty.h5", ["tflite"], Path(), ExportOptions(batch_size="dynamic"))
+    done = command(
+        *("verify", "nasty_float32.tflite", "--delegate", "gpu"),
+        *("--reference", models / "reference.npz", "--report", "r.html"),
+    )
+    assert done.code == 1, done.err
+    page = read(Path("r.html"))
+    assert "the GPU does not run it" in page.text
+    assert "not run" in page.text
+    assert "export with --batch-size 1" in page.text
+    for wrong in ("differs", "equal to", "inf", "nan"):
+        assert wrong not in page.text.lower().replace("inference", ""), wrong
 
 
 def test_where_a_difference_begins_is_shown(command: Command, models: Path) -> None:

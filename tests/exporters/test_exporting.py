@@ -38,11 +38,16 @@ def test_two_targets_of_one_name_are_refused():
 
 
 def test_all_targets_in_one_go(sample, tmp_path):
-    steps: list[str] = []
+    steps: list[tuple[str, int, int]] = []
     half = ExportOptions(precision="float16")
     jobs = [(name, ExportOptions()) for name in ("saved_model", "hub", "tflite")]
     jobs.append(("tflite", half))
-    exported = export_all(sample("vit").h5, jobs, tmp_path, progress=steps.append)
+
+    def progress(step, done=0, total=0, part=0, parts=1, /):
+        if not done:
+            steps.append((step, part, parts))
+
+    exported = export_all(sample("vit").h5, jobs, tmp_path, progress=progress)
     paths = [artifact.path for artifact in exported]
     assert all(artifact.passed and artifact.report is None for artifact in exported)
     names = ["vit_saved_model", "vit_hub", "vit_float32.tflite", "vit_float16.tflite"]
@@ -54,8 +59,16 @@ def test_all_targets_in_one_go(sample, tmp_path):
         "tflite",
         "tflite",
     ]
-    assert len(steps) == 6
-    assert steps.count("converting the graph") == 1  # for both precisions
+    assert steps == [
+        ("opening vit.h5", 0, 4),
+        ("vit_saved_model: writing", 0, 4),
+        ("vit_hub: writing", 1, 4),
+        ("vit_float32.tflite: writing", 2, 4),
+        ("vit_float32.tflite: converting the graph", 2, 4),  # for both precisions
+        ("vit_float32.tflite: writing tensors", 2, 4),
+        ("vit_float16.tflite: writing", 3, 4),
+        ("vit_float16.tflite: writing tensors", 3, 4),
+    ]
     assert all(artifact_size(path) > 40_000 for path in paths)
 
 
@@ -85,11 +98,12 @@ def test_force_replaces(sample, tmp_path):
 def test_when_one_target_fails_nothing_is_written(sample, tmp_path):
     (tmp_path / "headless_hub").mkdir()
     (tmp_path / "headless_hub/old").write_text("kept")
+    (tmp_path / "headless_hub/saved_model.pb").touch()
     jobs = [("hub", ExportOptions()), ("tflite", ExportOptions(output="softmax"))]
     with pytest.raises(UsageError, match="no head"):
         export_all(sample("headless").h5, jobs, tmp_path, force=True)
     assert listing(tmp_path) == ["headless_hub"]
-    assert listing(tmp_path / "headless_hub") == ["old"]
+    assert listing(tmp_path / "headless_hub") == ["old", "saved_model.pb"]
 
 
 @pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError, tf.errors.UnknownError])

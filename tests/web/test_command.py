@@ -94,6 +94,7 @@ def test_a_model_is_described(
         "std": (0.23, 0.22, 0.27),
         "interpolation": "bicubic",
         "crop_pct": 0.9,
+        "crop_mode": "center",
     }
     assert found["output"] == {"name": "output_1", "kind": "logits", "classes": 7}
     assert found["labels"] == list("0123456")  # none are known
@@ -157,13 +158,19 @@ def test_other_files_are_refused_and_nothing_is_written(
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_a_folder_is_kept_unless_forced(tmp_path: Path, models: Callable[[str], Path]) -> None:
+def test_a_folder_is_kept_unless_it_is_a_page_and_forced(
+    tmp_path: Path, models: Callable[[str], Path]
+) -> None:
     (tmp_path / "page").mkdir()
     (tmp_path / "page" / "mine").touch()
     done = run(tmp_path, str(models("small")), "-o", "page")
     assert done.returncode == 2
     assert "exists already" in done.stderr
+    done = run(tmp_path, str(models("small")), "-o", "page", "--force")
+    assert done.returncode == 2
+    assert "other things in it" in done.stderr
     assert (tmp_path / "page" / "mine").exists()
+    (tmp_path / "page" / "model.json").touch()  # an earlier page
     done = run(tmp_path, str(models("small")), "-o", "page", "--force")
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "page" / "mine").exists()

@@ -71,10 +71,10 @@ def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
 
 def test_it_is_downloaded_once(npm: Registry, pinned: Path) -> None:
     steps: list[str] = []
-    assert runtime_files(progress=steps.append) == CONTENT
+    assert runtime_files(progress=lambda step, *_: steps.append(step)) == CONTENT
     assert steps == [f"downloading {npm.address}/@litertjs/core/-/core-2.5.3.tgz"]
     npm.file.unlink()
-    assert runtime_files(progress=steps.append) == CONTENT
+    assert runtime_files(progress=lambda step, *_: steps.append(step)) == CONTENT
     assert len(steps) == 1
     assert [path.name for path in pinned.iterdir()] == ["litertjs-core-2.5.3.tgz"]
 
@@ -93,7 +93,7 @@ def test_without_a_cache_it_works_all_the_same(
     (tmp_path / "file").touch()
     monkeypatch.setenv("VIT_CONVERT_CACHE", str(tmp_path / "file" / "cache"))
     steps: list[str] = []
-    assert runtime_files(progress=steps.append) == CONTENT
+    assert runtime_files(progress=lambda step, *_: steps.append(step)) == CONTENT
     assert "without keeping the download" in steps[-1]
 
 

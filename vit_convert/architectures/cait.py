@@ -103,6 +103,7 @@ def _recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> 
         "mlp_dim": shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0],
         "mlp_dim_token_only": shape_of(shapes, "blocks_token_only.0.mlp.fc1.weight", 2)[0],
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
+        "pool": "token",  # class attention updates nothing else
     }
     return settle(VARIANTS, read, CaiTConfig, overrides, hint, _PREPROCESSING)
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
+from vit_convert.checkpoint.safetensors_file import is_safetensors
 from vit_convert.errors import CheckpointError
 
 EXPECTED = "a PyTorch checkpoint (.pth, .pt, .bin), a .safetensors or an .npz file"
 _AGAIN = "download the file itself: the address may want a login, or /resolve/ instead of /blob/"
+_UNKNOWN = "not a checkpoint of any kind that is known here"
+_HEAD = 4096
 _H5 = "vit-convert export takes Keras models; vit-convert keras2torch turns one back"
 
 
@@ -52,6 +57,38 @@ def not_a_checkpoint(head: bytes, where: str) -> CheckpointError:
     return CheckpointError(f"this is {what}", where=where, expected=EXPECTED, hint=hint)
 
 
+def looks_like(path: Path) -> str:
+    """What a file that cannot be used is, for people: "a JPEG picture"; "" where that is not known.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    if head.startswith(b"PK"):
+        return _archive(path)
+    if is_safetensors(head):
+        return "a .safetensors checkpoint"
+    what, _ = _looks_like(head)
+    return "" if what == _UNKNOWN else what
+
+
+def _archive(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        return "a zip archive, truncated or damaged"
+    for ending, what in (
+        ("model.weights.h5", "a .keras archive, a Keras model"),
+        ("data.pkl", "a PyTorch checkpoint"),
+        (".npy", "an .npz file of arrays"),
+    ):
+        if any(name.endswith(ending) for name in names):
+            return what
+    return "a zip archive"
+
+
 def _looks_like(head: bytes) -> tuple[str, str]:
     for known in _KNOWN:
         if head[known.offset :].startswith(known.start):
@@ -69,7 +106,7 @@ def _looks_like(head: bytes) -> tuple[str, str]:
         return "a file of zeros: a download that broke off?", "download it again"
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         return "a Python pickle that torch.save did not write", "save it again with torch.save"
-    return "not a checkpoint of any kind that is known here", ""
+    return _UNKNOWN, ""
 
 
 def _is_text(head: bytes) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.errors import CheckpointError
+from vit_convert.errors import CheckpointError, similar_to
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,10 @@ class MappedFile:
                 return MappedFile(path, size, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
         except FileNotFoundError:
             raise CheckpointError(
-                "there is no such file", where=where, expected="a checkpoint file"
+                "there is no such file",
+                where=where,
+                expected="a checkpoint file",
+                hint=similar_to(path),
             ) from None
         except (OSError, ValueError) as error:
             raise CheckpointError(f"it cannot be opened: {error}", where=where) from error

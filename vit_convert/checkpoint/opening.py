@@ -57,6 +57,9 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
             the index of one in several files; or the folder that save_pretrained wrote.
         key: the nesting to take, as in `Checkpoint.candidates`; None for the preferred one.
 
+    Returns:
+        its tensors by their names in the file, and what stands beside them.
+
     Raises:
         CheckpointError: there is no such file or key, or the file cannot be read.
     """

@@ -45,7 +45,7 @@ def attention(
 
     target = output or Path(f"{image.stem}_attention.png")
     check_output(target, force)
-    with console.steps(f"looking at {image.name}") as progress:
+    with console.progress(f"looking at {image.name}") as progress:
         progress(f"opening {artifact.name}")
         opened = open_artifact(artifact)
         progress("running the model")

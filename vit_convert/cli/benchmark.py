@@ -32,8 +32,8 @@ def benchmark(artifacts: tuple[Path, ...], threads: int | None, runs: int, as_js
     """
     from vit_convert.benchmarking import benchmark as run
 
-    with console.bar("timing", runs * len(artifacts)) as advance:
-        results = run(artifacts, threads=threads, runs=runs, progress=advance)
+    with console.progress("timing") as progress:
+        results = run(artifacts, threads=threads, runs=runs, progress=progress)
     if as_json:
         console.out_json(
             {"threads": results[0].threads, "runs": runs, "artifacts": [*map(_as_dict, results)]}

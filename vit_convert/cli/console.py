@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 if TYPE_CHECKING:
-    from vit_convert.errors import VitConvertError
+    from rich.progress import Progress as Bars
 
+    from vit_convert.errors import VitConvertError
+    from vit_convert.progress import Progress
+
+_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
 
@@ -34,7 +39,8 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     """Something the user should look at."""
-    click.echo(f"{click.style('warning', fg='yellow')}: {text}", err=True)
+    label = click.style("warning", fg="yellow", bold=True)
+    click.echo(f"{label}: {_options_bold(text)}", err=True)
 
 
 def error(problem: VitConvertError) -> None:
@@ -45,7 +51,11 @@ def error(problem: VitConvertError) -> None:
     if problem.expected:
         click.echo(f"  expected: {problem.expected}", err=True)
     if problem.hint:
-        click.echo(f"  try: {problem.hint}", err=True)
+        click.echo(f"  try: {_options_bold(problem.hint)}", err=True)
+
+
+def _options_bold(text: str) -> str:
+    return _OPTION.sub(lambda found: click.style(found[0], bold=True), text)
 
 
 def table(
@@ -80,48 +90,68 @@ def table(
 
 
 @contextmanager
-def steps(what: str) -> Iterator[Callable[[str], None]]:
-    """Progress by steps: gives a function that takes the name of the step that begins."""
-    if not sys.stderr.isatty():
-        yield lambda step: note(f"{what}: {step}")
-        return
-    from rich.console import Console
+def progress(what: str) -> Iterator[Progress]:
+    """Show on stderr how far long work is: by bars, or by lines where stderr is no terminal.
 
-    with Console(stderr=True).status(what) as status:
-        yield lambda step: status.update(f"{what}: {step}")
-
-
-@contextmanager
-def bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Progress over `total` things: gives a function that takes how many more are done.
-
-    Where stderr is no terminal, a line for each tenth, or one in all for less than ten things.
+    There is a bar for the step, which moves to and fro where nothing can be counted, and one for
+    all parts where there are several. There is a line for each step, and one for each tenth of its
+    things, but at most one in a second.
     """
     if not sys.stderr.isatty():
-        yield _lines(what, total)
+        yield _lines(what)
         return
     from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+    from rich.table import Column
 
-    columns = (*Progress.get_default_columns(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(what, total=total)
-        yield lambda count: progress.advance(task, count)
+    console = Console(stderr=True)
+    if not console.is_interactive:  # TERM=dumb
+        yield _lines(what)
+        return
+    columns = (  # the text comes last, so that bars stay where they are
+        BarColumn(bar_width=max(8, min(30, console.width // 4))),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
+    )
+    with Bars(*columns, console=console, transient=True) as bars:
+        yield _bars(bars, what)
 
 
-def _lines(what: str, total: int) -> Callable[[int], None]:
-    if total < 10:
-        note(f"{what}: {total}")
-        return lambda count: None
-    done = 0
+def _bars(bars: Bars, what: str) -> Progress:
+    whole = bars.add_task(what, total=None, visible=False, count="")
+    current = bars.add_task(what, total=None, count="")
+    shown = ""
 
-    def advance(count: int) -> None:
-        nonlocal done
-        before, done = done, done + count
-        if before * 10 // total != done * 10 // total:
-            note(f"{what}: {done} of {total}")
+    def tell(step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /) -> None:
+        nonlocal current, shown
+        text = step if parts > 1 else f"{what}: {step}"
+        if text != shown:
+            bars.remove_task(current)
+            current = bars.add_task(text, total=total or None, count="")
+            shown = text
+        bars.update(current, completed=done, count=f"{done}/{total}" if total else "")
+        bars.update(whole, completed=part, total=parts, visible=parts > 1, count=f"{part}/{parts}")
 
-    return advance
+    return tell
+
+
+def _lines(what: str) -> Progress:
+    said = (0, "", 0)
+    when = 0.0
+
+    def tell(step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /) -> None:
+        nonlocal said, when
+        saying = (part, step, done * 10 // total if total else 0)
+        if saying[:2] == said[:2] and (saying == said or time.monotonic() < when + 1):
+            return
+        place = f"{part + 1} of {parts}, " if parts > 1 else ""
+        count = f", {done} of {total}" if total else ""
+        note(f"{what}: {place}{step}{count}")
+        said, when = saying, time.monotonic()
+
+    return tell
 
 
 def megabytes(size: int) -> str:

@@ -38,19 +38,18 @@ def evaluate(
     """
     from vit_convert.evaluation import evaluate as run
     from vit_convert.exporters import open_artifact
-    from vit_convert.images import ImageFolder
+    from vit_convert.image_folders import ImageFolder
     from vit_convert.output import check_output, whole
+    from vit_convert.progress import counted
 
     if confusion is not None:
         check_output(confusion, force)
-    total = len(ImageFolder(image_folder))
-    with console.steps("evaluating") as progress:
-        opened = []
-        for path in artifacts:
-            progress(f"opening {path.name}")
-            opened.append(open_artifact(path))
-    with console.bar("evaluating", min(total, limit or total)) as advance:
-        results = run(opened, image_folder, limit=limit, progress=advance)
+    ImageFolder(image_folder)  # what is wrong with it is told before anything is opened
+    with console.progress("evaluating") as progress:
+        paths = counted(progress, "opening artifacts", artifacts)
+        results = run(
+            [open_artifact(path) for path in paths], image_folder, limit=limit, progress=progress
+        )
     if confusion is not None:
         from vit_convert.confusion_figure import confusion_png
 

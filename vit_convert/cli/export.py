@@ -80,7 +80,7 @@ def export(
             each = [ExportOptions(**settings)]
         jobs += [(target, setting) for setting in each]
     source = model or _only_model()
-    with console.steps(f"exporting {source.name}") as progress:
+    with console.progress(f"exporting {source.name}") as progress:
         artifacts = export_all(source, jobs, folder, force=force, progress=progress)
     for artifact in artifacts:
         console.out(f"{artifact.path}: {console.megabytes(artifact_size(artifact.path))}")

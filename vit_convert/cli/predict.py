@@ -36,12 +36,13 @@ def predict(
     from vit_convert.prediction import steps_of
 
     names = read_labels(labels) if labels else ()
-    opened = open_artifact(artifact)
-    if verbose:
-        for step in steps_of(opened):
-            console.note(f"each picture: {step}")
-    with console.bar("looking at pictures", len(images)) as advance:
-        results = run(opened, images, top=top, labels=names, progress=advance)
+    with console.progress("looking at pictures") as progress:
+        progress(f"opening {artifact.name}")
+        opened = open_artifact(artifact)
+        if verbose:
+            for step in steps_of(opened):
+                console.note(f"each picture: {step}")
+        results = run(opened, images, top=top, labels=names, progress=progress)
     if as_json:
         found = [asdict(r) | {"path": str(r.path)} for r in results]
         console.out_json({"predictions": found, "preprocessing": steps_of(opened)})

@@ -94,12 +94,13 @@ def torch2keras(
     models or assumed, and said.
     """
     from vit_convert.architectures import Overrides, architecture
+    from vit_convert.artifact_summary import readable
     from vit_convert.conversion import assumptions
     from vit_convert.labels import read_labels
     from vit_convert.transfer import torch2keras as transfer
 
     target = output or Path(f"{options.stem(checkpoint)}.h5")
-    with console.steps(f"converting {checkpoint.name}") as progress:
+    with console.progress(f"converting {checkpoint.name}") as progress:
         conversion = transfer(
             checkpoint,
             target,
@@ -114,10 +115,16 @@ def torch2keras(
     file = conversion.checkpoint
     if file.key:
         console.note(f"took the state dict under {file.key!r}")
-    for name, fact in assumptions(conversion.recognition).items():
+    assumed = assumptions(conversion.recognition)
+    for name, fact in assumed.items():
         console.warn(
-            f"{name} is assumed to be {fact.value} ({fact.why}); "
+            f"{name} is assumed to be {readable(fact.value)} ({fact.why}); "
             f"--{name.replace('_', '-')} changes it"
+        )
+    if assumed:
+        console.warn(
+            "compare what is assumed with the training code: a wrong value gives wrong answers, "
+            "and no error"
         )
     for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")

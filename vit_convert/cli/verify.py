@@ -67,12 +67,13 @@ def verify(
     from vit_convert.output import check_output
     from vit_convert.parity.report import as_dict
     from vit_convert.parity.verify import verify as run
+    from vit_convert.progress import of_part
 
     if report is not None:
         check_output(report, force)
     results = []
-    for artifact in artifacts:
-        with console.steps(f"verifying {artifact.name}") as progress:
+    with console.progress("verifying") as progress:
+        for part, artifact in enumerate(artifacts):
             result = run(
                 artifact,
                 source=source,
@@ -82,9 +83,9 @@ def verify(
                 tolerance=tolerance,
                 delegate=delegate,
                 profile=report is not None,
-                progress=progress,
+                progress=of_part(progress, artifact.name, part, len(artifacts)),
             )
-        results.append(result)
+            results.append(result)
     if report is not None:
         _write_report(report, results, images, reference, force)
     passed = all(result.passed for result in results)
@@ -106,12 +107,14 @@ def _write_report(
     force: bool,
 ) -> None:
     from vit_convert.output import whole
+    from vit_convert.progress import of_part
     from vit_convert.reporting import collect, page
 
     subjects = []
-    for result in results:
-        with console.steps(f"reporting {result.artifact.name}") as progress:
-            subjects.append(collect(result, images=images, reference=reference, progress=progress))
+    with console.progress("reporting") as progress:
+        for part, result in enumerate(results):
+            inner = of_part(progress, result.artifact.name, part, len(results))
+            subjects.append(collect(result, images=images, reference=reference, progress=inner))
     text = page(subjects, shlex.join(["vit-convert", *sys.argv[1:]]))
     with whole(path, force) as scratch:
         scratch.write_text(text, encoding="utf-8")

@@ -61,7 +61,7 @@ def web(
         if folder is None and port is not None:
             target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / target.name
         listening = stack.enter_context(server(target, port)) if port is not None else None
-        with console.steps(f"page of {model.name}") as progress:
+        with console.progress(f"page of {model.name}") as progress:
             write_page(
                 model,
                 target,

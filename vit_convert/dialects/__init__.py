@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -60,6 +61,7 @@ __all__ = [
 ]
 
 # where two know a checkpoint equally well, the first is taken
+_FEW = 3  # dialects that are told by their titles
 _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
@@ -214,7 +216,7 @@ def read_as_canonical(
             f"the tensors are not named as any model known here: {', '.join(names[:4])}, ... "
             f"({len(names)} in all){guess(tensors)}",
             where=where,
-            expected=" or ".join(d.title for d in candidates),
+            expected=_titles(candidates),
             hint="vit-convert inspect shows what it holds; with --rules-template it prints a rule "
             "file for --rules, with these names to fill in",
         )
@@ -222,9 +224,17 @@ def read_as_canonical(
         raise RecognitionError(
             f"not every tensor is a ViT's or CaiT's{what}",
             where=f"{where}: {', '.join(list(best.unexpected)[:4])}",
-            expected=" or ".join(d.title for d in _DIALECTS),
+            expected=_titles(_DIALECTS),
         )
     return best
+
+
+def _titles(dialects: Sequence[Dialect]) -> str:
+    """The dialects for people; of many only whose they are."""
+    if len(dialects) <= _FEW:
+        return " or ".join(dialect.title for dialect in dialects)
+    whose = dict.fromkeys(re.split(r"[\s,']", dialect.title)[0] for dialect in dialects)
+    return f"the names of {', '.join(whose)}; docs/dialects.md lists them"
 
 
 def _prefixes(tensors: Tensors, marker: str) -> list[str]:

@@ -7,7 +7,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.checkpoint.lookalikes import looks_like
+from vit_convert.errors import ArtifactError, UsageError, similar_to
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import QuantisationReport
@@ -16,7 +17,6 @@ from vit_convert.exporters.registry import (
     Artifact,
     ExportOptions,
     InputRange,
-    Progress,
     Target,
     Write,
 )
@@ -24,6 +24,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.output import check_output, whole
+from vit_convert.progress import Progress, of_part, silent
 
 __all__ = [
     "TARGETS",
@@ -84,9 +85,23 @@ def export(
     folder: str | Path = ".",
     options: ExportOptions = ExportOptions(),  # noqa: B008 - immutable
     force: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Path]:
-    """The paths that `export_all` gives, with the same options for every target."""
+    """Write artifacts of a converted model, with the same options for each: all, or nothing.
+
+    Args:
+        model: the .h5 that `torch2keras` wrote.
+        targets: "saved_model", "hub", "tflite".
+        folder, force, progress: see `export_all`.
+        options: of each artifact.
+
+    Returns:
+        the paths, in the order of the targets. How a quantised file compares with its float32 tells
+        `export_all`.
+
+    Raises:
+        UsageError, OutputError, ArtifactError: as `export_all`.
+    """
     jobs = [(name, options) for name in targets]
     return [exported.path for exported in export_all(model, jobs, folder, force, progress)]
 
@@ -96,7 +111,7 @@ def export_all(
     jobs: Sequence[tuple[str, ExportOptions]],
     folder: str | Path = ".",
     force: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> list[Exported]:
     """Write artifacts of a converted model: all of them, or nothing.
 
@@ -105,7 +120,7 @@ def export_all(
         jobs: (name of the target, its options), one for each artifact.
         folder: where to write; it must exist.
         force: replace what is there.
-        progress: called with the name of each step as it begins.
+        progress: told of each step; each artifact is a part.
 
     Returns:
         the artifacts, in the order of the jobs. A quantised one that falls short of its float32 is
@@ -122,18 +137,22 @@ def export_all(
     _check_calibration(jobs)
     plan = [(*_exporter(name), options) for name, options in jobs]
     paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
-    for path in paths:
-        if paths.count(path) > 1:
-            raise UsageError("would be written twice", where=str(path), hint="ask for it once")
-        check_output(path, force)
-    progress(f"opening {source.name}")
+    progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
         opened = stack.enter_context(open_model(source))
-        scratch = [stack.enter_context(whole(path, force)) for path in paths]
+        for path, (target, _, _) in zip(paths, plan, strict=True):
+            if paths.count(path) > 1:
+                raise UsageError("would be written twice", where=str(path), hint="ask for it once")
+            check_output(path, force, target.folder_with)
+        scratch = [
+            stack.enter_context(whole(path, force, target.folder_with))
+            for path, (target, _, _) in zip(paths, plan, strict=True)
+        ]
         reports = []
-        for (_, write, options), path in zip(plan, scratch, strict=True):
-            progress(f"writing {path.name}")
-            reports.append(write(opened, path, options, progress))
+        for part, ((_, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
+            inner = of_part(progress, path.name, part, len(plan))
+            inner("writing")
+            reports.append(write(opened, path, options, inner))
     return [Exported(path, report) for path, report in zip(paths, reports, strict=True)]
 
 
@@ -168,6 +187,13 @@ def _exporter(name: str) -> tuple[Target, Write]:
 def open_artifact(path: str | Path) -> Artifact:
     """Open any artifact; its kind is told from its content.
 
+    Args:
+        path: of an .h5, a SavedModel or Hub folder, or a .tflite file.
+
+    Returns:
+        it, with `run`: images (n, height, width, channels) float32 in its `input_range` -> name of
+        the output -> array (n, ...); what it is (`spec`), and what it was exported with.
+
     Raises:
         ArtifactError: there is nothing, it is none of ours, or it is damaged.
     """
@@ -192,15 +218,22 @@ def target_of(path: str | Path) -> Target:
     artifact = Path(path)
     expected = "one of: " + ", ".join(target.title for target in TARGETS.values())
     if not artifact.exists():
-        raise ArtifactError("there is no such file or folder", where=str(path), expected=expected)
+        raise ArtifactError(
+            "there is no such file or folder",
+            where=str(path),
+            expected=expected,
+            hint=similar_to(artifact),
+        )
     for target in TARGETS.values():
         if target.matches(artifact):
             return target
+    what = "" if artifact.is_dir() else looks_like(artifact)
+    checkpoint = artifact if "checkpoint" in what else "CHECKPOINT"
     raise ArtifactError(
-        "is no artifact that is known here",
+        f"is no artifact that is known here{f': it is {what}' if what else ''}",
         where=str(path),
         expected=expected,
-        hint="vit-convert torch2keras CHECKPOINT, then vit-convert export",
+        hint=f"vit-convert torch2keras {checkpoint}, then vit-convert export",
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from PIL import Image
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.images import ImageError, find_images, load_image, normalise, to_pixels
+from vit_convert.image_folders import find_images
+from vit_convert.images import ImageError, load_image, normalise, to_pixels
+from vit_convert.progress import Progress, counted, silent
 
 _MOST = 512  # pictures; ranges hardly change after a few hundred
 _GENERATED = 16
 _GRID = 5
 _WITNESSES = 4
-_SHOWN = 100  # pictures that are decoded between two notes of progress
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def calibration_images(
     folder: Path | None,
     spec: ModelSpec,
     as_pixels: bool,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> CalibrationImages:
     """Read the pictures of a folder, however it is nested; at most 512, spread evenly over it.
 
@@ -51,7 +51,7 @@ def calibration_images(
         folder: the pictures; without, 16 images are generated.
         spec: the model, whose preprocessing is applied.
         as_pixels: leave them in 0..255, uint8.
-        progress: called with what is being done.
+        progress: told how many pictures are read.
 
     Raises:
         ImageError: there is no such folder, or no picture in it that can be read.
@@ -74,9 +74,7 @@ def calibration_images(
     if len(paths) > _MOST:
         chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, _MOST).round().astype(int)]
     pixels, unreadable = [], []
-    for count, path in enumerate(chosen):
-        if count % _SHOWN == 0:
-            progress(f"reading calibration image {count + 1} of {len(chosen)}")
+    for path in counted(progress, "reading calibration pictures", chosen):
         try:
             pixels.append(to_pixels(load_image(path), config.image_size, preprocessing))
         except ImageError as error:

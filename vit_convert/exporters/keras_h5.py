@@ -19,13 +19,15 @@ import h5py
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Parameter
+from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
-from vit_convert.errors import ArtifactError
+from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.exporters.batches import in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.registry import Artifact, ExportOptions, Outputs, Target
 from vit_convert.exporters.timing import preparing
+from vit_convert.progress import Progress, counted, silent
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 if TYPE_CHECKING:
@@ -35,7 +37,7 @@ CLASS_NAMES = {"vit": "VisionTransformer", "cait": "CaiT"}
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
+def write_h5(path: Path, spec: ModelSpec, weights: Tensors, progress: Progress = silent) -> None:
     """Write a model that `tf_keras.models.load_model` opens.
 
     Args:
@@ -43,6 +45,7 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
         spec: what the model is.
         weights: canonical name -> tensor in PyTorch's layout, one for each of spec.parameters().
             Each is read, written in its own precision, and let go.
+        progress: told how many tensors are written.
 
     Raises:
         OSError: the file cannot be written.
@@ -50,7 +53,8 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors) -> None:
     with _PatientFile(path, "w+b") as sink:
         with h5py.File(sink, "w") as file:
             _write_header(file, spec)
-            for layer, parameters in _by_layer(spec).items():
+            layers = [*_by_layer(spec).items()]
+            for layer, parameters in counted(progress, f"writing layers of {path.name}", layers):
                 _write_layer(file["model_weights"].create_group(layer), parameters, weights)
                 if sink.error:
                     break
@@ -125,15 +129,24 @@ def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
     try:
         file = h5py.File(path, "r")
     except OSError as error:
-        raise ArtifactError(
-            "is no readable HDF5 file",
-            where=str(path),
-            expected="an .h5 that torch2keras wrote",
-            hint="vit-convert torch2keras CHECKPOINT",
-        ) from error
+        raise _not_h5(path) from error
     with file:
         spec = _read_spec(file, path)
         yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
+
+
+def _not_h5(path: Path) -> ArtifactError:
+    hint = "vit-convert torch2keras CHECKPOINT"
+    if not path.exists():
+        what, hint = "there is no such file", similar_to(path) or hint
+    elif _matches(path):
+        what, hint = "is an HDF5 file, but truncated or damaged", "convert the checkpoint again"
+    else:
+        kind = "a folder" if path.is_dir() else looks_like(path)
+        what = f"is no readable HDF5 file{f': it is {kind}' if kind else ''}"
+        if "checkpoint" in kind:
+            hint = f"vit-convert torch2keras {path}"
+    return ArtifactError(what, where=str(path), expected="an .h5 that torch2keras wrote", hint=hint)
 
 
 def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
@@ -144,7 +157,7 @@ def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",
             where=str(path),
-            expected="a model configuration with a `spec`",
+            expected="an .h5 that torch2keras wrote, whose model_config has a `spec`",
             hint="vit-convert torch2keras CHECKPOINT",
         ) from error
 
@@ -171,6 +184,9 @@ def load_model(path: str | Path, dtype: str | None = None) -> ConvertedModel:
     Args:
         path: the file.
         dtype: Keras dtype policy, e.g. "mixed_float16"; the global policy by default.
+
+    Returns:
+        a model of (n, height, width, channels), normalised, -> (n, classes) logits.
 
     Raises:
         ArtifactError: see `open_h5`.

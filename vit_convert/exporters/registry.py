@@ -14,6 +14,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.exporters.quantisation_report import QuantisationReport
+from vit_convert.progress import Progress
 
 if TYPE_CHECKING:
     from vit_convert.exporters.metadata import Metadata
@@ -115,7 +116,6 @@ class Inference:
     delegated: int | None = None
 
 
-Progress = Callable[[str], None]
 Write = Callable[[SourceModel, Path, ExportOptions, Progress], QuantisationReport | None]
 
 
@@ -135,6 +135,7 @@ class Target:
         describe: path -> what the artifact says about itself, without opening it; as `open`.
         prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
             does.
+        folder_with: a file that is in every such folder; "" where it is a file itself.
     """
 
     name: str
@@ -145,3 +146,4 @@ class Target:
     open: Callable[[Path], Artifact]
     describe: Callable[[Path], Metadata]
     prepare: Callable[[Path, int], Inference]
+    folder_with: str = ""

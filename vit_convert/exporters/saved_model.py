@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.exporters.graph import image_spec
-from vit_convert.exporters.registry import ExportOptions, Progress, SourceModel, Target
+from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
 from vit_convert.exporters.tf_module import (
+    PROTOBUF,
     TensorFlowModule,
     is_ours,
     is_saved_model,
@@ -26,6 +27,7 @@ from vit_convert.exporters.tf_module import (
     read_metadata,
 )
 from vit_convert.exporters.timing import preparing
+from vit_convert.progress import Progress
 from vit_convert.tensorflow_quiet import import_tensorflow
 
 
@@ -65,4 +67,5 @@ SAVED_MODEL = Target(
     open=open_module,
     describe=read_metadata,
     prepare=preparing(open_module),
+    folder_with=PROTOBUF,
 )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vit_convert.models import ConvertedModel
 
 _METADATA = Path("assets.extra/vit_convert.json")  # a folder that SavedModel leaves to others
-_PROTOBUF = "saved_model.pb"
+PROTOBUF = "saved_model.pb"
 
 
 class TensorFlowModule:
@@ -90,7 +90,7 @@ def _errno(message: str) -> int:
 
 def is_saved_model(path: Path) -> bool:
     """Whether `path` is a SavedModel, of whatever origin."""
-    return (path / _PROTOBUF).is_file()
+    return (path / PROTOBUF).is_file()
 
 
 def read_metadata(path: Path) -> Metadata:

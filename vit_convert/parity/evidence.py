@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.images import find_images, load_image, preprocess
+from vit_convert.image_folders import find_images
+from vit_convert.images import load_image, preprocess
 from vit_convert.parity.recorded import Recording
 from vit_convert.parity.references import SourceModel
 
@@ -39,6 +40,10 @@ class Reference(Protocol):
     def description(self) -> str:
         """For people, library versions included."""
 
+    @property
+    def num_images(self) -> int:
+        """How many there are in all."""
+
     def batches(self) -> Iterator[Sample]:
         """All images, a batch at a time, without blocks."""
 
@@ -65,6 +70,7 @@ class LiveReference:
         self.model = model
         self.images = images
         self.description = f"{name} in {model.description}"
+        self.num_images = len(images)
 
     def batches(self) -> Iterator[Sample]:
         """See Reference."""
@@ -88,6 +94,7 @@ class RecordedReference:
         self.recording = recording
         made_with = f" by {recording.made_with}" if recording.made_with else ""
         self.description = f"logits recorded in {name}{made_with}"
+        self.num_images = len(recording.images)
 
     def batches(self) -> Iterator[Sample]:
         """See Reference."""

@@ -59,4 +59,5 @@ def check_images(images: np.ndarray, artifact: Artifact) -> None:
             f"the images are {images.shape[1:]}, and the artifact takes {expected}",
             where=str(artifact.path),
             expected="images of the artifact's (height, width, channels)",
+            hint="--source CHECKPOINT, which is run on images of the right size",
         )

@@ -20,10 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.errors import ArtifactError
+from vit_convert.errors import ArtifactError, similar_to
 
 _BLOCK = "block:"
-_HINT = "record it with vit_convert.parity.recorded.record_reference"
+_HINT = (
+    "record it with vit_convert.parity.recorded.record_reference, "
+    "or --source, which takes a checkpoint"
+)
 # what reading a file that is no .npz, or half of one, raises
 _BROKEN = (OSError, EOFError, ValueError, KeyError, NotImplementedError, SyntaxError,
            zipfile.BadZipFile, zlib.error)  # fmt: skip
@@ -113,6 +116,13 @@ def _load(path: Path) -> dict[str, np.ndarray]:
             raise ValueError("it is a single array")
         with file:
             return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise ArtifactError(
+            "there is no such file",
+            where=str(path),
+            expected="an .npz with the arrays `images` and `logits`",
+            hint=similar_to(path) or _HINT,
+        ) from error
     except _BROKEN as error:
         raise ArtifactError(
             f"cannot be read: {error}",

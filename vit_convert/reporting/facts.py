@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import shlex
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +17,11 @@ from vit_convert.attention_figure import attention_png
 from vit_convert.attention_maps import attention_of, look
 from vit_convert.benchmarking import Benchmark, benchmark
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
-from vit_convert.images import find_images, load_image, to_pixels
+from vit_convert.image_folders import find_images
+from vit_convert.images import load_image, to_pixels
 from vit_convert.parity.recorded import read_reference
 from vit_convert.prediction import as_input
+from vit_convert.progress import Progress, silent
 
 if TYPE_CHECKING:
     from vit_convert.parity.result import VerifyResult
@@ -56,7 +57,7 @@ def collect(
     *,
     images: Path | None = None,
     reference: Path | None = None,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Subject:
     """Look at an artifact that was verified.
 
@@ -64,15 +65,14 @@ def collect(
         result: of `verify(..., profile=True)`.
         images: the folder of pictures that it was verified on.
         reference: the recording that it was verified with.
-        progress: called with what is being done.
+        progress: told what is being done.
 
     Raises:
         ArtifactError: the artifact cannot be opened or run.
     """
     path = result.artifact
     metadata = describe_artifact(path)
-    progress("timing")
-    (timing,) = benchmark([path], runs=_RUNS)
+    (timing,) = benchmark([path], runs=_RUNS, progress=progress)
     progress("drawing attention")
     picture = _picture(metadata.spec, images, reference)
     attention, reason = b"", "the artifact was exported without --attention"

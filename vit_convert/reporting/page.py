@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime, timezone
 
+from markupsafe import Markup, escape
+
 from vit_convert.artifact_summary import readable
+from vit_convert.parity.result import VerifyResult
 from vit_convert.reporting.facts import Subject
 from vit_convert.reporting.plots import block_plot, output_plot
 
@@ -28,7 +32,6 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     import platform
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
 
     from vit_convert.versions import versions
 
@@ -40,18 +43,37 @@ def page(subjects: Sequence[Subject], command: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["readable"] = readable
+    environment.filters["breakable"] = _breakable
+    environment.globals["verdict_of"] = _verdict
     plots = [{name: Markup(svg) for name, svg in _plots(subject).items()} for subject in subjects]
     template = environment.get_template("report.html")
     return template.render(
         subjects=list(zip(subjects, plots, strict=True)),
         first=subjects[0],
-        passed=all(subject.result.passed for subject in subjects),
+        verdict=_worst(subjects),
+        differing=sum(_verdict(subject.result) == "differs" for subject in subjects),
         command=command,
         legend=_LEGEND,
         versions={name: version for name, version in versions().items() if version},
         machine=f"{platform.system()} {platform.machine()}",
         date=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
     )
+
+
+def _verdict(result: VerifyResult) -> str:
+    if result.passed:
+        return "equal"
+    return "differs" if result.num_images else "not run"
+
+
+def _worst(subjects: Sequence[Subject]) -> str:
+    found = {_verdict(subject.result) for subject in subjects}
+    return next(verdict for verdict in ("differs", "not run", "equal") if verdict in found)
+
+
+def _breakable(name: str) -> Markup:
+    """A name of a file, that may be broken where its words end."""
+    return Markup(re.sub(r"([_.\-/])(?=.)", r"\1<wbr>", str(escape(name))))
 
 
 def _plots(subject: Subject) -> dict[str, str]:

@@ -21,7 +21,7 @@ _PAGE = {
     _MARK: "var(--accent)",
     _LIMIT: "var(--bad)",
 }
-_SIZE = (5.2, 3.0)  # in inches; small, so that the text is readable on a phone
+_SIZE = (4.3, 2.9)  # in inches; small, so that the text is readable on a phone
 _LEAST = 1e-10  # an exact output, on a logarithmic axis
 _FEW = 100  # outputs that still have room for a stem
 _NAMED = 20  # outputs or blocks that still have room for names

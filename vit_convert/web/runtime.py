@@ -20,11 +20,11 @@ import tarfile
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 from vit_convert.errors import MissingDependencyError, OutputError
 from vit_convert.output import whole
+from vit_convert.progress import Progress, silent
 
 PACKAGE = "@litertjs/core"
 VERSION = "2.5.3"
@@ -55,16 +55,14 @@ _EXPECTED = f"{PACKAGE} {VERSION} as npm has it"
 _HINT = f"npm pack {PACKAGE}@{VERSION} where there is a network, then --runtime {_TARBALL}"
 
 
-def runtime_files(
-    given: str | Path | None = None, progress: Callable[[str], None] = lambda step: None
-) -> dict[str, bytes]:
+def runtime_files(given: str | Path | None = None, progress: Progress = silent) -> dict[str, bytes]:
     """The files of LiteRT.js that a page needs.
 
     Args:
         given: the package as the user has it: npm's tarball, or a folder with its files (such as
             node_modules/@litertjs/core). By default the tarball in the cache, downloaded if there
             is none.
-        progress: called with the name of each step as it begins.
+        progress: told of each step as it begins.
 
     Returns:
         Path within the package -> content, for each of `FILES`.
@@ -129,7 +127,7 @@ def _configured_registry() -> str:
     return answer if done.returncode == 0 and answer != "undefined" else ""
 
 
-def _cached(progress: Callable[[str], None]) -> bytes:
+def _cached(progress: Progress) -> bytes:
     """The tarball, from the cache if what lies there is right."""
     path = cache_folder() / _TARBALL
     if path.is_file():

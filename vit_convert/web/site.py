@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
 from vit_convert.output import check_output, check_space, whole
+from vit_convert.progress import Progress, silent
 from vit_convert.web import runtime
 from vit_convert.web.description import describe
 
@@ -25,7 +26,7 @@ def write_page(
     given_runtime: str | Path | None = None,
     labels: Sequence[str] = (),
     force: bool = False,
-    progress: Callable[[str], None] = lambda step: None,
+    progress: Progress = silent,
 ) -> Path:
     """Write a folder that any web server can serve, and that asks no other server for anything.
 
@@ -35,7 +36,7 @@ def write_page(
         given_runtime: LiteRT.js as the user has it; see `runtime_files`.
         labels: class names; those that the file carries by default.
         force: replace the folder if it is there.
-        progress: called with the name of each step as it begins.
+        progress: told of each step as it begins.
 
     Returns:
         the folder.
@@ -46,14 +47,14 @@ def write_page(
         OutputError: the folder exists, or cannot be written.
     """
     source, target = Path(model), Path(folder)
-    check_output(target, force)
+    check_output(target, force, DESCRIPTION)
     progress(f"reading {source.name}")
     description = describe(source, labels)
     files = runtime.runtime_files(given_runtime, progress)
     size = source.stat().st_size
     check_space(target.parent, size + sum(map(len, files.values())))
     progress(f"writing {target}")
-    with whole(target, force) as scratch:
+    with whole(target, force, DESCRIPTION) as scratch:
         scratch.mkdir()
         _write_own(scratch)
         for name, content in files.items():

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.registry import Progress
+from vit_convert.progress import Progress, counted, silent
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
@@ -22,7 +22,6 @@ _DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind th
 _LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form
 _PLACE = struct.Struct("<Q")  # in a file that may be larger
 _DATA_FIELD, _OFFSET_FIELD, _SIZE_FIELD = 4, 6, 8  # of the table Buffer, in its vtable
-_SHOWN = 200_000_000  # bytes that are written between two notes of progress
 _ALIGNMENT = 64  # what LiteRT wants of memory that it uses in place; the schema asks for 16
 
 
@@ -84,7 +83,7 @@ def write(
     tree: Any,
     contents: Mapping[int, Content],
     beyond_limit: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> None:
     """Write a model, one buffer at a time.
 
@@ -98,7 +97,7 @@ def write(
         contents: index of a buffer -> what belongs into it; the others have their data in the tree.
         beyond_limit: let the tables tell by 64-bit numbers where `contents` are, so that the file
             may be larger than a flatbuffer's offsets can reach. LiteRT reads that; others may not.
-        progress: called every second or so, with how much is written.
+        progress: told of each buffer.
 
     Raises:
         OSError: it cannot be written.
@@ -121,17 +120,14 @@ def write(
     tables = bytearray(builder.Output())
     order = sorted(contents, key=lambda index: (index in far, index))
     places = _lay_out(tables, {index: contents[index] for index in order})
-    end = places[order[-1]] + contents[order[-1]].size
     with path.open("wb") as file:
         file.write(tables)
-        for index, start in places.items():
+        for index, start in counted(progress, "writing tensors", [*places.items()]):
             file.write(bytes(start - _LENGTH.size - file.tell()))
             file.write(_LENGTH.pack(contents[index].size))
             array = contents[index].read()
             assert array.nbytes == contents[index].size
             file.write(array.reshape(-1).view(np.uint8).data)
-            if file.tell() // _SHOWN > start // _SHOWN:
-                progress(f"{file.tell() / 1e6:.0f} of {end / 1e6:.0f} MB are written")
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:

@@ -17,9 +17,9 @@ from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.registry import Progress
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
 from vit_convert.exporters.tflite.flatbuffer import Content, add_entry, write
+from vit_convert.progress import Progress, silent
 
 ENTRY = "TFLITE_METADATA"
 LABELS = "labels.txt"
@@ -58,7 +58,7 @@ def write_described(
     metadata: Metadata,
     *,
     beyond_limit: bool = False,
-    progress: Progress = lambda step: None,
+    progress: Progress = silent,
 ) -> None:
     """Write a model with metadata, the standard's and our own.
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +22,11 @@ from typing import Any, Literal
 import numpy as np
 
 from vit_convert.exporters.tflite.flatbuffer import tree_of
+from vit_convert.progress import Progress
 from vit_convert.tensorflow_quiet import quiet
 
 _SIGNATURE = "serving_default"
 OPERATION = "FULLY_CONNECTED"
-_SHOWN = 100  # images that are run between two notes of progress
 Ranges = Mapping[str, Any]
 # What becomes of a layer. static: weights and activations are int8, in fixed ranges. dynamic: the
 # weights are int8, and of the float activations CPU kernels make int8 as they run, in ranges of the
@@ -78,9 +78,7 @@ def layers_of(path: Path) -> list[Layer]:
     return found
 
 
-def calibrate(
-    path: Path, images: np.ndarray, batch: int, progress: Callable[[str], None]
-) -> Ranges:
+def calibrate(path: Path, images: np.ndarray, batch: int, progress: Progress) -> Ranges:
     """The smallest and largest value of every tensor of a float32 file.
 
     Not the moving average that the quantizer takes by default: it cuts off the rare large values,
@@ -90,7 +88,7 @@ def calibrate(
         path: the file.
         images: (n, height, width, channels), as the file takes them.
         batch: the batch size that the file takes; the last one is filled with the first images.
-        progress: called with what is being done.
+        progress: told how many images are done.
     """
     with _quiet_quantizer():
         from ai_edge_quantizer import calibrator, recipe_manager
@@ -103,8 +101,7 @@ def calibrate(
         )
     recipe = recipe_manager.RecipeManager()
     for start in range(0, len(images), batch):
-        if start % _SHOWN < batch:
-            progress(f"calibrating on image {start + 1} of {len(images)}")
+        progress("calibrating on images", start, len(images))
         part = images[np.arange(start, start + batch) % len(images)]
         with _quiet_quantizer():
             calibration.calibrate({_SIGNATURE: [{"images": part}]}, recipe)

@@ -17,7 +17,7 @@ from vit_convert.exporters.quantisation_report import (
     QuantisationReport,
     measure,
 )
-from vit_convert.exporters.registry import Artifact, Progress
+from vit_convert.exporters.registry import Artifact
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantisation import (
@@ -29,13 +29,13 @@ from vit_convert.exporters.tflite.quantisation import (
     layers_of,
     quantise,
 )
+from vit_convert.progress import Progress, counted
 
 if TYPE_CHECKING:
     from vit_convert.exporters.calibration import CalibrationImages
 
 _FEW = 16  # images that single layers are tried on: those that differ most
 _SHOWN_COSTS = 5
-_TRIED = 10  # layers that are tried between two notes of progress
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def write_quantised(
         metadata: what it is to say of itself; its precision is int8 or int8-dynamic.
         calibration: the images.
         open_file: opens a .tflite file.
-        progress: called with what is being done.
+        progress: told what is being done.
     """
     from vit_convert.exporters.calibration import witness_images  # imports Pillow
 
@@ -159,9 +159,8 @@ def _costs(
     differs most. That file is lost."""
     distances = np.abs(work.expected - work.outputs()).max(axis=-1)
     rows = np.argsort(-distances, kind="stable")[:_FEW]
-    for count, (layer, mode) in enumerate(plan.items()):
-        if count % _TRIED == 0:
-            progress(f"measuring what quantising costs, layer {count + 1} of {len(plan)}")
+    step = "measuring what quantising each layer costs"
+    for layer, mode in counted(progress, step, [*plan.items()]):
         work.make({layer: mode})
         found = measure(work.expected[rows], work.outputs(rows), work.classes)
         yield layer, Cost(OPERATION, layer.name, found.relative)

@@ -26,7 +26,6 @@ from vit_convert.exporters.registry import (
     InputRange,
     Outputs,
     Precision,
-    Progress,
     SourceModel,
     Target,
 )
@@ -36,6 +35,7 @@ from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantised import write_quantised
 from vit_convert.exporters.tflite.skeleton import Skeleton, convert
 from vit_convert.folding import fold
+from vit_convert.progress import Progress
 from vit_convert.tensorflow_quiet import quiet
 
 _Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]

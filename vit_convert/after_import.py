@@ -1,0 +1,47 @@
+"""Importing a module of ours as soon as another one is imported, by whomever.
+
+The package wrapt does this too; importing it took longer than all that `--help` needs.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module, util
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+def after_import(name: str, ours: str) -> None:
+    """Import `ours` now if the module `name` is imported already, else once it is."""
+    if name in sys.modules:
+        import_module(ours)
+    else:
+        sys.meta_path.insert(0, _Finder(name, ours))
+
+
+class _Finder:
+    """Finds one module as the others do, and has ours imported when it has been executed."""
+
+    def __init__(self, name: str, ours: str) -> None:
+        self._name, self._ours = name, ours
+        self._asking_others = False
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """See importlib.abc.MetaPathFinder."""
+        if name != self._name or self._asking_others:
+            return None
+        self._asking_others = True
+        try:
+            spec = util.find_spec(name)
+        finally:
+            self._asking_others = False
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                execute(module)
+                import_module(self._ours)
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]  # of this one
+        return spec
