@@ -1,8 +1,7 @@
 """Pictures as a checkpoint's authors saw them: decoded, resized, cropped and normalised.
 
 Resizing and cropping equal timm's `create_transform(..., is_training=False)` with its crop modes
-"center", which is torchvision's `Resize` and `CenterCrop` for square inputs, and "squash", which is
-what transformers' image processors without a centre crop do.
+"center", for square inputs torchvision's `Resize` and `CenterCrop`, and "squash".
 """
 
 from __future__ import annotations
@@ -24,10 +23,7 @@ Size = tuple[int, int]
 # those of torchvision's ImageFolder
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))
 
-INTERPOLATIONS = {
-    "bicubic": Image.Resampling.BICUBIC,
-    "bilinear": Image.Resampling.BILINEAR,
-}
+INTERPOLATIONS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
 _EXIF_ORIENTATION = 0x0112
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -244,8 +240,7 @@ def _rgb(image: Image.Image, where: str) -> Image.Image:
 
 def _resized_size(picture: Size, target: Size, preprocessing: Preprocessing) -> Size:
     """(height, width) to resize to, rounded as timm and torchvision do."""
-    crop_pct = preprocessing.crop_pct
-    if not (math.isfinite(crop_pct) and crop_pct > 0):
+    if not (math.isfinite(crop_pct := preprocessing.crop_pct) and crop_pct > 0):
         raise UsageError(
             f"a crop_pct of {crop_pct} is impossible",
             where="crop_pct",
