@@ -6,6 +6,7 @@ enough for goldens, and only what must be square is.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from families import randomise
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
@@ -381,6 +382,29 @@ def _clip(folder: Path) -> Saved:
     return folder / "clip.safetensors", lambda x: model(x).image_embeds
 
 
+def _clip_archive(folder: Path) -> Saved:
+    """As OpenAI publishes it: a TorchScript archive, with settings among the tensors."""
+    weights, model = _clip(folder)
+    state = load_file(weights) | {
+        "input_resolution": torch.tensor(SIZE),
+        "context_length": torch.tensor(7),
+        "vocab_size": torch.tensor(9),
+    }
+    root = nn.Module()
+    for name, tensor in state.items():
+        *path, leaf = name.split(".")
+        module = root
+        for part in path:
+            if not hasattr(module, part):
+                module.add_module(part, nn.Module())
+            module = getattr(module, part)
+        module.register_buffer(leaf, tensor)
+    with warnings.catch_warnings():  # TorchScript is deprecated, and the file is from 2021
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.jit.save(torch.jit.script(root), folder / "ViT-B-32.pt")
+    return folder / "ViT-B-32.pt", model
+
+
 def _kernel(weight: torch.Tensor) -> np.ndarray:
     return weight.T.numpy()
 
@@ -668,7 +692,8 @@ SCHEMES: tuple[Scheme, ...] = (
         "transformers-siglip",
         _saved("SiglipVisionConfig", "SiglipVisionModel", _pooled),
     ),
-    Scheme("OpenAI CLIP", "clip", _clip, HEADED, 6),
+    Scheme("OpenAI CLIP, state dict", "clip", _clip, HEADED, 6),
+    Scheme("OpenAI CLIP, as published", "clip", _clip_archive, HEADED, 9),
     Scheme("Google ViT npz", "google", _jax),
     Scheme("big_vision npz", "big_vision", partial(_jax, big_vision=True), ignored=1),
     Scheme(

@@ -42,6 +42,7 @@ PREPROCESSINGS = st.builds(
     std=st.just(IMAGENET_STD),
     interpolation=st.sampled_from(("bicubic", "bilinear")),
     crop_pct=st.sampled_from((0.875, 0.9, 0.95, 1.0, 1.3)),
+    crop_mode=st.sampled_from(("center", "squash")),
 )
 
 
@@ -69,7 +70,7 @@ def timms(image: Image.Image, image_size: Size, preprocessing: Preprocessing) ->
         mean=preprocessing.mean,
         std=preprocessing.std,
         crop_pct=preprocessing.crop_pct,
-        crop_mode="center",
+        crop_mode=preprocessing.crop_mode,
     )
     result: np.ndarray = transform(image.convert("RGB")).permute(1, 2, 0).numpy()
     return result
@@ -91,14 +92,17 @@ def outcome(path: Path) -> str:
 # --- resizing, cropping, normalising ---
 
 
-@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+@pytest.mark.parametrize(
+    ("interpolation", "crop_mode"),
+    [("bicubic", "center"), ("bilinear", "center"), ("bicubic", "squash")],
+)
 @pytest.mark.parametrize("crop_pct", [0.875, 0.9, 1.0])
 @pytest.mark.parametrize("image_size", [(224, 224), (384, 384), (32, 32), (192, 256), (160, 96)])
 @pytest.mark.parametrize("picture", [(333, 500), (501, 375), (224, 224), (31, 17), (100, 1001)])
 def test_a_prepared_picture_equals_timms_exactly(
-    picture: Size, image_size: Size, crop_pct: float, interpolation: str
+    picture: Size, image_size: Size, crop_pct: float, interpolation: Any, crop_mode: Any
 ) -> None:
-    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, interpolation, crop_pct)  # type: ignore[arg-type]  # parametrize knows no Literal
+    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, interpolation, crop_pct, crop_mode)
     ours = preprocess(photograph(picture), image_size, preprocessing)
     assert ours.dtype == np.float32
     assert ours.shape == (*image_size, 3)

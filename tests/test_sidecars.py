@@ -6,13 +6,17 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from schemes import SCHEMES
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion import assumptions, recognise
 from vit_convert.errors import CheckpointError, RecognitionError
+from vit_convert.images import preprocess
+from vit_convert.parity.torch_compat import import_vision
 from vit_convert.sidecars import read_sidecars
 
 PROCESSOR = {
@@ -50,6 +54,33 @@ def test_the_processor_says_how_pictures_are_prepared(folder: Path) -> None:
     assert found.preprocessing.crop_pct == 224 / 256
     assert found.facts["mean"].why == "preprocessor_config.json: image_mean"
     assert not assumptions(found)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"size": {"height": 40, "width": 40}, "do_center_crop": False},
+        {"size": {"height": 40, "width": 40}, "do_center_crop": True, "crop_size": 32},
+        {"size": {"shortest_edge": 40}, "do_center_crop": True, "crop_size": 32},
+        {"size": 40, "do_center_crop": True, "crop_size": 32},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("processor", ["ViT", "DeiT", "Beit", "Siglip", "CLIP", "Bit"])
+def test_pictures_are_prepared_as_the_processor_does(
+    processor: str, options: dict[str, Any], folder: Path
+) -> None:
+    kind = getattr(import_vision("transformers"), f"{processor}ImageProcessorPil")
+    theirs = kind(**options)
+    theirs.save_pretrained(folder)
+    if isinstance(options.get("size"), int):  # as older files have it
+        change(folder, "preprocessor_config.json", size=options["size"])
+    pixels = np.random.default_rng(0).integers(0, 256, (57, 83, 3), np.uint8)
+    expected = theirs(Image.fromarray(pixels), return_tensors="np")["pixel_values"][0]
+    found = recognise(open_checkpoint(folder)).recognition.preprocessing
+    ours = preprocess(Image.fromarray(pixels), expected.shape[1:], found)
+    np.testing.assert_allclose(ours, expected.transpose(1, 2, 0), atol=1e-5)
 
 
 def test_the_users_word_counts_more(folder: Path) -> None:

@@ -1,7 +1,8 @@
 """Pictures as a checkpoint's authors saw them: decoded, resized, cropped and normalised.
 
-Resizing and cropping equal timm's `create_transform(..., is_training=False)` with its crop mode
-"center", which is torchvision's `Resize` and `CenterCrop` for square inputs.
+Resizing and cropping equal timm's `create_transform(..., is_training=False)` with its crop modes
+"center", which is torchvision's `Resize` and `CenterCrop` for square inputs, and "squash", which is
+what transformers' image processors without a centre crop do.
 """
 
 from __future__ import annotations
@@ -93,12 +94,13 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
 
     The shorter side (for an input that is not square: the side that needs the larger scale) is
     resized to that of `image_size` over `crop_pct`, and the centre is cut out; black is added where
-    a `crop_pct` above 1 leaves the picture smaller than that.
+    a `crop_pct` above 1 leaves the picture smaller than that. The crop mode "squash" resizes both
+    sides to those of `image_size` over `crop_pct`, whatever the picture's proportions.
 
     Args:
         image: of any mode; `load_image` gives upright RGB.
         image_size: (height, width) of the result in pixels.
-        preprocessing: its interpolation and crop_pct are used.
+        preprocessing: its interpolation, crop_pct and crop_mode are used.
 
     Returns:
         uint8 (height, width, 3), RGB.
@@ -114,7 +116,7 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
             where="interpolation",
             expected=" or ".join(INTERPOLATIONS),
         )
-    height, width = _resized_size((image.height, image.width), image_size, preprocessing.crop_pct)
+    height, width = _resized_size((image.height, image.width), image_size, preprocessing)
     if height * width > _MAX_RESIZED_PIXELS:
         raise ImageError(
             f"a picture of {image.width} x {image.height} pixels is too long and thin: it would be "
@@ -240,8 +242,9 @@ def _rgb(image: Image.Image, where: str) -> Image.Image:
     return image.convert("RGB")
 
 
-def _resized_size(picture: Size, target: Size, crop_pct: float) -> Size:
+def _resized_size(picture: Size, target: Size, preprocessing: Preprocessing) -> Size:
     """(height, width) to resize to, rounded as timm and torchvision do."""
+    crop_pct = preprocessing.crop_pct
     if not (math.isfinite(crop_pct) and crop_pct > 0):
         raise UsageError(
             f"a crop_pct of {crop_pct} is impossible",
@@ -255,6 +258,8 @@ def _resized_size(picture: Size, target: Size, crop_pct: float) -> Size:
             where="image_size",
             expected="at least one pixel per side",
         )
+    if preprocessing.crop_mode == "squash":
+        return scaled[0], scaled[1]
     height, width = picture
     if scaled[0] == scaled[1]:  # torchvision's Resize: the shorter side is exact, the other cut off
         if width <= height:

@@ -47,7 +47,12 @@ def steps_of(artifact: Artifact) -> tuple[str, ...]:
     height, width = artifact.spec.config.image_size
     how = artifact.spec.preprocessing
     scaled = [math.floor(side / how.crop_pct) for side in (height, width)]
-    sides = f"{scaled[0]} pixels" if height == width else f"cover {scaled[0]} x {scaled[1]} pixels"
+    if how.crop_mode == "squash":
+        sides = f"squashed to {scaled[0]} x {scaled[1]} pixels"
+    elif height == width:
+        sides = f"shorter side resized to {scaled[0]} pixels"
+    else:
+        sides = f"resized to cover {scaled[0]} x {scaled[1]} pixels"
     mean, std = (", ".join(f"{v:g}" for v in values) for values in (how.mean, how.std))
     entering = {
         "normalised": f"(pixel / 255 - mean) / std, with mean {mean} and std {std}",
@@ -56,8 +61,7 @@ def steps_of(artifact: Artifact) -> tuple[str, ...]:
     }
     return (
         "turned upright as its EXIF orientation says, and converted to RGB",
-        f"{'shorter side ' if height == width else ''}resized to {sides} ({how.interpolation}, "
-        f"crop_pct {how.crop_pct:g})",
+        f"{sides} ({how.interpolation}, crop_pct {how.crop_pct:g})",
         f"centre of {height} x {width} pixels cut out",
         entering[artifact.input_range],
     )

@@ -9,7 +9,6 @@ clip, siglip and beit.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,20 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.base import CropMode
 from vit_convert.errors import CheckpointError
+from vit_convert.json_reader import ALONE, JsonReader, read_json
 
-_MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
 _MAX_CLASSES = 1_000_000
-_ALONE = "move the checkpoint into a folder of its own, to convert it without that file"
-_ACTIVATIONS = {
-    "gelu": "erf",
-    "gelu_python": "erf",
-    "gelu_new": "tanh",
-    "gelu_fast": "tanh",
-    "gelu_pytorch_tanh": "tanh",
-    "quick_gelu": "quick",
-    "relu": "relu",
-}
 # what a key means where it is left out, by model_type
 _VIT = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_attention_heads": 12}
 _DINOV2 = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, "num_attention_heads": 12}
@@ -51,6 +41,11 @@ _DEFAULTS: dict[str, dict[str, Any]] = {
     "siglip": _SIGLIP,
     "siglip_vision_model": _SIGLIP,
 }
+_KEEP_PROPORTIONS = (
+    "Bit",
+    "CLIP",
+    "Siglip",
+)  # processors that take a bare size for the shortest edge
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
@@ -81,7 +76,7 @@ class Sidecars:
                 f"its id2label has {len(self.labels)} classes, but the head has {num_classes}",
                 where=self.where,
                 expected="the config.json that was saved with the checkpoint",
-                hint=_ALONE,
+                hint=ALONE,
             )
         return self.labels
 
@@ -95,41 +90,14 @@ def read_sidecars(folder: Path) -> Sidecars:
     facts: dict[str, Fact] = {}
     labels: tuple[str, ...] = ()
     path = folder / "config.json"
-    if (config := _json(path)) is not None:
-        source = _Reader(_vision(config), path)
+    if (config := read_json(path)) is not None:
+        source = _reader(_vision(config), path)
         facts |= _model_facts(source)
         labels = _labels(source)
     other = folder / "preprocessor_config.json"
-    if (processor := _json(other)) is not None:
-        facts |= _picture_facts(_Reader(processor, other))
+    if (processor := read_json(other)) is not None:
+        facts |= _picture_facts(_reader(processor, other))
     return Sidecars(facts, labels, str(path))
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where there is no such file."""
-    if not path.is_file():
-        return None
-    problem = ""
-    try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            problem = f"is larger than {_MAX_BYTES} bytes"
-        else:
-            data = json.loads(content)
-            if isinstance(data, dict):
-                return data
-            problem = "is no JSON object"
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or error}"
-    except (ValueError, RecursionError):
-        problem = "is no JSON"
-    raise CheckpointError(
-        problem,
-        where=str(path),
-        expected="what save_pretrained wrote beside the checkpoint",
-        hint=_ALONE,
-    )
 
 
 def _vision(config: dict[str, Any]) -> dict[str, Any]:
@@ -143,93 +111,28 @@ def _vision(config: dict[str, Any]) -> dict[str, Any]:
     return above | part
 
 
-class _Reader:
-    """Values of one JSON object, checked."""
-
-    def __init__(self, data: Mapping[str, Any], path: Path) -> None:
-        self.path = path
-        kind = data.get("model_type")
-        self.data = {**_DEFAULTS.get(kind if isinstance(kind, str) else "", {}), **data}
-
-    def wrong(self, key: str, expected: str) -> CheckpointError:
-        return CheckpointError(
-            f"{key} is {str(self.data[key])[:60]!a}",
-            where=str(self.path),
-            expected=expected,
-            hint=_ALONE,
-        )
-
-    def whole(self, key: str) -> int:
-        value = self.data[key]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 20:
-            raise self.wrong(key, "a positive whole number")
-        return value
-
-    def number(self, key: str, low: float = 0, high: float = 1) -> float:
-        value = self.data[key]
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise self.wrong(key, "a number")
-        if not low < value < high:  # as NaN is not
-            raise self.wrong(key, f"a number between {low:g} and {high:g}")
-        return float(value)
-
-    def sides(self, key: str) -> tuple[int, int]:
-        """One side of a square, or height and width."""
-        match self.data[key]:
-            case [int(height), int(width)] if 0 < height < 1 << 16 and 0 < width < 1 << 16:
-                return height, width
-            case bool():
-                pass
-            case int(side) if 0 < side < 1 << 16:
-                return side, side
-        raise self.wrong(key, "a side in pixels, or height and width")
-
-    def flag(self, key: str) -> bool:
-        if not isinstance(self.data[key], bool):
-            raise self.wrong(key, "true or false")
-        return bool(self.data[key])
-
-    def activation(self, key: str) -> str:
-        value = self.data[key]
-        if not isinstance(value, str) or value not in _ACTIVATIONS:
-            raise self.wrong(key, f"an activation that is known here: {', '.join(_ACTIVATIONS)}")
-        return _ACTIVATIONS[value]
-
-    def gated(self) -> bool:
-        """Whether the MLPs are DINOv3's SwiGLU, so that hidden_act is no GELU."""
-        if self.data.get("use_gated_mlp", False) is False:
-            return False
-        if self.flag("use_gated_mlp") and self.data["hidden_act"] not in ("silu", "swish"):
-            raise self.wrong("hidden_act", "silu, where use_gated_mlp is true")
-        return True
-
-    def channels(self, key: str) -> tuple[float, ...]:
-        match self.data[key]:
-            case [*values] if len(values) == 3 and all(
-                isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-                for v in values
-            ):
-                return tuple(map(float, values))
-        raise self.wrong(key, "three numbers, for red, green and blue")
+def _reader(data: dict[str, Any], path: Path) -> JsonReader:
+    kind = data.get("model_type")
+    return JsonReader({**_DEFAULTS.get(kind if isinstance(kind, str) else "", {}), **data}, path)
 
 
 # field of the configuration -> key in config.json, and how it is read
-_FIELDS: dict[str, tuple[str, Callable[[_Reader, str], Any]]] = {
-    "embed_dim": ("hidden_size", _Reader.whole),
-    "depth": ("num_hidden_layers", _Reader.whole),
-    "num_heads": ("num_attention_heads", _Reader.whole),
-    "image_size": ("image_size", _Reader.sides),
-    "patch_size": ("patch_size", _Reader.sides),
-    "in_channels": ("num_channels", _Reader.whole),
-    "qkv_bias": ("qkv_bias", _Reader.flag),
-    "gelu": ("hidden_act", _Reader.activation),
-    "norm_eps": ("layer_norm_eps", _Reader.number),
-    "rotary_base": ("rope_theta", partial(_Reader.number, low=1, high=1e9)),
+_FIELDS: dict[str, tuple[str, Callable[[JsonReader, str], Any]]] = {
+    "embed_dim": ("hidden_size", JsonReader.whole),
+    "depth": ("num_hidden_layers", JsonReader.whole),
+    "num_heads": ("num_attention_heads", JsonReader.whole),
+    "image_size": ("image_size", JsonReader.sides),
+    "patch_size": ("patch_size", JsonReader.sides),
+    "in_channels": ("num_channels", JsonReader.whole),
+    "qkv_bias": ("qkv_bias", JsonReader.flag),
+    "gelu": ("hidden_act", JsonReader.activation),
+    "norm_eps": ("layer_norm_eps", JsonReader.number),
+    "rotary_base": ("rope_theta", partial(JsonReader.number, low=1, high=1e9)),
 }
 _HAS_MLP_DIM = _DEFAULTS.keys() - {"vit_mae", "data2vec-vision", "dinov2", "dinov2_with_registers"}
 
 
-def _model_facts(reader: _Reader) -> dict[str, Fact]:
+def _model_facts(reader: JsonReader) -> dict[str, Fact]:
     facts = {
         name: Fact(read(reader, key), "read", f"config.json: {key}")
         for name, (key, read) in _FIELDS.items()
@@ -242,7 +145,7 @@ def _model_facts(reader: _Reader) -> dict[str, Fact]:
     return facts
 
 
-def _labels(reader: _Reader) -> tuple[str, ...]:
+def _labels(reader: JsonReader) -> tuple[str, ...]:
     """id2label, unless it is what transformers fills in where nobody gave names."""
     table = reader.data.get("id2label")
     if table is None:
@@ -260,7 +163,7 @@ def _labels(reader: _Reader) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _picture_facts(reader: _Reader) -> dict[str, Fact]:
+def _picture_facts(reader: JsonReader) -> dict[str, Fact]:
     """Mean, std, interpolation and crop, as an image processor of transformers applies them."""
 
     def read(value: Any, key: str) -> Fact:
@@ -285,7 +188,22 @@ def _picture_facts(reader: _Reader) -> dict[str, Fact]:
         facts["crop_pct"] = read(cropped / resized, "crop_size, size")
     elif resized:
         facts["crop_pct"] = read(1.0, "do_center_crop")
+    if resized:
+        facts["crop_mode"] = read(_crop_mode(data), "size")
     return facts
+
+
+def _crop_mode(data: Mapping[str, Any]) -> CropMode:
+    """Height and width are taken as they are, the shortest edge keeps the proportions.
+
+    A bare number, as older files have it, means the one or the other by the processor's class (its
+    get_size_dict, `default_to_square`).
+    """
+    size = data["size"]
+    if isinstance(size, dict):
+        return "squash" if "height" in size else "center"
+    kind = str(data.get("image_processor_type") or data.get("feature_extractor_type"))
+    return "center" if kind.startswith(_KEEP_PROPORTIONS) else "squash"
 
 
 def _side(size: Any) -> int | None:

@@ -321,11 +321,28 @@ def test_a_missing_storage_is_named(zipped):
         open_checkpoint(repacked(zipped, drop))
 
 
+class Nested(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stages = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.LayerNorm(5))
+        self.scale = torch.nn.Parameter(torch.rand(5))
+        self.register_buffer("steps", torch.tensor(7))
+        self.name, self.factor = "nested", 2.5
+
+    def forward(self, x):
+        return self.stages(x) * self.scale * self.factor
+
+
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_torchscript_is_refused_by_name(tmp_path):
-    torch.jit.save(torch.jit.trace(torch.nn.Linear(3, 2), torch.ones(1, 3)), tmp_path / "x.pt")
-    with pytest.raises(CheckpointError, match="TorchScript"):
-        open_checkpoint(tmp_path / "x.pt")
+@pytest.mark.parametrize(
+    "compiled",
+    [torch.jit.script, lambda model: torch.jit.trace(model, torch.ones(1, 3).half())],
+    ids=["script", "trace"],
+)
+def test_of_torchscript_the_weights_are_read(compiled, same_as, tmp_path):
+    program = compiled(Nested().half())
+    torch.jit.save(program, tmp_path / "x.pt")
+    same_as(open_checkpoint(tmp_path / "x.pt"), program.state_dict())
 
 
 def legacy_file(

@@ -53,9 +53,12 @@ def _convolution(x: np.ndarray, kernel: np.ndarray, bias: np.ndarray, options: A
 
 
 def _mixed_heads(x: np.ndarray, kernel: np.ndarray, bias: Any, options: Any) -> np.ndarray:
-    """A depthwise convolution as high as its input and of width one: (b, h, w, c), (1, h, 1, c)."""
-    assert kernel.shape == (1, x.shape[1], 1, x.shape[3])
-    return (x * kernel).sum(axis=1, keepdims=True) + (0 if bias is None else bias)
+    """A depthwise convolution that reaches from head to head: (b, heads * rows, w, c),
+    (1, heads, 1, c)."""
+    rows = options.dilationHFactor
+    assert kernel.shape == (1, x.shape[1] // rows, 1, x.shape[3])
+    heads = x.reshape(len(x), -1, rows, *x.shape[2:])
+    return (heads * kernel[0, :, None]).sum(axis=1) + (0 if bias is None else bias)
 
 
 def _connected(x: np.ndarray, weight: np.ndarray, bias: Any, options: Any) -> np.ndarray:

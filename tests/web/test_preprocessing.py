@@ -16,7 +16,7 @@ from PIL import Image
 
 import vit_convert.web
 from vit_convert.architectures import Preprocessing
-from vit_convert.images import load_image, normalise, to_pixels
+from vit_convert.images import INTERPOLATIONS, load_image, normalise, to_pixels
 
 PAGE = Path(vit_convert.web.__file__).parent / "page"
 
@@ -69,12 +69,23 @@ def in_browser(
         {
             "interpolation": preprocessing.interpolation,
             "crop_pct": preprocessing.crop_pct,
+            "crop_mode": preprocessing.crop_mode,
             "mean": preprocessing.mean,
             "std": preprocessing.std,
         },
     )
     shape = (*size, 3)
     return numbers(pixels).reshape(shape), numbers(values).view(np.float32).reshape(shape)
+
+
+SHAPES = ((32, 32), (97, 143), (143, 97), (7, 5), (301, 11), (50, 24))
+SIZES = ((32, 32), (33, 33), (24, 50))
+
+
+def of_shape(shape: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    rgb = rng.integers(0, 256, (*shape, 3), np.uint8)
+    # hard edges, where bicubic overshoots
+    return np.where(rgb > 127, 255, 0).astype(np.uint8) if shape[0] > 50 else rgb
 
 
 @pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
@@ -84,15 +95,28 @@ def test_resizing_and_cropping_are_pillows_to_the_last_bit(
 ) -> None:
     preprocessing = Preprocessing((0.48, 0.45, 0.41), (0.23, 0.22, 0.27), interpolation, crop_pct)
     rng = np.random.default_rng(int(crop_pct * 1000))
-    shapes = ((32, 32), (97, 143), (143, 97), (7, 5), (301, 11), (50, 24))
-    for size, shape in product(((32, 32), (33, 33), (24, 50)), shapes):
-        rgb = rng.integers(0, 256, (*shape, 3), np.uint8)
-        if shape[0] > 50:  # hard edges, where bicubic overshoots
-            rgb = np.where(rgb > 127, 255, 0).astype(np.uint8)
+    for size, shape in product(SIZES, SHAPES):
+        rgb = of_shape(shape, rng)
         expected = to_pixels(Image.fromarray(rgb), size, preprocessing)
         pixels, values = in_browser(modules, rgb, size, preprocessing)
         np.testing.assert_array_equal(pixels, expected, err_msg=f"{shape} to {size}")
         np.testing.assert_array_equal(values, normalise(expected, preprocessing))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bilinear"])
+def test_squashing_is_pillows_of_the_width_and_then_of_the_height(
+    interpolation: Any, modules: Browser
+) -> None:
+    """Two calls, as Pillow 13 may begin with the height where the picture is flattened."""
+    preprocessing = Preprocessing(interpolation=interpolation, crop_pct=1.0, crop_mode="squash")
+    rng = np.random.default_rng(5)
+    for size, shape in product(SIZES, SHAPES):
+        rgb = of_shape(shape, rng)
+        expected = Image.fromarray(rgb)
+        for step in ((size[1], shape[0]), (size[1], size[0])):
+            expected = expected.resize(step, INTERPOLATIONS[interpolation])
+        pixels, _ = in_browser(modules, rgb, size, preprocessing)
+        np.testing.assert_array_equal(pixels, np.array(expected), err_msg=f"{shape} to {size}")
 
 
 def decoded(browser: Browser, content: bytes) -> np.ndarray:

@@ -16,6 +16,7 @@ Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
+CropMode = Literal["center", "squash"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
 
@@ -27,12 +28,15 @@ class Preprocessing:
         mean, std: of the channels R, G, B, for pixels scaled to 0..1.
         interpolation: "bicubic" or "bilinear", with antialiasing (Pillow's).
         crop_pct: the side of the centre crop over the side that the picture is resized to.
+        crop_mode: how a picture of another shape is resized before the crop: "center" keeps its
+            proportions, "squash" does not (timm's names).
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
     interpolation: Literal["bicubic", "bilinear"] = "bicubic"
     crop_pct: float = 0.9
+    crop_mode: CropMode = "center"
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -190,6 +194,7 @@ class Overrides:
     std: tuple[float, float, float] | None = None
     interpolation: Literal["bicubic", "bilinear"] | None = None
     crop_pct: float | None = None
+    crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
 
     @property

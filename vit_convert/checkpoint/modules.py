@@ -1,10 +1,12 @@
-"""The state dict of a whole pickled `torch.nn.Module`, from its inert remains."""
+"""The state dict of a whole pickled `torch.nn.Module` or of a TorchScript archive, from its inert
+remains."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.checkpoint.inert import Inert
+from vit_convert.checkpoint.inert import Global, Inert
+from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
 
 _MAX_DEPTH = 64
@@ -13,10 +15,19 @@ _MAX_MODULES = 100_000
 
 def is_module(value: Any) -> bool:
     """Whether an inert object has the attributes of a module."""
-    return (
+    return _is_script(value) or (
         isinstance(value, Inert)
         and isinstance(value.attributes.get("_parameters"), dict)
         and isinstance(value.attributes.get("_modules"), dict)
+    )
+
+
+def _is_script(value: Any) -> bool:
+    """Whether it is an object of TorchScript, whose classes are the archive's own."""
+    return (
+        isinstance(value, Inert)
+        and isinstance(value.of, Global)
+        and value.of.module.partition(".")[0] == "__torch__"
     )
 
 
@@ -35,6 +46,16 @@ def module_state(module: Inert) -> dict[str, Any]:
         if depth > _MAX_DEPTH or visits > _MAX_MODULES:
             raise CheckpointError("the pickled model's modules contain one another without end")
         attributes = module.attributes
+        if _is_script(module):  # parameters, buffers and modules are attributes
+            state.update(
+                (f"{prefix}{name}", value)
+                for name, value in attributes.items()
+                if isinstance(value, LazyTensor)
+            )
+            for name, child in attributes.items():
+                if _is_script(child):
+                    visit(child, f"{prefix}{name}.", depth + 1)
+            return
         hidden = attributes.get("_non_persistent_buffers_set")
         buffers = attributes.get("_buffers")
         for name, value in attributes["_parameters"].items():

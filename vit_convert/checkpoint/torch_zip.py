@@ -1,9 +1,10 @@
-"""What `torch.save` has written since PyTorch 1.6: a zip archive.
+"""What `torch.save` has written since PyTorch 1.6, and `torch.jit.save`: a zip archive.
 
 PREFIX/data.pkl     the pickled object; a storage is ("storage", class, key, device, elements)
 PREFIX/data/KEY     the bytes of each storage
 PREFIX/byteorder    "little" or "big" (absent before 2.1: little)
 PREFIX/version      of the format
+PREFIX/code/        TorchScript's programs, which are not looked at
 """
 
 from __future__ import annotations
@@ -37,20 +38,13 @@ def read_torch_zip(archive: ZipArchive) -> Any:
     """The saved object, its tensors lazy.
 
     Raises:
-        CheckpointError: the archive is TorchScript, damaged, or contradicts itself.
+        CheckpointError: the archive is damaged, or contradicts itself.
     """
     where = str(archive.file.path)
     names = pickles_in(archive)
     if len(names) != 1:
         raise CheckpointError(f"it holds {len(names)} saved objects", where=where, expected="one")
     prefix = names[0].removesuffix(_PICKLE)
-    if prefix + "constants.pkl" in archive.members:
-        raise CheckpointError(
-            "this is a TorchScript archive: a program, not only weights",
-            where=where,
-            expected="a state dict",
-            hint="in PyTorch: torch.save(torch.jit.load(path).state_dict(), 'weights.pth')",
-        )
     big_endian = False
     if prefix + "byteorder" in archive.members:
         order = _small(archive, prefix + "byteorder", 16)

@@ -70,6 +70,11 @@ from vit_convert.cli import console, options
 @click.option(
     "--crop-pct", type=click.FloatRange(0, 1, min_open=True), help="Centre crop over resized side."
 )
+@click.option(
+    "--crop-mode",
+    type=click.Choice(["center", "squash"]),
+    help="Whether pictures keep their proportions when they are resized.",
+)
 @click.option("--labels", type=options.PATH, help="Class names: one per line, or JSON.")
 @options.force
 def torch2keras(

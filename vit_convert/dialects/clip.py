@@ -137,6 +137,7 @@ TRANSFORMERS_SIGLIP = Dialect(
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
             crop_pct=1.0,
+            crop_mode="squash",
             pos_embed="bicubic",
         ),
         **defaults("transformers' SigLIP", gelu="tanh", norm_eps=1e-6, interpolation="bicubic"),

@@ -85,6 +85,7 @@ _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "std": (_channels, "three numbers"),
     "interpolation": (_one_of("bicubic", "bilinear"), "bicubic or bilinear"),
     "crop_pct": (_number, "a positive number"),
+    "crop_mode": (_one_of("center", "squash"), "center or squash"),
     "pos_embed": (_one_of("antialias", "bicubic"), "antialias or bicubic"),
 }
 

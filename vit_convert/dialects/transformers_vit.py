@@ -71,9 +71,11 @@ def _version(new: bool) -> tuple[str, str]:
     return ("-5", ", names of transformers 5 in memory") if new else ("", "")
 
 
-def _facts(model: str) -> dict[str, Fact]:
+def _facts(model: str, **pictures: object) -> dict[str, Fact]:
+    """What all have, and `pictures`: how the model's image processor resizes by default."""
     facts = published(f"transformers' {model}", norm_position="pre", pos_embed="bicubic")
-    return {**facts, **defaults(f"transformers' {model}", gelu="erf", norm_eps=1e-12)}
+    pictures = {"crop_mode": "squash", **pictures}
+    return {**facts, **defaults(f"transformers' {model}", gelu="erf", norm_eps=1e-12, **pictures)}
 
 
 def _vit(new: bool) -> Dialect:
@@ -98,7 +100,7 @@ def _vit(new: bool) -> Dialect:
             _POOLER,
             Ignore("decoder.{rest}", "the decoder of masked pre-training"),
         ),
-        facts=_facts("ViT"),
+        facts=_facts("ViT", interpolation="bilinear", crop_pct=1.0),
         library="transformers",
         sidecar=True,
     )
@@ -124,7 +126,7 @@ def _deit(new: bool) -> Dialect:
             renamed("distillation_classifier.{leaf}", "head_dist.{leaf}"),
         ),
         ignored=(MASK_TOKEN, _POOLER),
-        facts=_facts("DeiT"),
+        facts=_facts("DeiT", interpolation="bicubic", crop_pct=224 / 256),
         library="transformers",
         sidecar=True,
     )
@@ -165,7 +167,7 @@ def _beit(new: bool) -> Dialect:
                 "is computed from the grid",
             ),
         ),
-        facts=_facts("BEiT"),
+        facts=_facts("BEiT", interpolation="bicubic", crop_pct=1.0),
         library="transformers",
         sidecar=True,
     )

@@ -31,7 +31,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         name: the file's, without its suffix.
         architecture, precision: for people.
         input: name, height, width; dtype "float32" or "uint8"; range "normalised" or "0..255".
-        preprocessing: mean, std, interpolation, crop_pct.
+        preprocessing: mean, std, interpolation, crop_pct, crop_mode.
         output: name, kind ("logits" or "softmax"), classes.
         labels: a name for each class.
         attention: the maps that can be shown; see `_attention`.

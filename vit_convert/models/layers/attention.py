@@ -174,8 +174,9 @@ class TalkingHeadsAttention(_AttentionBase):
         super().__init__(options, **kwargs)
         self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
         self._add_output()
-        self.proj_l = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_l")
-        self.proj_w = MixHeads(options.num_heads, dtype=self.dtype_policy, name="proj_w")
+        heads, folded = options.num_heads, options.scaled
+        self.proj_l = MixHeads(heads, folded, dtype=self.dtype_policy, name="proj_l")
+        self.proj_w = MixHeads(heads, folded, dtype=self.dtype_policy, name="proj_w")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""

@@ -184,7 +184,7 @@ function showClasses(classes) {
 function drawPicture(picture) {
   const { input, preprocessing } = description;
   const target = [input.height, input.width];
-  const { size, offset } = placement(picture, target, preprocessing.crop_pct);
+  const { size, offset } = placement(picture, target, preprocessing);
   const zoom = VIEW / Math.max(...target);
   const whole = new OffscreenCanvas(picture.width, picture.height);
   const image = new ImageData(picture.data, picture.width, picture.height);

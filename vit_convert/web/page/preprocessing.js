@@ -1,5 +1,5 @@
 // The arithmetic of vit_convert/images.py: pictures are resized, cropped and normalised as the
-// checkpoint's authors did, to the last bit. Sizes are [height, width] in pixels.
+// checkpoint's authors did, to the last bit but where Pillow resizes in another order. Sizes are [height, width] in pixels.
 
 // Pillow's filters (Keys 1981 with a = -0.5; the triangle), and how far they reach
 const FILTERS = {
@@ -26,8 +26,9 @@ function roundHalfToEven(x) {
 }
 
 /** What a picture is resized to before `target` is cut out of its centre. */
-export function resizedSize([height, width], target, cropPct) {
-  const [h, w] = target.map((side) => Math.floor(side / cropPct));
+export function resizedSize([height, width], target, preprocessing) {
+  const [h, w] = target.map((side) => Math.floor(side / preprocessing.crop_pct));
+  if (preprocessing.crop_mode === "squash") return [h, w];
   if (h === w) {
     if (width <= height) return [Math.floor((h * height) / width), h];
     return [h, Math.floor((h * width) / height)];
@@ -78,7 +79,8 @@ function toByte(sum) {
 
 /**
  * Part of a resized picture: rows top..bottom, columns left..right of the whole that `size` says.
- * First along the rows, then along the columns, rounding to bytes in between, as Pillow does.
+ * First along the rows, then along the columns, rounding to bytes in between, as Pillow does (from
+ * Pillow 13 on the other way round where the height shrinks far more than the width).
  * @param {Uint8Array|Uint8ClampedArray} pixels with `stride` bytes per pixel, RGB first.
  * @returns {Uint8Array} RGB.
  */
@@ -134,8 +136,8 @@ export function resizedPart(pixels, stride, [height, width], size, part, interpo
  * @returns {{size: number[], offset: number[]}} what the picture is resized to, and where in it the
  *   model's input begins, as [top, left]; negative where black is added.
  */
-export function placement(picture, target, cropPct) {
-  const size = resizedSize([picture.height, picture.width], target, cropPct);
+export function placement(picture, target, preprocessing) {
+  const size = resizedSize([picture.height, picture.width], target, preprocessing);
   return { size, offset: size.map((side, axis) => cropOffset(side, target[axis])) };
 }
 
@@ -144,11 +146,11 @@ export function placement(picture, target, cropPct) {
  * @param {{data: Uint8ClampedArray, width: number, height: number}} picture RGBA; alpha is not
  *   used.
  * @param {number[]} target what the model takes.
- * @param {{interpolation: string, crop_pct: number}} preprocessing
+ * @param {{interpolation: string, crop_pct: number, crop_mode: string}} preprocessing
  * @returns {Uint8Array} RGB, (height, width, 3).
  */
 export function toPixels(picture, target, preprocessing) {
-  const { size, offset } = placement(picture, target, preprocessing.crop_pct);
+  const { size, offset } = placement(picture, target, preprocessing);
   if (size[0] * size[1] > MAX_RESIZED_PIXELS) {
     throw new Error("the picture is too long and thin; crop it first");
   }
