@@ -167,7 +167,8 @@ def test_assumptions_are_listed(tmp_path: Path) -> None:
     path = saved(tmp_path, small_vit().model.state_dict())
     found = recognise(open_checkpoint(path), STATED).recognition
     assert set(assumptions(found)) == {
-        "gelu", "norm_position", "norm_eps", "mean", "std", "interpolation", "crop_pct",
+        "pool", "gelu", "norm_position", "norm_eps", "mean", "std", "interpolation", "crop_pct",
+        "crop_mode",
     }  # fmt: skip
 
 

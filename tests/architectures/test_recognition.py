@@ -289,7 +289,7 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
         shapes,
         image_size=config.image_size,
         num_heads=None if tables else config.num_heads,
-        gelu=config.gelu,
+        gelu=config.gelu if config.mlp == "plain" else None,
         norm_position=config.norm_position,
         pool=config.pool,
         rotary="none" if name == "norms everywhere" else None,  # else it would be EVA-02's
@@ -305,6 +305,22 @@ def test_gelu_of_clip_and_normalisation_of_beit_are_assumptions() -> None:
     beit = recognise(shapes_of(*variant("beit_base_patch16_224")))
     assert beit.facts["mean"].known == "assumed"
     assert "beitv2_base_patch16_224" in beit.facts["mean"].why
+
+
+def test_pooling_is_an_assumption_unless_a_published_model_or_the_tensors_tell_it() -> None:
+    shapes = {p.name: p.shape for p in FAMILIES["vit"]().spec.parameters()}
+    assert recognise(shapes, num_heads=3).facts["pool"].known == "assumed"
+    assert recognise(shapes, num_heads=3, pool="avg").facts["pool"].known == "given"
+    published = recognise(shapes_of(*variant("vit_tiny_patch16_224")))
+    assert published.facts["pool"].known == "recognised"
+    siglip = {p.name: p.shape for p in OPTIONS["siglip"]().spec.parameters()}
+    assert recognise(siglip, num_heads=4).facts["pool"].known == "read"
+
+
+def test_gelu_is_no_option_of_gated_mlps() -> None:
+    shapes = {p.name: p.shape for p in OPTIONS["dinov2"]().spec.parameters()}
+    with pytest.raises(UsageError, match="gate is SiLU"):
+        recognise(shapes, num_heads=4, gelu="erf")
 
 
 def test_a_pooling_that_the_tensors_contradict_is_refused() -> None:

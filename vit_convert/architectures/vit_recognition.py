@@ -60,15 +60,25 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     }
     if "head_dim" in overrides.stated:
         read["num_heads"] = dim // overrides.stated["head_dim"].value
-    read["pool"] = _pool(shapes, read, overrides)
+    if read["mlp"] != "plain" and overrides.gelu:
+        raise UsageError(
+            "the checkpoint's MLPs are gated, and their gate is SiLU here",
+            where=f"--gelu {overrides.gelu}",
+            expected="no --gelu; gates of another activation are not supported",
+        )
+    pool = _pool(shapes, read, overrides)
+    read["pool"] = pool.value
     read |= _read_position(shapes, read, overrides)
     rotary = rotary_facts(read, VIT.variants, overrides, hint)
     overrides = replace(overrides, stated={**overrides.stated, **rotary})
     found = settle(VIT.variants, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
-    if rotary["rotary"].value == "dinov3" and _stated(overrides, "pool") is None:
+    if pool.known == "assumed" and rotary["rotary"].value == "dinov3":
         why = "as DINOv3's authors have it; timm's models average the patches by default"
-        found = replace(found, facts={**found.facts, "pool": Fact(read["pool"], "assumed", why)})
+        pool = replace(pool, why=why)
+    elif pool.known == "assumed" and found.variant:
+        pool = Fact(pool.value, "recognised", f"as published for {found.variant}")
+    found = replace(found, facts={**found.facts, "pool": pool})
     stated = found.variant or overrides.trained_size or _stated(overrides, "position")
     if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
@@ -173,24 +183,31 @@ def _stated(overrides: Overrides, name: str) -> Any:
     return getattr(overrides, name) or (fact.value if fact else None)
 
 
-def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> str:
-    """Attention and the class token can be told; a mean or a maximum has no tensor of its own."""
+def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> Fact:
+    """Attention and class token beside mean can be told; else only that there is a class token."""
     has_map = "attn_pool.latent" in shapes
-    wanted = _stated(overrides, "pool")
-    if wanted is None:
-        if has_map:
-            return "map"
-        if shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
-            return "token-avg"
-        return "token" if read["class_token"] and not read["fc_norm"] else "avg"
-    with_token = wanted in ("token", "token-avg")
-    if (wanted == "map") != has_map or (with_token and not read["class_token"]):
+    stated = overrides.stated.get("pool")
+    if overrides.pool:
+        pool = Fact(overrides.pool, "given", "your option")
+    elif stated and stated.known == "given":
+        pool = stated
+    elif has_map or shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
+        pool = Fact("map" if has_map else "token-avg", "read", "from names and shapes")
+    elif read["distilled"]:
+        pool = Fact("token", "read", "there is a distillation token")
+    elif stated:
+        pool = stated
+    else:
+        usual = "token" if read["class_token"] and not read["fc_norm"] else "avg"
+        pool = Fact(usual, "assumed", "other ways of pooling have the same tensors")
+    with_token = pool.value in ("token", "token-avg")
+    if (pool.value == "map") != has_map or (with_token and not read["class_token"]):
         raise UsageError(
-            f"the checkpoint's tensors are not those of a model with {wanted!r} pooling",
-            where=f"--pool {wanted}",
+            f"the checkpoint's tensors are not those of a model with {pool.value!r} pooling",
+            where=f"--pool {pool.value}",
             expected='"map" with attn_pool.latent; "token" with a class token',
         )
-    return wanted
+    return pool
 
 
 def _read_position(

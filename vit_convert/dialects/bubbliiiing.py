@@ -18,6 +18,7 @@ _VALUES = {
     "mean": (0.5, 0.5, 0.5),
     "std": (0.5, 0.5, 0.5),
     "crop_pct": 1.0,
+    "pool": "token",
     "pos_embed": "bicubic",
     "drop_rate": 0.1,
     "attn_drop_rate": 0.1,

@@ -54,7 +54,7 @@ CLIP = Dialect(
         Ignore("vocab_size", _TEXT),
     ),
     facts={
-        **published("CLIP", norm_position="pre", norm_eps=1e-5, **_PICTURES),
+        **published("CLIP", norm_position="pre", pool="token", norm_eps=1e-5, **_PICTURES),
         # OpenAI's models; of open_clip's those whose name ends in -quickgelu
         **defaults("OpenAI's CLIP; open_clip's own models mostly have erf", gelu="quick"),
     },
@@ -101,7 +101,7 @@ TRANSFORMERS_CLIP = Dialect(
     ),
     ignored=_TOWER_IGNORED,
     facts={
-        **published("CLIP", norm_position="pre", pos_embed="bicubic", **_PICTURES),
+        **published("CLIP", norm_position="pre", pool="token", pos_embed="bicubic", **_PICTURES),
         **defaults("transformers' CLIP", gelu="quick", norm_eps=1e-5),
     },
     library="transformers",

@@ -29,6 +29,7 @@ _SHARED = {
     "gelu": "erf",
     "norm_eps": 1e-6,
     "norm_position": "pre",
+    "pool": "token",
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "interpolation": "bicubic",

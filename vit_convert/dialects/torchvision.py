@@ -35,6 +35,7 @@ _FACTS = {
         gelu="erf",
         norm_eps=1e-6,
         norm_position="pre",
+        pool="token",
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
     ),

@@ -76,6 +76,7 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
                 f"transformers' {what}",
                 gelu="erf",
                 norm_position="pre",
+                pool="token",
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
                 pos_embed="bicubic",

@@ -100,7 +100,10 @@ def _vit(new: bool) -> Dialect:
             _POOLER,
             Ignore("decoder.{rest}", "the decoder of masked pre-training"),
         ),
-        facts=_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+        facts={
+            **_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+            **published("transformers' ViT", pool="token"),
+        },
         library="transformers",
         sidecar=True,
     )
