@@ -282,6 +282,17 @@ def small_cait(seed: int = 0, **changes: Any) -> Family:
     return Family(randomise(model, seed), ModelSpec("cait", config, PREPROCESSING))
 
 
+def with_outliers(family: Family, weight: float, bias: float) -> dict[str, LazyTensor]:
+    """The tensors of a family, but one of the hidden values of blocks.1.mlp has outlying weights
+    behind it, or is itself outlying; it takes next to no part in what the model computes."""
+    arrays = family.arrays()
+    arrays["blocks.1.mlp.fc1.weight"][5] = 0
+    arrays["blocks.1.mlp.fc1.bias"][5] = bias
+    signs = np.where(np.arange(family.spec.config.embed_dim) % 2, 1, -1)
+    arrays["blocks.1.mlp.fc2.weight"][:, 5] = weight * signs
+    return {name: LazyTensor.of(name, array) for name, array in arrays.items()}
+
+
 FAMILIES: dict[str, Callable[..., Family]] = {
     "vit": small_vit,
     "deit": small_deit,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
-from families import FAMILIES, OPTIONS
+from families import FAMILIES, OPTIONS, Family
 
 from vit_convert.architectures import (
+    Fact,
     ModelSpec,
     Overrides,
     Recognition,
@@ -308,13 +309,18 @@ def test_gelu_of_clip_and_normalisation_of_beit_are_assumptions() -> None:
 
 
 def test_pooling_is_an_assumption_unless_a_published_model_or_the_tensors_tell_it() -> None:
-    shapes = {p.name: p.shape for p in FAMILIES["vit"]().spec.parameters()}
-    assert recognise(shapes, num_heads=3).facts["pool"].known == "assumed"
-    assert recognise(shapes, num_heads=3, pool="avg").facts["pool"].known == "given"
+    def pool_of(family: Callable[[], Family], **stated: Any) -> Fact:
+        spec = family().spec
+        shapes = {p.name: p.shape for p in spec.parameters()}
+        size, heads = spec.config.image_size, spec.config.num_heads
+        return recognise(shapes, image_size=size, num_heads=heads, **stated).facts["pool"]
+
+    assert pool_of(FAMILIES["vit"]).known == "assumed"
+    assert pool_of(FAMILIES["vit"], pool="avg").known == "given"
+    assert pool_of(FAMILIES["deit"]).known == "read"
+    assert pool_of(OPTIONS["siglip"]).known == "read"
     published = recognise(shapes_of(*variant("vit_tiny_patch16_224")))
     assert published.facts["pool"].known == "recognised"
-    siglip = {p.name: p.shape for p in OPTIONS["siglip"]().spec.parameters()}
-    assert recognise(siglip, num_heads=4).facts["pool"].known == "read"
 
 
 def test_gelu_is_no_option_of_gated_mlps() -> None:

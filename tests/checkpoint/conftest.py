@@ -1,20 +1,25 @@
+from __future__ import annotations
+
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 
 from vit_convert.checkpoint import Checkpoint
 
+if TYPE_CHECKING:
+    import torch
+
 Save = Callable[[Any], Path]
-SameAs = Callable[[Checkpoint, dict[str, torch.Tensor]], None]
+SameAs = Callable[[Checkpoint, "dict[str, torch.Tensor]"], None]
 
 
 @pytest.fixture(params=["zip", "legacy"])
 def save(request: pytest.FixtureRequest, tmp_path: Path) -> Save:
     """torch.save in both of its formats."""
+    import torch
 
     def write(value: Any) -> Path:
         path = tmp_path / "file"
@@ -26,7 +31,7 @@ def save(request: pytest.FixtureRequest, tmp_path: Path) -> Save:
 
 def as_numpy(tensor: torch.Tensor) -> np.ndarray:
     tensor = tensor.detach()
-    return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return (tensor.float() if str(tensor.dtype) == "torch.bfloat16" else tensor).numpy()
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -52,3 +54,20 @@ def test_a_golden_gives_what_its_library_gave(name: str, tmp_path: Path) -> None
         np.testing.assert_array_equal(
             again[tensor].read(), result.checkpoint.tensors[tensor].read()
         )
+
+
+def test_they_hold_where_there_is_no_pytorch() -> None:
+    """In a process of their own, in which its import fails, and with that what compares with it."""
+    program = (
+        "import sys; sys.modules.update(dict.fromkeys(['torch', 'timm', 'transformers']))\n"
+        "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    chosen = ["tests/dialects", "-k", "gives and timm-vit or torch", "-q", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [sys.executable, "-c", program, *chosen],
+        cwd=FOLDER.parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout

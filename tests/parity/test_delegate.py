@@ -20,8 +20,8 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
-from families import Family, small_cait, small_deit, small_vit
-from PIL import Image
+from families import Family, small_cait, small_deit, small_vit, with_outliers
+from pictures import paint
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
@@ -117,8 +117,7 @@ def test_every_operation_runs_on_the_gpu_and_gives_what_timm_gives(
         ("cait", {"precision": "float16", "embed_preprocessing": True}),
         ("deit", {"precision": "float16", "output": "features"}),
         ("average pool", {"precision": "float16", "output": "softmax"}),
-        *((name, {"precision": "float32"}) for name in RARER),
-        *((name, {"precision": "float16"}) for name in ("no norm", "headless", "3 class blocks")),
+        *product(RARER, ({"precision": precision} for precision in LIMITS)),
     ],
 )
 def test_other_exports_are_right_on_the_gpu(
@@ -132,10 +131,7 @@ def test_other_exports_are_right_on_the_gpu(
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [
-        *product(["vit", "average pool", "deit", "cait"], ["float32"]),
-        *product(["vit", "cait"], ["float16"]),
-    ],
+    [*product(["vit", "average pool", "deit", "cait"], ["float32", "float16"])],
 )
 def test_attention_maps_on_the_gpu_are_those_of_the_cpu(
     name: str, precision: str, folder: Path
@@ -154,53 +150,88 @@ def test_attention_maps_on_the_gpu_are_those_of_the_cpu(
         )
 
 
-@pytest.mark.parametrize("name", ["vit", "deit", "cait"])
-def test_the_gpu_computes_int8_dynamic_from_the_weights_that_the_file_holds(
-    name: str, folder: Path
-) -> None:
-    """Against its float32 file on the CPU, with each weight rounded as it is in the int8 one."""
-    path = exported(folder, name, precision="int8-dynamic")
-    tree = tree_of(path.read_bytes())
-    rows = {}
+def with_weights_of(narrow: Path, wide: Path, target: Path) -> Path:
+    """A float32 file with each weight rounded as it is in an int8 one."""
+    tree, rows = tree_of(narrow.read_bytes()), {}
     for tensor in tree.subgraphs[0].tensors:
-        if tensor.type == schema.TensorType.INT8:
+        if tensor.type == schema.TensorType.INT8 and tree.buffers[tensor.buffer].data is not None:
             data = np.frombuffer(bytes(tree.buffers[tensor.buffer].data), np.int8)
             scale = np.float32(tensor.quantization.scale)
             shape = (-1, *[1] * (len(tensor.shape) - 1))
             rows[tensor.name] = data.reshape(tensor.shape) * scale.reshape(shape)
-    rounded = folder / f"{name} rounded"
-    rounded.mkdir()
-    wide = tree_of(exported(folder, name).read_bytes())
-    for tensor in wide.subgraphs[0].tensors:
+    rounded = tree_of(wide.read_bytes())
+    for tensor in rounded.subgraphs[0].tensors:
         if tensor.name in rows:
-            wide.buffers[tensor.buffer].data = (
-                rows[tensor.name].astype(np.float32).view(np.uint8).ravel()
-            )
-    write(rounded / "model.tflite", wide, {})
-    images = MODELS[name]().images(2)
-    expected = open_artifact(rounded / "model.tflite").run(images)["logits"]
+            values = rows[tensor.name].astype(np.float32)
+            rounded.buffers[tensor.buffer].data = values.view(np.uint8).ravel()
+    write(target, rounded, {})
+    return target
+
+
+def outputs_on_the_gpu(path: Path, images: np.ndarray) -> dict[str, np.ndarray]:
     with on_gpu(open_artifact(path)) as (report, accelerated):
         assert accelerated is not None, report
-        got = accelerated.run(images)["logits"]
-    np.testing.assert_allclose(got, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+        return accelerated.run(images)
 
 
-@pytest.mark.parametrize("name", ["vit", "cait"])
+@pytest.mark.parametrize(
+    ("name", "attention"),
+    [*product(["vit", "average pool", "deit", "cait"], [False, True])],
+)
+def test_the_gpu_computes_int8_dynamic_from_the_weights_that_the_file_holds(
+    name: str, attention: bool, folder: Path, tmp_path: Path
+) -> None:
+    """Against its float32 file on the CPU, with each weight rounded as it is in the int8 one."""
+    path = exported(folder, name, precision="int8-dynamic", attention=attention)
+    wide = exported(folder, name, precision="float32", attention=attention)
+    images = MODELS[name]().images(2)
+    expected = open_artifact(with_weights_of(path, wide, tmp_path / "rounded.tflite")).run(images)
+    got = outputs_on_the_gpu(path, images)
+    assert list(got) == list(expected)
+    assert len(got) == ((5 if name == "cait" else 3) if attention else 1)
+    for output, values in expected.items():
+        np.testing.assert_allclose(
+            got[output], values, rtol=0, atol=1e-5 * np.abs(values).max(), err_msg=output
+        )
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return paint(tmp_path_factory.mktemp("pictures"), 40)
+
+
+@pytest.mark.parametrize("name", ["vit", "average pool", "deit", "cait"])
 def test_int8_runs_on_the_gpu_whole_and_gives_what_it_gives_on_the_cpu(
-    name: str, folder: Path, tmp_path: Path
+    name: str, folder: Path, pictures: Path
 ) -> None:
     """But for a step of its activations' ranges here and there."""
-    rng = np.random.default_rng(0)
-    for i in range(4):
-        pixels = rng.integers(0, 256, (24, 50, 3), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    artifact = open_artifact(exported(folder, name, precision="int8", calibration=tmp_path))
+    path = exported(folder, name, precision="int8", calibration=pictures)
+    artifact = open_artifact(path)
     images = random_images(artifact)[:2]
     expected = artifact.run(images)["logits"]
-    with on_gpu(artifact) as (report, accelerated):
-        assert accelerated is not None, report
-        got = accelerated.run(images)["logits"]
+    got = outputs_on_the_gpu(path, images)["logits"]
     np.testing.assert_allclose(got, expected, rtol=0, atol=0.05 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("precision", ["int8-dynamic", "int8"])
+def test_a_layer_that_int8_spares_runs_on_the_gpu_among_the_others(
+    precision: str, tmp_path: Path, pictures: Path
+) -> None:
+    family = small_vit(seed=1, depth=2)
+    write_h5(tmp_path / "vit.h5", family.spec, with_outliers(family, weight=1000.0, bias=-9.0))
+    path = exported(tmp_path, "vit", precision=precision, calibration=pictures)
+    wide = exported(tmp_path, "vit")
+    types = {t.name: t.type for t in tree_of(path.read_bytes()).subgraphs[0].tensors}
+    weights = {name.decode(): kind for name, kind in types.items() if name.endswith(b".weight")}
+    assert weights["blocks.1.mlp.fc2.weight"] == schema.TensorType.FLOAT32
+    assert list(weights.values()).count(schema.TensorType.INT8) >= 6
+    images = family.images(2)
+    got = outputs_on_the_gpu(path, images)["logits"]
+    expected, atol = open_artifact(path).run(images)["logits"], 0.05
+    if precision == "int8-dynamic":
+        rounded = with_weights_of(path, wide, tmp_path / "rounded.tflite")
+        expected, atol = open_artifact(rounded).run(images)["logits"], 1e-5
+    np.testing.assert_allclose(got, expected, rtol=0, atol=atol * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("name", "precision"), [*product(MODELS, ["float32"]), ("vit", "float16")])

@@ -271,11 +271,30 @@ def test_another_head_count_is_caught(build: Callable[[], Family], tmp_path: Pat
     assert result.where == "blocks.0"
 
 
-def test_pooling_by_average_for_the_class_token_is_caught(tmp_path: Path) -> None:
-    family = small_vit()
-    result = check(family, artifact_of(family, tmp_path, pool="avg"))
+@pytest.mark.parametrize(
+    ("right", "wrong", "tokens"), [("token", "avg", (1, 16)), ("avg", "token", (16, 1))]
+)
+def test_pooling_of_the_class_token_or_of_all_is_caught_where_the_last_block_computes_others(
+    right: str, wrong: str, tokens: tuple[int, int], tmp_path: Path
+) -> None:
+    """The last block gives only the tokens that are pooled."""
+    family = small_vit(pool=right)
+    result = check(family, artifact_of(family, tmp_path, pool=wrong))
     assert not result.passed
-    assert result.where == "blocks.2"  # the last one, which then computes more than one token
+    assert result.where == "blocks.2"
+    assert result.first_difference is not None
+    expected, got = ((4, count, family.spec.config.embed_dim) for count in tokens)
+    assert result.first_difference.problem == f"shape {got} instead of {expected}"
+
+
+@pytest.mark.parametrize(("right", "wrong"), [("avg", "max"), ("max", "avg")])
+def test_another_pooling_of_the_same_tokens_is_caught_after_the_blocks(
+    right: str, wrong: str, tmp_path: Path
+) -> None:
+    family = small_vit(pool=right)
+    result = check(family, artifact_of(family, tmp_path, pool=wrong))
+    assert not result.passed
+    assert (result.first_difference, result.where) == (None, AFTER_BLOCKS)
 
 
 def taking_pixels(artifact: Artifact, preprocessing: Preprocessing) -> Artifact:

@@ -44,7 +44,11 @@ if TYPE_CHECKING:
     show_default=True,
     help="What the model gives.",
 )
-@click.option("--embed-preprocessing", is_flag=True, help="Take RGB in 0..255.")
+@click.option(
+    "--embed-preprocessing",
+    is_flag=True,
+    help="Take RGB in 0..255. MediaPipe needs it where mean or std differ between channels.",
+)
 @options.force
 def export(
     model: Path | None,

@@ -55,6 +55,9 @@ def verify(
     Exits with 1 if one differs by more than the tolerance, and names the first block that does; or
     if the GPU refuses an operation, and names that and its block.
 
+    An int8 file tells what its float32 gave for a few images. --source holds that to 1e-5, because
+    rounding to int8 hides mistakes.
+
     --delegate gpu uses the GPU of the machine's Vulkan driver; without one, SwiftShader, which
     needs no GPU, where Chromium is installed. VK_ICD_FILENAMES chooses another driver.
 
@@ -115,7 +118,7 @@ def _write_report(
 
 
 def _print(results: Sequence[VerifyResult]) -> None:
-    from vit_convert.parity.report import columns, gpu_lines, rows
+    from vit_convert.parity.report import columns, gpu_lines, made_of_line, rows
 
     console.table(columns(), rows(results))
     if results[0].num_images:
@@ -128,5 +131,7 @@ def _print(results: Sequence[VerifyResult]) -> None:
             console.out(f"{prefix}the first block that differs is {result.first_difference}")
         elif result.where and result.num_images:
             console.out(f"{prefix}where the difference begins: {result.where}")
+        if result.made_of:
+            console.out(f"{prefix}{made_of_line(result.made_of)}")
         if result.note:
             console.warn(f"{prefix}{result.note}")

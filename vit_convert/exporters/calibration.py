@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,7 @@ from vit_convert.images import ImageError, find_images, load_image, normalise, t
 _MOST = 512  # pictures; ranges hardly change after a few hundred
 _GENERATED = 16
 _GRID = 5
+_WITNESSES = 4
 _SHOWN = 100  # pictures that are decoded between two notes of progress
 
 
@@ -99,7 +102,7 @@ def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
     Grids of 5x5 random values are enlarged bicubically: most of a photograph's energy is in low
     frequencies too, while pure noise gives the same class for every image.
     """
-    config, preprocessing = spec.config, spec.preprocessing
+    config = spec.config
     rng = np.random.default_rng(0)
     height, width = config.image_size
     images = np.empty((_GENERATED, height, width, config.in_channels), np.uint8)
@@ -107,8 +110,20 @@ def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
         grid = Image.fromarray(rng.integers(0, 256, (_GRID, _GRID), np.uint8))
         smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC), np.float32)
         plane[:] = np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255)
-    if as_pixels:
-        return images
-    if config.in_channels == len(preprocessing.mean):
-        return normalise(images, preprocessing)
-    return images.astype(np.float32) / np.float32(127.5) - 1
+    return images if as_pixels else _normalised(images, spec)
+
+
+def witness_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
+    """Four images of noise, for a size the same bit for bit everywhere and for ever."""
+    config = spec.config
+    shape = (_WITNESSES, *config.image_size, config.in_channels)
+    noise = hashlib.shake_256(b"vit-convert").digest(math.prod(shape))
+    images = np.frombuffer(noise, np.uint8).reshape(shape)
+    return images if as_pixels else _normalised(images, spec)
+
+
+def _normalised(pixels: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """As the model takes them, also one that does not take RGB."""
+    if spec.config.in_channels == len(spec.preprocessing.mean):
+        return normalise(pixels, spec.preprocessing)
+    return pixels.astype(np.float32) / np.float32(127.5) - 1

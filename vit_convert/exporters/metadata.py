@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ class Metadata:
     input_range: how pixels enter.
     outputs: names of the outputs; logits, softmax or features first.
     stream_scale: what the artifact's residual stream is multiplied by (see vit_convert.folding).
+    float32_outputs: see Artifact.
     """
 
     target: str
@@ -38,6 +40,7 @@ class Metadata:
     input_range: InputRange
     outputs: tuple[str, ...]
     stream_scale: float = 1.0
+    float32_outputs: np.ndarray | None = field(default=None, compare=False)
 
     def _attention(self, run: Run) -> Run | None:
         """`Artifact.attention` of an artifact with this metadata, by its `run`."""
@@ -61,6 +64,7 @@ class Metadata:
                 "input_range": self.input_range,
                 "outputs": list(self.outputs),
                 "stream_scale": self.stream_scale,
+                "float32_outputs": _encoded(self.float32_outputs),
                 "versions": {name: _version(name) for name in _PACKAGES},
             }
         )
@@ -100,6 +104,7 @@ class Metadata:
             outputs,
             stream if blocks else None,
             attention or self._attention(outputs),
+            self.float32_outputs,
         )
 
     def unscaled(self, blocks: Outputs) -> Outputs:
@@ -122,6 +127,7 @@ class Metadata:
                 input_range=data["input_range"],
                 outputs=tuple(data["outputs"]),
                 stream_scale=data.get("stream_scale", 1.0),
+                float32_outputs=_decoded(data.get("float32_outputs")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(
@@ -145,6 +151,19 @@ def foreign(what: str, where: str, option: str) -> ArtifactError:
 def _options(data: dict[str, Any]) -> ExportOptions:
     known = {f.name for f in fields(ExportOptions)}
     return ExportOptions(**{key: value for key, value in data.items() if key in known})
+
+
+def _encoded(array: np.ndarray | None) -> dict[str, Any] | None:
+    if array is None:
+        return None
+    data = base64.b64encode(array.astype("<f4").tobytes()).decode()
+    return {"shape": list(array.shape), "base64": data}
+
+
+def _decoded(data: dict[str, Any] | None) -> np.ndarray | None:
+    if data is None:
+        return None
+    return np.frombuffer(base64.b64decode(data["base64"]), "<f4").reshape(data["shape"])
 
 
 def _version(package: str) -> str:

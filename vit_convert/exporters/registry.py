@@ -83,6 +83,8 @@ class Artifact:
         attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
             "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
             give its attention maps.
+        float32_outputs: where it is quantised, the first output of the float32 file that it was
+            made of, for `vit_convert.exporters.calibration.witness_images`; else None.
     """
 
     path: Path
@@ -93,6 +95,7 @@ class Artifact:
     run: Callable[[np.ndarray], Outputs]
     blocks: Callable[[np.ndarray], Outputs] | None = None
     attention: Callable[[np.ndarray], Outputs] | None = None
+    float32_outputs: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,9 @@ class Reference(Protocol):
     def with_blocks(self, worst: np.ndarray) -> Sample:
         """Images with blocks: the one given (1, height, width, channels), or those recorded."""
 
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """What the source gives for other images; None where it cannot be run."""
+
 
 def computed(blocks: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
     """Of a source model's blocks what artifacts compute: of the last one only the pooled tokens."""
@@ -73,6 +76,10 @@ class LiveReference:
         """See Reference."""
         return Sample(worst, self.model.run(worst), self.model.blocks(worst))
 
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """See Reference."""
+        return self.model.run(images)
+
 
 class RecordedReference:
     """What the source gave when it was recorded."""
@@ -93,6 +100,10 @@ class RecordedReference:
         recording = self.recording
         count = len(next(iter(recording.blocks.values()), ()))
         return Sample(recording.images[:count], recording.logits[:count], recording.blocks)
+
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """See Reference."""
+        return None
 
 
 class PictureFolder(Sequence[np.ndarray]):

@@ -43,7 +43,7 @@ class Accelerator:
                 f"ai-edge-litert offers no GPU accelerator: {error}",
                 where="--delegate gpu",
                 expected="a version whose CompiledModel takes Options",
-                hint="pip install 'ai-edge-litert>=2.2'",
+                hint="pip install 'ai-edge-litert>=2.3,<2.4'",
             ) from error
         self.factory = CompiledModel
         self.model: Any = None

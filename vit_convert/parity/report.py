@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vit_convert.parity.compare import Comparison
 from vit_convert.parity.delegate import GpuReport
 from vit_convert.parity.result import VerifyResult
 
@@ -72,6 +73,14 @@ def gpu_lines(report: GpuReport) -> list[str]:
         tensor = f"; its output is {first.tensor}" if first.tensor else "; which one is not known"
         lines.append(f"the first refused operation is {first}{tensor}")
     return lines + [f"refused: {line}" for line in report.refused]
+
+
+def made_of_line(made_of: Comparison) -> str:
+    """How far the float32 that a quantised artifact was made of is from the source, in words."""
+    return (
+        f"the float32 that it was made of: relative difference {made_of.relative:.1e}, "
+        f"{made_of.tolerance:g} allowed"
+    )
 
 
 def _cleaned(value: Any) -> Any:

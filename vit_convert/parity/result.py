@@ -41,12 +41,14 @@ class VerifyResult:
         reference: what it was compared with, library versions included.
         first_difference: the first block that differs, where parity failed and a block does.
         where: where the difference begins, for people; "" where parity holds.
-        note: what the numbers cannot be blamed on the artifact for, or "".
+        note: what the numbers cannot be blamed on the artifact for, or cannot tell, or "".
         seconds: that it took.
         delegate: what a TFLite file was run on.
         gpu: how its graph and the GPU get along, where that was asked. Nothing is compared unless
             all of it runs there.
         profile: the difference of every output and block, where that was asked.
+        made_of: for a quantised artifact, how far the float32 that it was made of is from the
+            source, held to the tolerance of float32; None where that cannot be told.
     """
 
     artifact: Path
@@ -63,8 +65,10 @@ class VerifyResult:
     delegate: Delegate = "cpu"
     gpu: GpuReport | None = None
     profile: Profile | None = None
+    made_of: Comparison | None = None
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact is equal to its source within the tolerance."""
-        return self.comparison.passed
+        """Whether the artifact is equal to its source within the tolerance, and so is what it was
+        made of."""
+        return self.comparison.passed and (self.made_of is None or self.made_of.passed)

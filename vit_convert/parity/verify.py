@@ -15,6 +15,7 @@ from vit_convert.exporters.registry import Outputs
 from vit_convert.parity.compare import (
     BlockDifference,
     Comparison,
+    as_output,
     block_differences,
     compare,
     default_tolerance,
@@ -32,10 +33,10 @@ from vit_convert.parity.evidence import (
     computed,
 )
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
+from vit_convert.parity.made_of import compare_made_of
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.references import source_model
 from vit_convert.parity.result import Delegate, Profile, VerifyResult
-from vit_convert.prediction import softmax
 
 
 def verify(
@@ -61,7 +62,8 @@ def verify(
         reference: an .npz of `record_reference`. One of `source` and `reference` must be given.
         images: a folder of pictures to run, with `source`; random images by default.
         tolerance: the largest |difference| / max |reference| that passes; by the artifact's
-            precision by default.
+            precision by default. The float32 that a quantised artifact was made of is always held
+            to that of float32.
         key: which state dict of the checkpoint.
         delegate: "gpu" runs a TFLite file on LiteRT's GPU accelerator, without a CPU fallback.
         profile: tell the difference of every output and block.
@@ -127,7 +129,7 @@ def verify_artifact(
         notes.add(note)
         got.append(_first_output(artifact, inputs))
         outputs.append(sample.outputs)
-        expected.append(_as_output(sample.outputs, output))
+        expected.append(as_output(sample.outputs, output))
         distances = _distances(expected[-1], got[-1])
         if worst is None or distances.max() > worst_distance:
             index = int(distances.argmax())
@@ -137,6 +139,8 @@ def verify_artifact(
     limit_of_output = limit
     if output == "softmax" and tolerance is None:
         limit_of_output = tolerance_for_softmax(limit, np.concatenate(outputs))
+    made_of, note = compare_made_of(artifact, reference)
+    notes.add(note)
     comparison = compare(np.concatenate(expected), np.concatenate(got), limit_of_output)
     difference, where = None, ""
     if profile or not comparison.passed:
@@ -144,6 +148,12 @@ def verify_artifact(
         sample = reference.with_blocks(worst)
     if not comparison.passed:
         difference, where = _locate(artifact, sample, limit, limit_of_output)
+    elif made_of is not None and not made_of.passed:
+        where = (
+            "the float32 that it was made of (relative difference "
+            f"{made_of.relative:.1e}, {made_of.tolerance:g} allowed); verify an export of "
+            "--precision float32 to see the block"
+        )
     return VerifyResult(
         artifact=artifact.path,
         kind=artifact.kind,
@@ -157,6 +167,7 @@ def verify_artifact(
         note="; ".join(sorted(notes - {""})),
         seconds=time.perf_counter() - started,
         profile=_profile(artifact, sample, expected, got, limit) if profile else None,
+        made_of=made_of,
     )
 
 
@@ -238,13 +249,6 @@ def _first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
     return np.asarray(next(iter(artifact.run(inputs).values())))
 
 
-def _as_output(outputs: np.ndarray, output: str) -> np.ndarray:
-    """What an artifact with that output should give where its source gives `outputs`."""
-    if output != "softmax":
-        return outputs
-    return softmax(outputs)
-
-
 def _distances(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
     """The largest |difference| of each image; infinite where it cannot be told."""
     if expected.shape != got.shape:
@@ -274,7 +278,7 @@ def _locate(
     difference = first_difference(computed(sample.blocks, artifact.spec), blocks, tolerance)
     if difference is not None:
         return difference, difference.name
-    expected = _as_output(sample.outputs, artifact.options.output)
+    expected = as_output(sample.outputs, artifact.options.output)
     if compare(expected, _first_output(artifact, inputs), tolerance_of_output).passed:
         return None, (
             "not known: the images whose blocks were recorded agree; --source CHECKPOINT tells"

@@ -16,6 +16,7 @@ from vit_convert.errors import ArtifactError
 from vit_convert.exporters.registry import Progress
 
 ENTRY = "vit_convert"
+LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _IDENTIFIER = b"TFL3"
 _DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind the tables
 _LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form

@@ -18,6 +18,7 @@ from vit_convert.exporters.quantisation_report import (
     measure,
 )
 from vit_convert.exporters.registry import Artifact, Progress
+from vit_convert.exporters.tflite.flatbuffer import LIMIT
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantisation import (
     OPERATION,
@@ -92,7 +93,11 @@ def write_quantised(
 
     Layers that the calibration images show to cost too much stay in float: as few of the costliest
     (1, 2, 4, ..., at most a quarter of all) as bring the agreement to 99 %; where none do, those
-    that agree best.
+    that agree best. Not of a float32 file beyond the limit of the format: with one layer quantised,
+    it would be beyond it still.
+
+    The file carries what float32 gives for a few images of noise, so that it can be told later
+    whether a difference from the source is the quantisation's or the conversion's.
 
     Args:
         wide: the float32 file.
@@ -102,6 +107,8 @@ def write_quantised(
         open_file: opens a .tflite file.
         progress: called with what is being done.
     """
+    from vit_convert.exporters.calibration import witness_images  # imports Pillow
+
     images, layers = calibration.images, layers_of(wide)
     static = metadata.options.precision == "int8"
     batch = metadata.options.batch_size
@@ -109,8 +116,11 @@ def write_quantised(
     if static:
         ranges = calibrate(wide, images, batch if isinstance(batch, int) else 1, progress)
     progress("running float32 on the same images")
-    expected = first_output(open_file(wide), images.astype(np.float32))
-    inputs = images.astype(np.float32)
+    inputs, source = images.astype(np.float32), open_file(wide)
+    expected = first_output(source, inputs)
+    witnesses = witness_images(metadata.spec, metadata.options.embed_preprocessing)
+    outputs = first_output(source, witnesses.astype(np.float32))
+    metadata = replace(metadata, float32_outputs=outputs)
     work = _Work(wide, path, metadata, inputs, expected, ranges, open_file)
     plan: dict[Layer, Mode]
     plan = {layer: "static" if static and layer.inner else "dynamic" for layer in layers}
@@ -119,7 +129,7 @@ def write_quantised(
     difference = work.difference()
     in_float: list[Cost] = []
     costs: list[Cost] = []
-    if calibration.calibrated and difference.score < ENOUGH:
+    if calibration.calibrated and difference.score < ENOUGH and wide.stat().st_size < LIMIT:
         ranked = sorted(_costs(work, plan, progress), key=lambda item: -item[1].relative)
         count, difference = _keep_some(work, plan, ranked, difference, progress)
         costs = [cost for _, cost in ranked]
@@ -176,9 +186,15 @@ def _keep_some(
         progress(f"trying the costliest {count} of {len(ranked)} layers in float")
         make(count)
         found = work.difference()
-        if found.score > best[1].score:
+        if _rank(found) > _rank(best[1]):
             best = (count, found)
         if found.score >= ENOUGH:
             return best
     make(best[0])
     return best
+
+
+def _rank(difference: Difference) -> tuple[float, float]:
+    """Of files that agree on as many images, one whose outputs are not even similar is the worse;
+    beyond that, similarity is not worth a layer in float."""
+    return difference.score, min(100 * difference.cosine, ENOUGH)

@@ -31,7 +31,7 @@ from vit_convert.exporters.registry import (
     Target,
 )
 from vit_convert.exporters.tflite.binding import bind
-from vit_convert.exporters.tflite.flatbuffer import damaged, is_tflite, read_entry
+from vit_convert.exporters.tflite.flatbuffer import LIMIT, damaged, is_tflite, read_entry
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantised import write_quantised
 from vit_convert.exporters.tflite.skeleton import Skeleton, convert
@@ -42,7 +42,6 @@ _Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]
 _last_converted: WeakKeyDictionary[SourceModel, tuple[ExportOptions, _Converted]]
 _last_converted = WeakKeyDictionary()
 _DELEGATE = "DELEGATE"  # what the interpreter calls an operation that stands for many
-_LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _TABLES = 2**22  # bytes that a file has beside its weights, generously
 # of a weight; channels have a scale each
 _BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.05, "int8": 1.05}
@@ -82,7 +81,7 @@ def _write_float(
         bound.tree,
         bound.contents,
         metadata,
-        beyond_limit=size >= _LIMIT,
+        beyond_limit=size >= LIMIT,
         progress=progress,
     )
     return metadata
@@ -109,12 +108,12 @@ def _converted(
 def _check_size(spec: ModelSpec, precision: Precision, path: Path) -> None:
     """Raises UsageError if the file would be larger than a flatbuffer can be."""
     sizes = {name: _estimated_size(spec, name) for name in _BYTES}
-    if sizes[precision] < _LIMIT:
+    if sizes[precision] < LIMIT:
         return
-    fitting = [name for name, size in sizes.items() if size < _LIMIT]
+    fitting = [name for name, size in sizes.items() if size < LIMIT]
     raise UsageError(
         f"the weights are {sizes[precision] / 1e9:.2f} GB in {precision}, and a .tflite file is "
-        f"at most {_LIMIT / 1e9:.2f} GB (2 GiB)",
+        f"at most {LIMIT / 1e9:.2f} GB (2 GiB)",
         where=path.name,
         expected="a precision that fits: "
         + (", ".join(f"{n} ({sizes[n] / 1e9:.2f} GB)" for n in fitting) or "there is none"),

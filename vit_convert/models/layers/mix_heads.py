@@ -47,18 +47,20 @@ class MixHeads(Linear):
         _, heads, n, m = x.shape
         rows = next(r for r in range(math.isqrt(n), 0, -1) if n % r == 0)
         x = tf.reshape(x, (-1, heads * rows, n // rows, m))
-        filters = tf.tile(self.kernel[:, None, None, :], (1, 1, m, 1))
-        biases = tf.tile(self.bias[:, None], (1, m))
+        # split as a whole: slices of it are many small operations, which cost the converter memory
+        kernel = tf.reshape(self.kernel, (heads, 1, 1, heads))
+        filters = tf.split(tf.tile(kernel, (1, 1, m, 1)), heads, axis=3)
+        biases = tf.unstack(tf.tile(tf.expand_dims(self.bias, 1), (1, m)))
         mixed = [
             # tf.nn's would make other operations of the dilation
             tf.raw_ops.DepthwiseConv2dNative(
                 input=x,
-                filter=filters[..., i : i + 1],
+                filter=one,
                 strides=(1, 1, 1, 1),
                 padding="VALID",
                 dilations=(1, rows, 1, 1),
             )
-            + biases[i]
-            for i in range(heads)
+            + bias
+            for one, bias in zip(filters, biases, strict=True)
         ]
         return tf.reshape(tf.concat(mixed, axis=1), (-1, heads, n, m))
