@@ -40,8 +40,10 @@ def measure(scheme: Scheme, folder: Path, gpu: bool) -> list[str]:
         return f"{np.abs(got - expected).max() / np.abs(expected).max():.1e}"
 
     converted = torch2keras(source, folder / "converted.h5", overrides=scheme.overrides)
-    (path,) = export_all(folder / "converted.h5", [("tflite", ExportOptions())], folder, force=True)
-    artifact = open_artifact(path)
+    (exported,) = export_all(
+        folder / "converted.h5", [("tflite", ExportOptions())], folder, force=True
+    )
+    artifact = open_artifact(exported.path)
 
     def outputs(runner: object) -> np.ndarray:
         parts = [next(iter(runner.run(p[None]).values())) for p in pictures]

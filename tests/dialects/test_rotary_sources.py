@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +24,7 @@ from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion import assumptions, recognise
 from vit_convert.dialects import read_as_canonical
-from vit_convert.errors import MappingError
+from vit_convert.errors import CheckpointError, MappingError, VitConvertError
 from vit_convert.exporters.keras_h5 import load_model
 from vit_convert.parity.references import source_model
 from vit_convert.transfer import keras2torch, torch2keras
@@ -101,8 +102,7 @@ def test_timm_loads_what_transformers_saved(tmp_path: Path) -> None:
     assert relative(run(theirs.eval(), images), run(model, images)) < 1e-5
 
 
-@pytest.mark.parametrize("body", ["", "model."])
-def test_transformers_loads_what_meta_saved(body: str, tmp_path: Path) -> None:
+def test_transformers_loads_what_meta_saved(tmp_path: Path) -> None:
     found = scheme("facebookresearch DINOv3")
     source, model = found.save(tmp_path)
     result = torch2keras(source, tmp_path / "m.h5", overrides=found.overrides)
@@ -123,10 +123,6 @@ def test_transformers_loads_what_meta_saved(body: str, tmp_path: Path) -> None:
         rope_theta=30.0,
     )
     state = load_file(written)
-    if body:  # as the model in memory has it
-        state = {
-            n.replace("layer.", "model.layer.", n.startswith("layer.")): v for n, v in state.items()
-        }
     theirs, info = transformers.DINOv3ViTModel.from_pretrained(
         None, config=config, state_dict=state, output_loading_info=True
     )
@@ -206,3 +202,40 @@ def test_config_json_tells_the_base(tmp_path: Path) -> None:
     (tmp_path / "config.json").unlink()
     alone = recognise(open_checkpoint(source), Overrides(num_heads=HEADS)).recognition
     assert {"rotary_base", "image_size", "norm_eps"} <= set(assumptions(alone))
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"rope_theta": 0.5}, "rope_theta is '0.5'"),
+        ({"rope_theta": "100"}, "rope_theta"),
+        ({"rope_theta": float("nan")}, "rope_theta is 'nan'"),
+        ({"use_gated_mlp": True}, "hidden_act is 'gelu'"),
+        ({"use_gated_mlp": 1}, "use_gated_mlp is '1'"),
+        ({"hidden_act": "silu"}, "hidden_act is 'silu'"),
+    ],
+    ids=str,
+)
+def test_impossible_values_of_config_json_are_refused(
+    changes: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    source, _ = scheme("transformers DINOv3ViTModel").save(tmp_path)
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+    with pytest.raises(CheckpointError) as error:
+        recognise(open_checkpoint(source))
+    assert says in error.value.what
+
+
+def test_a_bias_of_keys_in_transformers_is_refused(tmp_path: Path) -> None:
+    config = transformers.DINOv3ViTConfig(
+        hidden_size=WIDE,
+        num_hidden_layers=1,
+        num_attention_heads=HEADS,
+        key_bias=True,
+        num_register_tokens=2,
+    )
+    transformers.DINOv3ViTModel(config).save_pretrained(tmp_path)
+    with pytest.raises(VitConvertError, match="key_bias"):
+        torch2keras(tmp_path, tmp_path / "m.h5")
+    assert not (tmp_path / "m.h5").exists()

@@ -32,7 +32,6 @@ FAMILIES = {
     "eva02": OPTIONS["eva02"],
     "dinov3": OPTIONS["dinov3"],
 }
-ROTARY = ("eva02", "dinov3")
 CLASSIFIERS = ("vit", "layer scale", "average pool", "deit", "cait")
 
 

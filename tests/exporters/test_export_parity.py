@@ -6,7 +6,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from exporting import CLASSIFIERS, ROTARY, as_input, centred, relative
+from exporting import CLASSIFIERS, as_input, centred, relative
 from families import PREPROCESSING
 
 from vit_convert.images import normalise
@@ -30,7 +30,7 @@ def test_float32_logits_are_those_of_timm_and_of_keras(sample, opened, target, f
     assert relative(model.keras(model.images).numpy(), outputs["logits"]) <= 1e-5
 
 
-@pytest.mark.parametrize("family", [*CLASSIFIERS, *ROTARY])
+@pytest.mark.parametrize("family", [*CLASSIFIERS, "dinov3"])
 def test_float16_weights_stay_close(sample, opened, family):
     model, artifact = sample(family), opened("tflite", family, precision="float16")
     logits = artifact.run(model.images)["logits"]
