@@ -34,7 +34,8 @@ from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.exporters.quantisation_report import Difference, measure
 from vit_convert.exporters.tflite.flatbuffer import Content, read_entry, tree_of, write
 from vit_convert.exporters.tflite.quantised import _rank
-from vit_convert.images import find_images, normalise
+from vit_convert.image_folders import find_images
+from vit_convert.images import normalise
 from vit_convert.parity.compare import TOLERANCES
 
 _KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
