@@ -65,7 +65,7 @@ def test_they_hold_where_there_is_no_pytorch() -> None:
     chosen = [
         "tests/dialects",
         "-k",
-        "gives and (timm-vit or torchvision)",
+        "gives and timm-vit",
         "-q",
         "-p",
         "no:cacheprovider",
