@@ -169,10 +169,17 @@ def test_unclear_kind_of_output_is_refused(tmp_path: Path) -> None:
         keras2torch(tmp_path / "model.h5", tmp_path / "out.bytes")
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"\x89HDF\r\n\x1a\n and then nothing"])
-def test_what_is_no_h5_is_refused(content: bytes, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no readable HDF5"),
+        (b"nonsense", "no readable HDF5"),
+        (b"\x89HDF\r\n\x1a\n and then nothing", "truncated or damaged"),
+    ],
+)
+def test_what_is_no_h5_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "model.h5").write_bytes(content)
-    with pytest.raises(ArtifactError, match="no readable HDF5"):
+    with pytest.raises(ArtifactError, match=message):
         keras2torch(tmp_path / "model.h5", tmp_path / "out.pth")
 
 

@@ -114,7 +114,8 @@ def test_what_is_no_npz_is_refused(what: str, tmp_path: Path) -> None:
         case "npy":
             with path.open("wb") as file:
                 np.save(file, LOGITS)
-    with pytest.raises(ArtifactError, match="cannot be read"):
+    message = "there is no such file" if what == "missing" else "cannot be read"
+    with pytest.raises(ArtifactError, match=message):
         read_reference(path)
 
 
