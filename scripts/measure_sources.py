@@ -5,7 +5,7 @@
 
 For each source a small randomised model is made by its library's own classes, saved as the library
 saves it, converted and exported. The table gives |difference| / max |output| of three random images
-in Keras, in TFLite on the CPU and, with --gpu, on LiteRT's GPU accelerator. It is Markdown, for the
+in Keras, as SavedModel, in TFLite on the CPU and, with --gpu, on LiteRT's GPU accelerator. It is Markdown, for the
 README. Exits with 1 if a number is above 1e-5.
 """
 
@@ -40,10 +40,9 @@ def measure(scheme: Scheme, folder: Path, gpu: bool) -> list[str]:
         return f"{np.abs(got - expected).max() / np.abs(expected).max():.1e}"
 
     converted = torch2keras(source, folder / "converted.h5", overrides=scheme.overrides)
-    (exported,) = export_all(
-        folder / "converted.h5", [("tflite", ExportOptions())], folder, force=True
-    )
-    artifact = open_artifact(exported.path)
+    jobs = [("saved_model", ExportOptions()), ("tflite", ExportOptions())]
+    exports = export_all(folder / "converted.h5", jobs, folder, force=True)
+    saved_model, artifact = (open_artifact(exported.path) for exported in exports)
 
     def outputs(runner: object) -> np.ndarray:
         parts = [next(iter(runner.run(p[None]).values())) for p in pictures]
@@ -55,6 +54,7 @@ def measure(scheme: Scheme, folder: Path, gpu: bool) -> list[str]:
         str(len({n for names in converted.ledger.sources.values() for n in names})),
         str(len(converted.ledger.ignored)),
         relative(load_model(folder / "converted.h5")(pictures).numpy()),
+        relative(outputs(saved_model)),
         relative(outputs(artifact)),
     ]
     if gpu:
@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     arguments = parser.parse_args()
     logging.getLogger("transformers").setLevel(logging.ERROR)
-    columns = ["source", "recognised as", "read", "ignored", "Keras", "TFLite CPU"]
+    columns = ["source", "recognised as", "read", "ignored", "Keras", "SavedModel", "TFLite CPU"]
     columns += ["TFLite GPU"] * arguments.gpu
     console.out(f"| {' | '.join(columns)} |")
     console.out(f"| {' | '.join('---' for _ in columns)} |")
