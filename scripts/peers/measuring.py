@@ -235,7 +235,7 @@ class Bench:
             def once(image: np.ndarray) -> np.ndarray:
                 interpreter.set_tensor(entrance["index"], image)
                 interpreter.invoke()
-                return interpreter.get_tensor(result["index"]).copy()  # type: ignore[no-any-return]
+                return interpreter.get_tensor(result["index"]).copy()  # type: ignore[no-any-return]  # NumPy's
 
             return {"relative": self._relative(model, once, tuple(entrance["shape"]))}
 

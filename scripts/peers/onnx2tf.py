@@ -13,11 +13,11 @@ repository, name, checkpoint, output = sys.argv[1:]
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 sys.path[0] = repository  # instead of this folder, whose files are called like what they run
 
-import numpy as np  # noqa: E402
-import onnx2tf  # noqa: E402
-import torch  # noqa: E402
+import numpy as np  # noqa: E402  # behind the path
+import onnx2tf  # noqa: E402  # behind the path
+import torch  # noqa: E402  # behind the path
 
-from scripts.peers.timm_model import load  # noqa: E402
+from scripts.peers.timm_model import load  # noqa: E402  # behind the path
 
 with tempfile.TemporaryDirectory() as folder:
     # Images that it would download else, to compare the ONNX file with what it makes of it

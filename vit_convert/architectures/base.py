@@ -206,6 +206,11 @@ class Overrides:
     crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
 
+    def fact(self, name: str) -> Fact | None:
+        """What the user says of a field, or else the naming scheme or a file; None if none does."""
+        given = getattr(self, name)
+        return self.stated.get(name) if given is None else Fact(given, "given", "your option")
+
     @property
     def trained_size(self) -> tuple[int, int] | None:
         """The image size that tells a position embedding's grid where its length does not."""

@@ -140,6 +140,21 @@ def chosen_variant(
     return named
 
 
+def matching_variants(
+    variants: Sequence[Variant], read: Mapping[str, Any], overrides: Overrides, hint: str
+) -> tuple[list[Variant], list[Variant], list[Variant]]:
+    """As `find_variants` of what was read; or the one that the user names, three times.
+
+    Raises:
+        UsageError: as `chosen_variant`.
+    """
+    if overrides.variant:
+        chosen = chosen_variant(variants, read, overrides.variant)
+        return chosen, chosen, chosen
+    known = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
+    return find_variants(variants, known, hint)
+
+
 def settle(
     variants: Sequence[Variant],
     read: Mapping[str, Any],
@@ -167,20 +182,14 @@ def settle(
     """
     facts = {key: Fact(value, "read", "from names and shapes") for key, value in read.items()}
     _check_stated(overrides.stated, facts)
-    variant_keys = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
-    if overrides.variant:
-        exact = family = alike = chosen_variant(variants, read, overrides.variant)
-    else:
-        exact, family, alike = find_variants(variants, variant_keys, hint)
+    exact, family, alike = matching_variants(variants, read, overrides, hint)
     published = exact or family or alike
 
-    def settle_field(name: str, given: Any, candidates: Sequence[Variant], default: Any) -> None:
+    def settle_field(name: str, candidates: Sequence[Variant], default: Any) -> None:
         owner = "preprocessing" if hasattr(default_preprocessing, name) else "config"
         values = [getattr(getattr(v, owner), name) for v in candidates]
-        if given is not None:
-            facts[name] = Fact(given, "given", "your option")
-        elif name in overrides.stated:
-            facts[name] = overrides.stated[name]
+        if stated := overrides.fact(name):
+            facts[name] = stated
         elif values and not (exact or family):
             why = f"as {candidates[0].name}, which has the same widths only"
             facts[name] = Fact(values[0], "assumed", why)
@@ -196,24 +205,19 @@ def settle(
 
     if "num_heads" not in facts:
         default_heads = read["embed_dim"] // 64 if read["embed_dim"] % 64 == 0 else None
-        settle_field("num_heads", overrides.num_heads, published, default_heads)
+        settle_field("num_heads", published, default_heads)
     elif overrides.num_heads not in (None, read["num_heads"]):
         raise UsageError(
             f"the checkpoint has {read['num_heads']} heads by its shapes",
             where=f"--num-heads {overrides.num_heads}",
             expected=f"{read['num_heads']}, or no option",
         )
-    settle_field("gelu", overrides.gelu, published, "erf")
+    settle_field("gelu", published, "erf")
     if "norm_position" in {f.name for f in fields(config_class)}:
-        settle_field("norm_position", overrides.norm_position, exact, "pre")
-    settle_field("norm_eps", overrides.norm_eps, published, 1e-6)
+        settle_field("norm_position", exact, "pre")
+    settle_field("norm_eps", published, 1e-6)
     for item in fields(Preprocessing):
-        settle_field(
-            item.name,
-            getattr(overrides, item.name),
-            published,
-            getattr(default_preprocessing, item.name),
-        )
+        settle_field(item.name, published, getattr(default_preprocessing, item.name))
     heads = facts["num_heads"].value
     if heads is None or heads <= 0 or read["embed_dim"] % heads:
         raise RecognitionError(

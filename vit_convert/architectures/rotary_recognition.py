@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from vit_convert.architectures.base import Fact, Overrides, Variant
-from vit_convert.architectures.recognition import check_image_size, chosen_variant, find_variants
+from vit_convert.architectures.recognition import check_image_size, matching_variants
 from vit_convert.architectures.rotary import PUBLISHED_BASES, PUBLISHED_GRID, Rotary
 from vit_convert.architectures.vit import ViTConfig
 from vit_convert.errors import RecognitionError
@@ -35,13 +35,9 @@ def rotary_facts(
         UsageError: the stated image size is no multiple of the patch size, or the stated variant is
             another.
     """
-    known = {k: v for k, v in read.items() if k not in ("num_classes", "head_bias")}
-    if overrides.variant:
-        alike = chosen_variant(variants, known, overrides.variant)
-    else:
-        exact, family, _ = find_variants(variants, known, hint)
-        alike = exact or family
-    kind = _stated("rotary", overrides) or _kind(read, alike, hint)
+    exact, family, _ = matching_variants(variants, read, overrides, hint)
+    alike = exact or family
+    kind = overrides.fact("rotary") or _kind(read, alike, hint)
     facts = {"rotary": kind}
     if kind.value != "none":
         alike = [v for v in alike if _kind_of(v) == kind.value]
@@ -52,12 +48,6 @@ def rotary_facts(
     if "image_size" not in read:
         facts["image_size"] = _image_size(read["patch_size"], alike, overrides)
     return facts
-
-
-def _stated(name: str, overrides: Overrides) -> Fact | None:
-    """What the user says, or the naming scheme."""
-    given = getattr(overrides, name)
-    return Fact(given, "given", "your option") if given is not None else overrides.stated.get(name)
 
 
 def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
@@ -100,7 +90,7 @@ def _unsupported(what: str) -> RecognitionError:
 
 
 def _number(name: str, usual: Any, alike: Sequence[Variant], overrides: Overrides) -> Fact:
-    if stated := _stated(name, overrides):
+    if stated := overrides.fact(name):
         return stated
     if alike:
         value = getattr(alike[0].config, name)

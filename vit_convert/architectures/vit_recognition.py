@@ -79,7 +79,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     elif pool.known == "assumed" and found.variant:
         pool = Fact(pool.value, "recognised", f"as published for {found.variant}")
     found = replace(found, facts={**found.facts, "pool": pool})
-    stated = found.variant or overrides.trained_size or _stated(overrides, "position")
+    stated = found.variant or overrides.trained_size or overrides.fact("position")
     if read["position"] in ("class", "patches") and not stated:
         why = "their number makes a square; --image-size if the pictures were none"
         facts = found.facts | {"position": Fact(read["position"], "assumed", why)}
@@ -177,19 +177,11 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"rel_pos": "none"}
 
 
-def _stated(overrides: Overrides, name: str) -> Any:
-    """What the user says, or the naming scheme; None if neither does."""
-    fact = overrides.stated.get(name)
-    return getattr(overrides, name) or (fact.value if fact else None)
-
-
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> Fact:
     """Attention and class token beside mean can be told; else only that there is a class token."""
     has_map = "attn_pool.latent" in shapes
-    stated = overrides.stated.get("pool")
-    if overrides.pool:
-        pool = Fact(overrides.pool, "given", "your option")
-    elif stated and stated.known == "given":
+    stated = overrides.fact("pool")
+    if stated and stated.known == "given":
         pool = stated
     elif has_map or shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
         pool = Fact("map" if has_map else "token-avg", "read", "from names and shapes")
@@ -230,7 +222,8 @@ def _read_position(
         candidates["class"] = others
     if registers or others:
         candidates["patches"] = 0
-    stated: Position | None = _stated(overrides, "position")
+    fact = overrides.fact("position")
+    stated: Position | None = fact.value if fact else None
     if stated is not None and stated not in candidates:
         raise UsageError(
             f"the checkpoint's tensors are not those of a model with {stated!r}",

@@ -4,40 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Variant
+from vit_convert.architectures.base import Variant
 from vit_convert.architectures.rotary import PUBLISHED_BASES, Rotary
-from vit_convert.architectures.vit import ViTConfig
-from vit_convert.architectures.vit_variants import CLIP, Normalisation
-
-_IMAGENET: Normalisation = (IMAGENET_MEAN, IMAGENET_STD)
-_INCEPTION: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+from vit_convert.architectures.vit_published import CLIP, IMAGENET, INCEPTION, variant_of
 
 
-def _variant(
-    name: str,
-    source: str,
-    sizes: tuple[int, int, int, int],
-    patch: int,
-    image: int,
-    preprocessing: tuple[Normalisation, float],
-    rotary: Rotary,
-    **options: Any,
-) -> Variant:
-    """`sizes`: width, depth, heads, MLP width; `preprocessing`: mean and std, crop."""
-    width, depth, heads, mlp = sizes
-    config = ViTConfig(
-        image_size=(image, image),
-        patch_size=(patch, patch),
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        mlp_dim=mlp,
-        rotary=rotary,
-        rotary_base=PUBLISHED_BASES[rotary],
-        **options,
-    )
-    (mean, std), crop_pct = preprocessing
-    return Variant(name, config, Preprocessing(mean, std, "bicubic", crop_pct), source)
+def _variant(*published: Any, rotary: Rotary, **options: Any) -> Variant:
+    """As `variant_of`, with the base that all published models of the kind have."""
+    return variant_of(*published, rotary=rotary, rotary_base=PUBLISHED_BASES[rotary], **options)
 
 
 # baaivision/EVA, EVA-02: the MLP is two thirds as wide as a plain one's
@@ -55,8 +29,9 @@ _EVA02 = (
             _EVA02_SIZES[size],
             14,
             image,
-            (CLIP, 0.9 if image == 224 else 1.0),
-            "eva02",
+            CLIP,
+            0.9 if image == 224 else 1.0,
+            rotary="eva02",
             mlp="swiglu-packed" if size in ("tiny", "small") else "swiglu",
             mlp_norm=size in ("base", "large"),
             pool="avg",
@@ -81,8 +56,9 @@ _EVA02 = (
             _EVA02_SIZES[size],
             patch,
             image,
-            (CLIP, 1.0),
-            "eva02",
+            CLIP,
+            1.0,
+            rotary="eva02",
             mlp="swiglu",
             mlp_norm=True,
             attn_norm=True,
@@ -101,8 +77,9 @@ _DINOV3 = (
         sizes,
         16,
         256,
-        (_IMAGENET, 1.0),
-        "dinov3",
+        IMAGENET,
+        1.0,
+        rotary="dinov3",
         norm_eps=1e-5,
         reg_tokens=4,
         position="none",
@@ -131,8 +108,9 @@ _TIMM = (
         sizes,
         16,
         256,
-        (normalisation, 0.95),
-        "eva02",
+        normalisation,
+        0.95,
+        rotary="eva02",
         class_token=False,
         reg_tokens=registers,
         position="none",
@@ -143,10 +121,10 @@ _TIMM = (
         fc_norm=True,
     )
     for name, sizes, registers, normalisation in (
-        ("medium", (512, 12, 8, 2048), 1, _INCEPTION),
-        ("mediumd", (512, 20, 8, 2048), 1, _INCEPTION),
+        ("medium", (512, 12, 8, 2048), 1, INCEPTION),
+        ("mediumd", (512, 20, 8, 2048), 1, INCEPTION),
         ("betwixt", (640, 12, 10, 2560), 4, CLIP),
-        ("base", (768, 12, 12, 3072), 1, _INCEPTION),
+        ("base", (768, 12, 12, 3072), 1, INCEPTION),
     )
 )
 

@@ -8,8 +8,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Variant
-from vit_convert.architectures.vit import ViTConfig
+from vit_convert.architectures.base import Variant
+from vit_convert.architectures.vit_published import (
+    CLIP,
+    IMAGENET,
+    INCEPTION,
+    Normalisation,
+    variant_of,
+)
 
 # width, depth, heads, MLP width
 _SIZES = {
@@ -29,12 +35,6 @@ _SIZES = {
     "base16heads": (768, 12, 16, 3072),  # arXiv:2301.08243
     "18x2": (768, 18, 12, 3072),  # depth and parallel branches, arXiv:2203.09795
 }
-_INCEPTION = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-_IMAGENET = (IMAGENET_MEAN, IMAGENET_STD)
-# arXiv:2103.00020, openai/CLIP
-CLIP = ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
-
-Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def _variant(
@@ -47,24 +47,14 @@ def _variant(
     crop_pct: float | None = None,
     **options: Any,
 ) -> Variant:
-    width, depth, heads, mlp = _SIZES[size]
-    config = ViTConfig(
-        image_size=(image, image),
-        patch_size=(patch, patch),
-        embed_dim=width,
-        depth=depth,
-        num_heads=heads,
-        mlp_dim=mlp,
-        **options,
-    )
-    mean, std = normalisation
     crop_pct = crop_pct or (1.0 if image > 224 else 0.9)
-    return Variant(name, config, Preprocessing(mean, std, "bicubic", crop_pct), source)
+    sizes = _SIZES[size]
+    return variant_of(name, source, sizes, patch, image, normalisation, crop_pct, **options)
 
 
 # google-research/vision_transformer, weights as in arXiv:2106.10270 ("How to train your ViT?")
 _VIT = (
-    _variant(f"vit_{size}_patch{patch}_{image}", "arXiv:2010.11929", size, patch, image, _INCEPTION)
+    _variant(f"vit_{size}_patch{patch}_{image}", "arXiv:2010.11929", size, patch, image, INCEPTION)
     for size in ("tiny", "small", "base", "large", "huge")
     for patch in (16, 32, 14, 8)
     for image in (224, 384)
@@ -79,7 +69,7 @@ _DEIT = (
         size,
         16,
         image,
-        _IMAGENET,
+        IMAGENET,
         distilled=distilled,
     )
     for size in ("tiny", "small", "base")
@@ -93,7 +83,7 @@ _DEIT3 = (
         size,
         patch,
         image,
-        _IMAGENET,
+        IMAGENET,
         layer_scale=True,
         position="patches",
     )
@@ -109,11 +99,11 @@ _DEIT3 = (
 
 # self-supervised; no head of their own
 _MAE = (
-    _variant(f"vit_{size}_patch{patch}_224.mae", "arXiv:2111.06377", size, patch, 224, _IMAGENET)
+    _variant(f"vit_{size}_patch{patch}_224.mae", "arXiv:2111.06377", size, patch, 224, IMAGENET)
     for size, patch in (("base", 16), ("large", 16), ("huge", 14))
 )
 _DINO = (
-    _variant(f"vit_{size}_patch{patch}_224.dino", "arXiv:2104.14294", size, patch, 224, _IMAGENET)
+    _variant(f"vit_{size}_patch{patch}_224.dino", "arXiv:2104.14294", size, patch, 224, IMAGENET)
     for size in ("small", "base")
     for patch in (16, 8)
 )
@@ -124,7 +114,7 @@ _DINOV2 = (
         size,
         14,
         518,
-        _IMAGENET,
+        IMAGENET,
         layer_scale=True,
         reg_tokens=registers,
         position="patches" if registers else "all",
@@ -172,7 +162,7 @@ _SIGLIP = (
         size,
         patch,
         image,
-        _INCEPTION,
+        INCEPTION,
         0.9,
         gelu=gelu,
         class_token=False,
@@ -205,13 +195,13 @@ _BEIT = (
         fc_norm=True,
     )
     for name, source, normalisation, size, image, crop_pct in (
-        ("beit", "arXiv:2106.08254", _INCEPTION, "base", 224, 0.9),
-        ("beit", "arXiv:2106.08254", _INCEPTION, "base", 384, 1.0),
-        ("beit", "arXiv:2106.08254", _INCEPTION, "large", 224, 0.9),
-        ("beit", "arXiv:2106.08254", _INCEPTION, "large", 384, 1.0),
-        ("beit", "arXiv:2106.08254", _INCEPTION, "large", 512, 1.0),
-        ("beitv2", "arXiv:2208.06366", _IMAGENET, "base", 224, 0.9),
-        ("beitv2", "arXiv:2208.06366", _IMAGENET, "large", 224, 0.95),
+        ("beit", "arXiv:2106.08254", INCEPTION, "base", 224, 0.9),
+        ("beit", "arXiv:2106.08254", INCEPTION, "base", 384, 1.0),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 224, 0.9),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 384, 1.0),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 512, 1.0),
+        ("beitv2", "arXiv:2208.06366", IMAGENET, "base", 224, 0.9),
+        ("beitv2", "arXiv:2208.06366", IMAGENET, "large", 224, 0.95),
     )
 )
 
@@ -251,7 +241,7 @@ _OTHERS = (
         "base16heads",
         16,
         224,
-        _INCEPTION,
+        INCEPTION,
         class_token=False,
         pool="avg",
     ),
@@ -261,7 +251,7 @@ _OTHERS = (
         "base",
         16,
         224,
-        _INCEPTION,
+        INCEPTION,
         norm_position="res-post",
         qkv_bias=False,
         class_token=False,
@@ -275,7 +265,7 @@ _OTHERS = (
         "18x2",
         16,
         224,
-        _INCEPTION,
+        INCEPTION,
         parallel=2,
         layer_scale=True,
     ),
