@@ -24,10 +24,10 @@ from statistics import median
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Parameter, architectures
-from vit_convert.benchmarking import benchmark
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.cli import console
-from vit_convert.exporters.keras_h5 import write_h5
+from vit_convert.conversion.h5_file import write_h5
+from vit_convert.inference.benchmark import benchmark
 
 MODELS = (
     "vit_tiny_patch16_224",

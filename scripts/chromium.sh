@@ -3,7 +3,7 @@
 # `vit-convert web` run the page in Chromium itself, driven by its chromedriver.
 gpu_driver_found() {
     [ -n "${VK_ICD_FILENAMES:-}" ] || .venv/bin/python -c "if True:
-        from vit_convert.parity.gpu_process import software_drivers
+        from vit_convert.parity.gpu.process import software_drivers
         raise SystemExit(not software_drivers())"
 }
 

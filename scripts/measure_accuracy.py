@@ -20,12 +20,12 @@ from pathlib import Path, PurePosixPath
 
 from vit_convert.architectures import Overrides
 from vit_convert.cli import console
-from vit_convert.conversion import open_source
-from vit_convert.evaluation import evaluate
+from vit_convert.conversion.convert import open_source
+from vit_convert.conversion.files import torch2keras
 from vit_convert.exporters import Artifact, ExportOptions, export_all, open_artifact
-from vit_convert.labels import read_labels
-from vit_convert.parity.reference import TorchReference
-from vit_convert.transfer import torch2keras
+from vit_convert.inference.evaluate import evaluate
+from vit_convert.labels.names import read_labels
+from vit_convert.parity.sources.timm_source import TorchReference
 
 WEIGHTS = Path(__file__).parent.parent / "weights"
 CHECKPOINTS = ("vit_cifar10.pth", "cait_cifar10.safetensors")

@@ -21,10 +21,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from families import randomise, timm
 
 from vit_convert.cli import console
+from vit_convert.conversion.files import torch2keras
 from vit_convert.exporters import ExportOptions, export_all
 from vit_convert.parity.report import columns, rows
 from vit_convert.parity.verify import verify
-from vit_convert.transfer import torch2keras
 
 MODELS = ("vit_base_patch16_224", "deit_base_distilled_patch16_224", "cait_s24_224")
 

@@ -23,10 +23,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from schemes import SCHEMES, Scheme, images, run
 
 from vit_convert.cli import console
+from vit_convert.conversion.files import torch2keras
 from vit_convert.exporters import ExportOptions, export_all, open_artifact
 from vit_convert.exporters.keras_h5 import load_model
-from vit_convert.parity.delegate import on_gpu
-from vit_convert.transfer import torch2keras
+from vit_convert.parity.gpu.delegate import on_gpu
 
 LIMIT = 1e-5
 

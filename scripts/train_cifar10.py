@@ -33,8 +33,8 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from vit_convert.parity.recorded import record_reference
-from vit_convert.parity.reference import block_outputs
-from vit_convert.parity.torch_compat import import_vision
+from vit_convert.parity.sources.timm_source import block_outputs
+from vit_convert.parity.sources.torch_compat import import_vision
 
 timm = import_vision("timm")
 

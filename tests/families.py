@@ -19,7 +19,7 @@ import torch
 from vit_convert.architectures import CaiTConfig, ModelSpec, Preprocessing, ViTConfig
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects import read_as_canonical
-from vit_convert.parity.torch_compat import import_vision
+from vit_convert.parity.sources.torch_compat import import_vision
 
 timm = import_vision("timm")
 from timm.layers import (  # noqa: E402  # timm must be imported as above first

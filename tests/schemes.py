@@ -21,7 +21,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
 from vit_convert.architectures import Overrides
-from vit_convert.parity.torch_compat import import_vision
+from vit_convert.parity.sources.torch_compat import import_vision
 
 torchvision = import_vision("torchvision")
 transformers = import_vision("transformers")

@@ -9,23 +9,23 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from vit_convert.after_import import after_import
+from vit_convert.runtime.import_hook import after_import
 
 _HOMES = {
     "open_checkpoint": "vit_convert.checkpoint",
-    "recognise": "vit_convert.conversion",
-    "convert": "vit_convert.conversion",
-    "torch2keras": "vit_convert.transfer",
-    "keras2torch": "vit_convert.transfer",
+    "recognise": "vit_convert.conversion.convert",
+    "convert": "vit_convert.conversion.convert",
+    "torch2keras": "vit_convert.conversion.files",
+    "keras2torch": "vit_convert.conversion.files",
     "load_model": "vit_convert.exporters.keras_h5",
     "export": "vit_convert.exporters",
     "export_all": "vit_convert.exporters",
     "open_artifact": "vit_convert.exporters",
     "ExportOptions": "vit_convert.exporters",
     "verify": "vit_convert.parity.verify",
-    "predict": "vit_convert.prediction",
-    "evaluate": "vit_convert.evaluation",
-    "benchmark": "vit_convert.benchmarking",
+    "predict": "vit_convert.inference.predict",
+    "evaluate": "vit_convert.inference.evaluate",
+    "benchmark": "vit_convert.inference.benchmark",
     "Overrides": "vit_convert.architectures",
     "VitConvertError": "vit_convert.errors",
 }

@@ -15,11 +15,11 @@ from typing import Any, TypeVar, get_args
 import numpy as np
 from peers.environments import python_of
 
-from vit_convert.benchmarking import benchmark
-from vit_convert.exporters.registry import Precision
+from vit_convert.exporters.options import Precision
+from vit_convert.exporters.tflite.graph_reader import TfliteGraph
+from vit_convert.inference.benchmark import benchmark
 from vit_convert.parity.compare import compare
-from vit_convert.parity.delegate import compiled, parse_refusal
-from vit_convert.parity.tflite_graph import TfliteGraph
+from vit_convert.parity.gpu.delegate import compiled, parse_refusal
 
 OURS = "vit-convert"
 PRECISIONS = ("float32", "int8-dynamic")

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 # Loaded from its file, because the package itself imports what the peers' environments lack
-_PATH = Path(__file__).parents[2] / "vit_convert" / "parity" / "torch_compat.py"
+_PATH = Path(__file__).parents[2] / "vit_convert" / "parity" / "sources" / "torch_compat.py"
 
 
 def load(name: str, checkpoint: str) -> torch.nn.Module:

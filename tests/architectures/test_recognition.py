@@ -94,7 +94,7 @@ def test_numbers_are_those_of_timm(name: str) -> None:
     """The registry is compared with timm's own models, built without memory."""
     import torch
 
-    from vit_convert.parity.torch_compat import import_vision
+    from vit_convert.parity.sources.torch_compat import import_vision
 
     timm = import_vision("timm")
     with torch.device("meta"):
@@ -139,7 +139,7 @@ def test_numbers_are_those_of_timm(name: str) -> None:
     ],
 )
 def test_preprocessing_is_that_of_timm(name: str) -> None:
-    from vit_convert.parity.torch_compat import import_vision
+    from vit_convert.parity.sources.torch_compat import import_vision
 
     timm = import_vision("timm")
     theirs = timm.get_pretrained_cfg(name)

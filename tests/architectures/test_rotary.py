@@ -10,9 +10,9 @@ from families import small_eva
 from test_recognition import recognise, shapes_of, variant
 
 from vit_convert.architectures import Recognition
-from vit_convert.architectures.rotary import neighbours_to_halves, rotary_tables
+from vit_convert.architectures.vit.rotary import neighbours_to_halves, rotary_tables
 from vit_convert.errors import RecognitionError, UsageError
-from vit_convert.parity.torch_compat import import_vision
+from vit_convert.parity.sources.torch_compat import import_vision
 
 GRID, HEAD_DIM, BASE, PREFIX = (3, 5), 12, 40.0, 2
 

@@ -13,8 +13,8 @@ from families import small_vit
 from PIL import Image
 
 from vit_convert.cli import main
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.exporters.keras_h5 import write_h5
 
 
 @pytest.fixture

@@ -49,7 +49,7 @@ def write_truncated(path: Path) -> None:
 
 
 def write_resnet(path: Path) -> None:
-    from vit_convert.parity.torch_compat import import_vision
+    from vit_convert.parity.sources.torch_compat import import_vision
 
     torch.save(import_vision("torchvision.models").resnet18().state_dict(), path)
 
@@ -138,7 +138,7 @@ def test_no_space_left(run: Run, tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """What is known before writing, and what the system says while writing."""
     from vit_convert.errors import OutputError
-    from vit_convert.output import check_space, whole
+    from vit_convert.runtime.atomic_write import check_space, whole
 
     with pytest.raises(OutputError, match="no space left") as error:
         check_space(tmp_path, 2**62)
@@ -272,7 +272,7 @@ def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> N
 def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
     """Not even with --force, unless it is what the command writes."""
     from vit_convert.errors import OutputError
-    from vit_convert.output import check_output, whole
+    from vit_convert.runtime.atomic_write import check_output, whole
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()

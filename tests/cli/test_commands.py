@@ -140,7 +140,7 @@ def test_predict_shows_the_best_classes(folder: Path) -> None:
 
 
 def test_predictions_are_those_of_timms_pipeline(folder: Path) -> None:
-    from vit_convert.parity.torch_compat import import_vision
+    from vit_convert.parity.sources.torch_compat import import_vision
 
     family = small_vit()
     import_vision("timm")

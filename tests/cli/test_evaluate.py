@@ -14,12 +14,12 @@ from commands import CLASSES, Command
 from families import small_vit
 from PIL import Image
 
-from vit_convert.evaluation import evaluate
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.image_folders import ImageFolder
-from vit_convert.images import load_image, preprocess
-from vit_convert.labels import imagenet1k, imagenet1k_synsets
+from vit_convert.images.folders import ImageFolder
+from vit_convert.images.preprocessing import load_image, preprocess
+from vit_convert.inference.evaluate import evaluate
+from vit_convert.labels.names import imagenet1k, imagenet1k_synsets
 
 
 @pytest.fixture(scope="module")

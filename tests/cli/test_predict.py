@@ -15,8 +15,8 @@ from PIL import Image, ImageOps
 import vit_convert
 from vit_convert.errors import UsageError
 from vit_convert.exporters import open_artifact
-from vit_convert.parity.torch_compat import import_vision
-from vit_convert.prediction import prepare, steps_of
+from vit_convert.inference.predict import prepare, steps_of
+from vit_convert.parity.sources.torch_compat import import_vision
 
 EXIF_ORIENTATION = 0x0112
 
@@ -94,7 +94,7 @@ def test_python_takes_paths(project: Path) -> None:
 
 
 def test_an_artifact_that_takes_no_rgb_is_refused(project: Path, tmp_path: Path) -> None:
-    from vit_convert.exporters.keras_h5 import write_h5
+    from vit_convert.conversion.h5_file import write_h5
 
     family = small_vit(in_channels=1, depth=1)
     write_h5(tmp_path / "grey.h5", family.spec, family.tensors())

@@ -17,11 +17,11 @@ from ai_edge_litert.schema_py_generated import TensorType
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.files import torch2keras
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.exporters.tflite.flatbuffer import tree_of
-from vit_convert.labels import read_labels
-from vit_convert.transfer import torch2keras
+from vit_convert.labels.names import read_labels
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 PRECISIONS = ("--precision", "int8-dynamic", "--precision", "int8")

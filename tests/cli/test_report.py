@@ -18,8 +18,8 @@ from commands import Command
 from families import small_vit
 from PIL import Image
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.parity.compare import BlockDifference
 from vit_convert.parity.verify import verify
 from vit_convert.reporting.plots import block_plot, output_plot

@@ -13,9 +13,9 @@ import pytest
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
+from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import dialects
 from vit_convert.exporters.keras_h5 import load_model
-from vit_convert.transfer import keras2torch, torch2keras
 
 FOLDER = Path(__file__).parent.parent / "goldens" / "dialects"
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "dialects.md"

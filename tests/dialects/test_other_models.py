@@ -9,7 +9,7 @@ from vit_convert.architectures import Overrides, architecture
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import RecognitionError
-from vit_convert.parity.torch_compat import import_vision
+from vit_convert.parity.sources.torch_compat import import_vision
 
 timm = import_vision("timm")
 

@@ -22,12 +22,12 @@ from torch import nn
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.conversion import assumptions, recognise
+from vit_convert.conversion.convert import assumptions, recognise
+from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import CheckpointError, MappingError, VitConvertError
 from vit_convert.exporters.keras_h5 import load_model
-from vit_convert.parity.references import source_model
-from vit_convert.transfer import keras2torch, torch2keras
+from vit_convert.parity.sources import source_model
 
 LARGER = (24, 32)  # 6 x 8 patches
 

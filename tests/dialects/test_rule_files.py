@@ -11,12 +11,12 @@ from families import Family, small_vit
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
-from vit_convert.conversion import recognise
+from vit_convert.conversion.convert import recognise
+from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import canonical_patterns, rules_of
 from vit_convert.dialects.rule_files import parse_rules
 from vit_convert.dialects.template import rules_template
 from vit_convert.errors import RecognitionError, UsageError
-from vit_convert.transfer import keras2torch, torch2keras
 
 RULES = """
 name = "mine"

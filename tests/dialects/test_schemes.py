@@ -16,11 +16,11 @@ import torch
 from safetensors.torch import load_file
 from schemes import SCHEMES, Scheme, images, run, torchvision, transformers
 
-from vit_convert.conversion import Conversion, assumptions
+from vit_convert.conversion.convert import Conversion, assumptions
+from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import dialects
 from vit_convert.exporters.keras_h5 import load_model
-from vit_convert.parity.references import source_model
-from vit_convert.transfer import keras2torch, torch2keras
+from vit_convert.parity.sources import source_model
 
 TOLERANCE = 1e-5
 

@@ -11,8 +11,9 @@ import pytest
 from exporting import FAMILIES, Sample
 
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
-from vit_convert.exporters.keras_h5 import load_model, write_h5
+from vit_convert.exporters.keras_h5 import load_model
 from vit_convert.folding import fold
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from vit_convert.parity.tflite_graph import TfliteGraph
+from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 
 _erf = np.vectorize(math.erf, otypes=[np.float32])
 _DTYPES = {0: np.float32, 1: np.float16, 2: np.int32}  # of schema.TensorType

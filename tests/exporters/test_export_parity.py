@@ -9,7 +9,7 @@ import pytest
 from exporting import CLASSIFIERS, as_input, centred, relative
 from families import PREPROCESSING
 
-from vit_convert.images import normalise
+from vit_convert.images.preprocessing import normalise
 
 TARGETS = ("saved_model", "hub", "tflite")
 

@@ -21,6 +21,7 @@ from families import PREPROCESSING, small_vit, with_outliers
 from pictures import paint
 from PIL import Image
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import (
     Exported,
@@ -29,13 +30,12 @@ from vit_convert.exporters import (
     export_all,
     open_artifact,
 )
-from vit_convert.exporters.calibration import calibration_images, generated_images
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.exporters.quantisation_report import Difference, measure
+from vit_convert.exporters.tflite.calibration import calibration_images, generated_images
 from vit_convert.exporters.tflite.flatbuffer import Content, read_entry, tree_of, write
 from vit_convert.exporters.tflite.quantised import _rank
-from vit_convert.image_folders import find_images
-from vit_convert.images import normalise
+from vit_convert.images.folders import find_images
+from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.compare import TOLERANCES
 
 _KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
@@ -331,7 +331,7 @@ def test_unreadable_pictures_are_told_and_passed_over(sample, tmp_path):
 
 
 def test_of_many_pictures_some_are_taken_evenly(sample, tmp_path, monkeypatch):
-    monkeypatch.setattr("vit_convert.exporters.calibration._MOST", 3)
+    monkeypatch.setattr("vit_convert.exporters.tflite.calibration._MOST", 3)
     folder = tmp_path / "pictures"
     folder.mkdir()
     for i in range(5):

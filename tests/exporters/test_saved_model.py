@@ -12,7 +12,7 @@ import tensorflow as tf
 from exporting import relative
 from families import PREPROCESSING
 
-from vit_convert.images import normalise
+from vit_convert.images.preprocessing import normalise
 
 # a process that has Keras 3 and TensorFlow, and can import neither tf_keras nor vit_convert
 _ELSEWHERE = """

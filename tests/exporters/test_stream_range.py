@@ -14,8 +14,8 @@ from exporting import FAMILIES, relative
 from families import Family
 
 from vit_convert import folding
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export, open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
 
 WRITERS = ("patch_embed.proj", "pos_embed", "cls_token", "dist_token", "attn.proj", "mlp.fc2")
 

@@ -9,8 +9,8 @@ import tf_keras
 from exporting import relative
 from families import PREPROCESSING, small_vit
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import export
-from vit_convert.exporters.keras_h5 import write_h5
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # tensorflow_hub 0.16 imports pkg_resources

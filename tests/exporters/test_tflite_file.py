@@ -16,7 +16,7 @@ from exporting import relative
 from families import small_vit
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.architectures.vit_recognition import VIT
+from vit_convert.architectures.vit.recognition import VIT
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import ExportOptions, open_artifact
 from vit_convert.exporters.tflite import TFLITE, flatbuffer

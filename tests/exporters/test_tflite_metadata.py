@@ -16,9 +16,9 @@ from ai_edge_litert.compiled_model import CompiledModel
 from exporting import relative
 from families import PREPROCESSING, small_cait, small_vit
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export, open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.images import normalise
+from vit_convert.images.preprocessing import normalise
 
 GOLDEN = Path(__file__).parents[1] / "goldens/tflite_metadata/image_classifier.tflitemeta"
 LABELS = tuple(f"kläss {i}" for i in range(7))

@@ -13,7 +13,7 @@ from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.folding import fold
 from vit_convert.models import build
 from vit_convert.models.base import block_points
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.sources.timm_source import TorchReference
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from vit_convert.parity.gpu_process import software_drivers
+from vit_convert.parity.gpu.process import software_drivers
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from vit_convert.architectures import ModelSpec, ViTConfig
-from vit_convert.exporters.registry import Artifact, ExportOptions
+from vit_convert.exporters.artifact import Artifact
+from vit_convert.exporters.options import ExportOptions
 from vit_convert.parity.compare import (
     compare,
     default_tolerance,

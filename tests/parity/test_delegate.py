@@ -24,19 +24,19 @@ from families import Family, small_cait, small_deit, small_vit, with_outliers
 from pictures import paint
 
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.files import torch2keras
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
 from vit_convert.exporters import ExportOptions, export, open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.exporters.tflite.flatbuffer import tree_of, write
-from vit_convert.parity import gpu_process
-from vit_convert.parity.delegate import GpuReport, Refusal, on_gpu, parse_refusal
-from vit_convert.parity.evidence import RecordedReference
-from vit_convert.parity.gpu_process import GpuError, GpuProcess
+from vit_convert.parity.gpu import process
+from vit_convert.parity.gpu.delegate import GpuReport, Refusal, on_gpu, parse_refusal
+from vit_convert.parity.gpu.process import GpuError, GpuProcess
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording, read_reference, record_reference
+from vit_convert.parity.references import RecordedReference
 from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
 from vit_convert.parity.verify import verify, verify_artifact
-from vit_convert.transfer import torch2keras
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 MODELS: dict[str, Callable[[], Family]] = {
@@ -587,15 +587,15 @@ def test_an_installed_browser_lends_its_driver(vit: Path, monkeypatch: pytest.Mo
 
 
 def test_a_driver_that_the_user_chose_is_the_only_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gpu_process, "software_drivers", lambda: ["/swiftshader.json"])
+    monkeypatch.setattr(process, "software_drivers", lambda: ["/swiftshader.json"])
     for chosen in ("VK_ICD_FILENAMES", "VK_DRIVER_FILES"):
         monkeypatch.delenv("VK_ICD_FILENAMES", raising=False)
         monkeypatch.delenv("VK_DRIVER_FILES", raising=False)
         monkeypatch.setenv(chosen, "/other.json")
-        (only,) = gpu_process.environments()
+        (only,) = process.environments()
         assert only[chosen] == "/other.json"
     monkeypatch.delenv("VK_DRIVER_FILES")
-    own, swiftshader = gpu_process.environments()
+    own, swiftshader = process.environments()
     assert "VK_ICD_FILENAMES" not in own
     assert swiftshader["VK_ICD_FILENAMES"] == "/swiftshader.json"
 

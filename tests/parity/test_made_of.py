@@ -14,18 +14,18 @@ from families import FAMILIES, PREPROCESSING, Family
 from pictures import paint
 
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
-from vit_convert.exporters.calibration import witness_images
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.images import normalise
-from vit_convert.parity.evidence import LiveReference, RecordedReference
+from vit_convert.exporters.tflite.calibration import witness_images
+from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording
-from vit_convert.parity.reference import TorchReference
+from vit_convert.parity.references import LiveReference, RecordedReference
 from vit_convert.parity.report import as_dict, row
 from vit_convert.parity.result import VerifyResult
+from vit_convert.parity.sources.timm_source import TorchReference
 from vit_convert.parity.verify import verify_artifact
 
 Arrays = dict[str, np.ndarray]

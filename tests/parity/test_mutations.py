@@ -22,12 +22,13 @@ from families import FAMILIES, PREPROCESSING, Family, small_cait, small_deit, sm
 from vit_convert import models
 from vit_convert.architectures import ModelSpec, Preprocessing
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.exporters.keras_h5 import KERAS_H5, write_h5
-from vit_convert.exporters.registry import Artifact
-from vit_convert.images import normalise
-from vit_convert.parity.evidence import RecordedReference
+from vit_convert.conversion.h5_file import write_h5
+from vit_convert.exporters.artifact import Artifact
+from vit_convert.exporters.keras_h5 import KERAS_H5
+from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.recorded import Recording
-from vit_convert.parity.reference import block_outputs
+from vit_convert.parity.references import RecordedReference
+from vit_convert.parity.sources.timm_source import block_outputs
 from vit_convert.parity.verify import VerifyResult, verify_artifact
 
 Arrays = dict[str, np.ndarray]

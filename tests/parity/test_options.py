@@ -9,8 +9,8 @@ import pytest
 import torch
 from families import OPTIONS
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.exporters.keras_h5 import write_h5
 from vit_convert.parity.verify import verify
 
 LIMIT = 1e-5

@@ -15,8 +15,8 @@ from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import MissingDependencyError, UsageError
 from vit_convert.folding import fold
-from vit_convert.parity import torch_compat
-from vit_convert.parity.reference import TorchReference, block_outputs
+from vit_convert.parity.sources import torch_compat
+from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
 
 Build = Callable[..., Family]
 

@@ -17,6 +17,8 @@ from PIL import Image
 
 from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.h5_file import write_h5
+from vit_convert.conversion.pos_embed import resample_pos_embed
 from vit_convert.errors import (
     ArtifactError,
     MissingDependencyError,
@@ -24,15 +26,14 @@ from vit_convert.errors import (
     VitConvertError,
 )
 from vit_convert.exporters import ExportOptions, export, open_artifact
-from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.exporters.registry import Artifact, InputRange
-from vit_convert.images import normalise
-from vit_convert.parity.evidence import LiveReference
+from vit_convert.exporters.artifact import Artifact
+from vit_convert.exporters.options import InputRange
+from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.recorded import record_reference
-from vit_convert.parity.reference import TorchReference, block_outputs
+from vit_convert.parity.references import LiveReference
 from vit_convert.parity.report import as_dict, columns, row, row_of_dict, rows
+from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
 from vit_convert.parity.verify import random_images, to_input_range, verify, verify_artifact
-from vit_convert.resampling import resample_pos_embed
 
 
 @pytest.fixture

@@ -13,10 +13,10 @@ from browsing import Browser, served, start_chromium
 from families import small_vit
 
 from vit_convert.architectures import Overrides
+from vit_convert.conversion.files import torch2keras
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.labels import read_labels
-from vit_convert.transfer import torch2keras
+from vit_convert.labels.names import read_labels
 from vit_convert.web.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"

@@ -20,11 +20,11 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from vit_convert.attention_maps import attention_of, look, towards_patches
 from vit_convert.exporters import open_artifact
+from vit_convert.exporters.tflite.graph_reader import TfliteGraph
+from vit_convert.inference.attention import attention_of, look, towards_patches
+from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
-from vit_convert.parity.tflite_graph import TfliteGraph
-from vit_convert.prediction import predict
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 PICTURES = WEIGHTS / "images"

@@ -10,9 +10,9 @@ import pytest
 from browsing import Browser
 from families import small_vit
 
+from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.exporters.keras_h5 import write_h5
-from vit_convert.parity.reference import block_outputs
+from vit_convert.parity.sources.timm_source import block_outputs
 from vit_convert.parity.verify import verify
 from vit_convert.reporting import collect, page
 

@@ -15,11 +15,11 @@ from vit_convert.architectures.base import (
     TransformerConfig,
     Variant,
 )
-from vit_convert.architectures.cait import CAIT, CaiTConfig
+from vit_convert.architectures.cait.config import CAIT, CaiTConfig
 from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.vit import ViTConfig
-from vit_convert.architectures.vit_recognition import VIT
+from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.recognition import VIT
 from vit_convert.errors import RecognitionError
 
 __all__ = [

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.rotary import Rotary
+from vit_convert.architectures.vit.rotary import Rotary
 
 PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 

@@ -31,7 +31,7 @@ _INTERRUPTED = 130  # what shells give for SIGINT
 def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
     if not value or ctx.resilient_parsing:
         return
-    from vit_convert.versions import versions
+    from vit_convert.runtime.versions import versions
 
     for i, (name, version) in enumerate(versions().items()):
         console.out(f"{'  ' if i else ''}{name} {version or 'not installed'}")

@@ -39,9 +39,9 @@ def attention(
     arXiv:2005.00928). A CaiT shows its class-attention blocks, as in arXiv:2103.17239; a model
     that does not pool by a class token, the mean over its patches.
     """
-    from vit_convert.attention_figure import draw_attention
     from vit_convert.exporters import open_artifact
-    from vit_convert.output import check_output, whole
+    from vit_convert.reporting.attention_figure import draw_attention
+    from vit_convert.runtime.atomic_write import check_output, whole
 
     target = output or Path(f"{image.stem}_attention.png")
     check_output(target, force)

@@ -10,7 +10,7 @@ import click
 from vit_convert.cli import console, options
 
 if TYPE_CHECKING:
-    from vit_convert.benchmarking import Benchmark
+    from vit_convert.inference.benchmark import Benchmark
 
 
 @click.command()
@@ -30,7 +30,7 @@ def benchmark(artifacts: tuple[Path, ...], threads: int | None, runs: int, as_js
     Artifacts take turns, so that their ratios hold on a busy machine. Each has a process of its
     own, whose peak memory includes Python and the runtime. Any .tflite file can be timed.
     """
-    from vit_convert.benchmarking import benchmark as run
+    from vit_convert.inference.benchmark import benchmark as run
 
     with console.progress("timing") as progress:
         results = run(artifacts, threads=threads, runs=runs, progress=progress)

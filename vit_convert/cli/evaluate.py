@@ -11,7 +11,7 @@ import click
 from vit_convert.cli import console, options
 
 if TYPE_CHECKING:
-    from vit_convert.evaluation import Evaluation
+    from vit_convert.inference.evaluate import Evaluation
 
 _SHOWN = 30  # classes, before the best are left out
 
@@ -36,11 +36,11 @@ def evaluate(
     Subfolders are named as the model's labels are, or are in the order of its classes. Files that
     cannot be read are listed, and passed over.
     """
-    from vit_convert.evaluation import evaluate as run
     from vit_convert.exporters import open_artifact
-    from vit_convert.image_folders import ImageFolder
-    from vit_convert.output import check_output, whole
+    from vit_convert.images.folders import ImageFolder
+    from vit_convert.inference.evaluate import evaluate as run
     from vit_convert.progress import counted
+    from vit_convert.runtime.atomic_write import check_output, whole
 
     if confusion is not None:
         check_output(confusion, force)
@@ -51,7 +51,7 @@ def evaluate(
             [open_artifact(path) for path in paths], image_folder, limit=limit, progress=progress
         )
     if confusion is not None:
-        from vit_convert.confusion_figure import confusion_png
+        from vit_convert.reporting.confusion_figure import confusion_png
 
         with whole(confusion, force) as scratch:
             scratch.write_bytes(confusion_png(results))

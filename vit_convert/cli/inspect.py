@@ -12,7 +12,7 @@ from vit_convert.cli import console, options
 
 if TYPE_CHECKING:
     from vit_convert.checkpoint import Checkpoint
-    from vit_convert.conversion import Conversion
+    from vit_convert.conversion.convert import Conversion
     from vit_convert.errors import VitConvertError
 
 _STYLES = {"assumed": "yellow", "given": "cyan"}
@@ -44,7 +44,7 @@ def inspect(
     shown all the same.
     """
     from vit_convert.checkpoint import open_checkpoint
-    from vit_convert.conversion import recognise
+    from vit_convert.conversion.convert import recognise
     from vit_convert.errors import CheckpointError, VitConvertError
 
     among = options.among(rules, dialect)
@@ -73,8 +73,9 @@ def inspect(
 
 def _inspect_artifact(path: Path, as_json: bool) -> bool:
     """Show an artifact; False if it is none."""
-    from vit_convert.artifact_summary import readable, summary
+    from vit_convert.conversion.name_table import readable
     from vit_convert.exporters import TARGETS
+    from vit_convert.exporters.summary import summary
 
     target = next((t for t in TARGETS.values() if path.exists() and t.matches(path)), None)
     if target is None:
@@ -102,7 +103,7 @@ def _inspect_artifact(path: Path, as_json: bool) -> bool:
 
 
 def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str, Any]:
-    from vit_convert.conversion import Conversion
+    from vit_convert.conversion.convert import Conversion
 
     data: dict[str, Any] = {
         "file": str(file.path),
@@ -132,9 +133,8 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
 
 
 def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
-    from vit_convert.artifact_summary import readable
-    from vit_convert.conversion import Conversion, assumptions
-    from vit_convert.folded_names import fold_names
+    from vit_convert.conversion.convert import Conversion, assumptions
+    from vit_convert.conversion.name_table import collapse_indices, readable
 
     console.out(f"{file.path}: {file.format}, {console.megabytes(file.size)}")
     if file.key or len(file.candidates) > 1:
@@ -159,7 +159,7 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
             console.out("what is assumed can be stated with the options of torch2keras")
         for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
-    rows = fold_names((n, f"{readable(t.shape)} {t.dtype}") for n, t in file.tensors.items())
+    rows = collapse_indices((n, f"{readable(t.shape)} {t.dtype}") for n, t in file.tensors.items())
     console.table(("tensor", "shape and type"), rows)
 
 

@@ -24,7 +24,7 @@ def keras2torch(
     model: Path, output: Path | None, dialect: str | None, rules: Path | None, force: bool
 ) -> None:
     """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit."""
-    from vit_convert.transfer import keras2torch as transfer
+    from vit_convert.conversion.files import keras2torch as transfer
 
     target = output or Path(f"{model.stem}.safetensors")
     used = transfer(model, target, dialect_name=dialect, rules=rules, force=force)

@@ -31,9 +31,9 @@ def predict(
     did; --verbose shows how.
     """
     from vit_convert.exporters import open_artifact
-    from vit_convert.labels import read_labels
-    from vit_convert.prediction import predict as run
-    from vit_convert.prediction import steps_of
+    from vit_convert.inference.predict import predict as run
+    from vit_convert.inference.predict import steps_of
+    from vit_convert.labels.names import read_labels
 
     names = read_labels(labels) if labels else ()
     with console.progress("looking at pictures") as progress:

@@ -94,10 +94,10 @@ def torch2keras(
     models or assumed, and said.
     """
     from vit_convert.architectures import Overrides, architecture
-    from vit_convert.artifact_summary import readable
-    from vit_convert.conversion import assumptions
-    from vit_convert.labels import read_labels
-    from vit_convert.transfer import torch2keras as transfer
+    from vit_convert.conversion.convert import assumptions
+    from vit_convert.conversion.files import torch2keras as transfer
+    from vit_convert.conversion.name_table import readable
+    from vit_convert.labels.names import read_labels
 
     target = output or Path(f"{options.stem(checkpoint)}.h5")
     with console.progress(f"converting {checkpoint.name}") as progress:

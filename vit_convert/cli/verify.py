@@ -64,10 +64,10 @@ def verify(
     --report shows, beside parity, where the differences are, the operations, the latency, and what
     the model looks at; in one file that needs no network.
     """
-    from vit_convert.output import check_output
     from vit_convert.parity.report import as_dict
     from vit_convert.parity.verify import verify as run
     from vit_convert.progress import of_part
+    from vit_convert.runtime.atomic_write import check_output
 
     if report is not None:
         check_output(report, force)
@@ -106,9 +106,9 @@ def _write_report(
     reference: Path | None,
     force: bool,
 ) -> None:
-    from vit_convert.output import whole
     from vit_convert.progress import of_part
     from vit_convert.reporting import collect, page
+    from vit_convert.runtime.atomic_write import whole
 
     subjects = []
     with console.progress("reporting") as progress:

@@ -51,7 +51,7 @@ def web(
     The folder holds all that the page needs and can be put on any web server. LiteRT.js, which runs
     the model, is downloaded from the npm registry once, and checked.
     """
-    from vit_convert.labels import read_labels
+    from vit_convert.labels.names import read_labels
     from vit_convert.web.server import server, url
     from vit_convert.web.site import write_page
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
-from vit_convert.architectures.rotary import KINDS
+from vit_convert.architectures.vit.rotary import KINDS
 from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule

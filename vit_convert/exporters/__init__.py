@@ -9,22 +9,17 @@ from pathlib import Path
 
 from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.errors import ArtifactError, UsageError, similar_to
+from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.options import QUANTISED, ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import QuantisationReport
-from vit_convert.exporters.registry import (
-    QUANTISED,
-    Artifact,
-    ExportOptions,
-    InputRange,
-    Target,
-    Write,
-)
+from vit_convert.exporters.registry import Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
-from vit_convert.output import check_output, whole
 from vit_convert.progress import Progress, of_part, silent
+from vit_convert.runtime.atomic_write import check_output, whole
 
 __all__ = [
     "TARGETS",

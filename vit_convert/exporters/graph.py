@@ -9,8 +9,8 @@ import numpy as np
 
 from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
 from vit_convert.errors import UsageError
-from vit_convert.exporters.registry import ExportOptions, InputRange
-from vit_convert.tensorflow_quiet import import_tensorflow
+from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
     from vit_convert.models import ConvertedModel

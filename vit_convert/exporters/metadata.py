@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,10 +13,9 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.batches import in_batches
-from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
+from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
+from vit_convert.exporters.options import ExportOptions, InputRange
 
-Run = Callable[[np.ndarray], Outputs]
 _PACKAGES = ("vit-convert", "tensorflow")
 _PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 

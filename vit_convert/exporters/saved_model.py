@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.exporters.graph import image_spec
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.options import ExportOptions
+from vit_convert.exporters.registry import SourceModel, Target
 from vit_convert.exporters.tf_module import (
     PROTOBUF,
     TensorFlowModule,
@@ -28,7 +29,7 @@ from vit_convert.exporters.tf_module import (
 )
 from vit_convert.exporters.timing import preparing
 from vit_convert.progress import Progress
-from vit_convert.tensorflow_quiet import import_tensorflow
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
 
 def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:

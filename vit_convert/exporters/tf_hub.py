@@ -10,7 +10,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vit_convert.exporters.registry import ExportOptions, SourceModel, Target
+from vit_convert.exporters.options import ExportOptions
+from vit_convert.exporters.registry import SourceModel, Target
 from vit_convert.exporters.tf_module import (
     PROTOBUF,
     TensorFlowModule,
@@ -21,7 +22,7 @@ from vit_convert.exporters.tf_module import (
 )
 from vit_convert.exporters.timing import preparing
 from vit_convert.progress import Progress
-from vit_convert.tensorflow_quiet import import_tensorflow
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
 
 def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Progress) -> None:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError
+from vit_convert.exporters.artifact import Artifact, Outputs, Run
 from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
-from vit_convert.exporters.metadata import Metadata, Run, foreign
-from vit_convert.exporters.registry import Artifact, ExportOptions, InputRange, Outputs
-from vit_convert.tensorflow_quiet import import_tensorflow, quiet
+from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow, quiet
 
 if TYPE_CHECKING:
     from vit_convert.models import ConvertedModel

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.exporters.registry import Artifact, Inference
-from vit_convert.tensorflow_quiet import import_tensorflow
+from vit_convert.exporters.artifact import Artifact, Inference
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
 
 def preparing(open_artifact: Callable[[Path], Artifact]) -> Callable[[Path, int], Inference]:

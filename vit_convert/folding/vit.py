@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from vit_convert.architectures import ViTConfig
-from vit_convert.architectures.relative_position import relative_position_index
-from vit_convert.architectures.rotary import neighbours_to_halves
+from vit_convert.architectures.vit.relative_position import relative_position_index
+from vit_convert.architectures.vit.rotary import neighbours_to_halves
 from vit_convert.folding.steps import (
     Recipes,
     absorb_norm,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.tensorflow_quiet import quiet
+from vit_convert.runtime.quiet_tensorflow import quiet
 
 with quiet():
     import tensorflow as tf

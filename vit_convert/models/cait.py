@@ -88,7 +88,7 @@ class ClassAttentionBlock(_ScaledBlock):
 
 
 class CaiT(ConvertedModel):
-    """CaiT; see `vit_convert.architectures.cait.CaiTConfig`.
+    """CaiT; see `vit_convert.architectures.cait.config.CaiTConfig`.
 
     images (batch, height, width, channels) -> logits (batch, classes), or the class token
     (batch, dim) where the configuration has no head.

@@ -29,7 +29,7 @@ from vit_convert.models.vit_blocks import Block, ParallelBlock
 
 
 class VisionTransformer(ConvertedModel):
-    """ViT or DeiT; see `vit_convert.architectures.vit.ViTConfig` for what it may have.
+    """ViT or DeiT; see `vit_convert.architectures.vit.config.ViTConfig` for what it may have.
 
     images (batch, height, width, channels) -> logits (batch, classes), or pooled features
     (batch, dim) where the configuration has no head.

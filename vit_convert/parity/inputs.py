@@ -6,7 +6,7 @@ import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact
-from vit_convert.images import normalise
+from vit_convert.images.preprocessing import normalise
 
 _RANDOM_IMAGES = 4
 

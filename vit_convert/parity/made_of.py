@@ -10,8 +10,8 @@ that is held to the tolerance of float32.
 from __future__ import annotations
 
 from vit_convert.exporters import Artifact
-from vit_convert.exporters.calibration import witness_images
-from vit_convert.exporters.registry import QUANTISED
+from vit_convert.exporters.options import QUANTISED
+from vit_convert.exporters.tflite.calibration import witness_images
 from vit_convert.parity.compare import (
     TOLERANCES,
     Comparison,
@@ -19,7 +19,7 @@ from vit_convert.parity.compare import (
     compare,
     tolerance_for_softmax,
 )
-from vit_convert.parity.evidence import Reference
+from vit_convert.parity.references import Reference
 
 
 def compare_made_of(artifact: Artifact, reference: Reference) -> tuple[Comparison | None, str]:

@@ -65,7 +65,7 @@ def record_reference(
         images: (n, height, width, channels), normalised.
         logits: (n, classes).
         blocks: name -> (m, tokens, dim) for the first m images, so that a difference can be
-            located; see `vit_convert.parity.reference.block_outputs`.
+            located; see `vit_convert.parity.sources.timm_source.block_outputs`.
         names: what the images are, one each.
         made_with: framework and versions, for reports.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.parity.compare import Comparison
-from vit_convert.parity.delegate import GpuReport
+from vit_convert.parity.gpu.delegate import GpuReport
 from vit_convert.parity.result import VerifyResult
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vit_convert.parity.compare import BlockDifference, Comparison
-from vit_convert.parity.delegate import GpuReport
+from vit_convert.parity.gpu.delegate import GpuReport
 
 Delegate = Literal["cpu", "gpu"]
 

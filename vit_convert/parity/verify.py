@@ -10,7 +10,7 @@ import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact, artifact_size, open_artifact
-from vit_convert.exporters.registry import Outputs
+from vit_convert.exporters.artifact import Outputs
 from vit_convert.parity.compare import (
     BlockDifference,
     Comparison,
@@ -22,8 +22,11 @@ from vit_convert.parity.compare import (
     relative_differences,
     tolerance_for_softmax,
 )
-from vit_convert.parity.delegate import GpuReport, on_gpu
-from vit_convert.parity.evidence import (
+from vit_convert.parity.gpu.delegate import GpuReport, on_gpu
+from vit_convert.parity.inputs import check_images, random_images, to_input_range
+from vit_convert.parity.made_of import compare_made_of
+from vit_convert.parity.recorded import read_reference
+from vit_convert.parity.references import (
     LiveReference,
     PictureFolder,
     RecordedReference,
@@ -31,11 +34,8 @@ from vit_convert.parity.evidence import (
     Sample,
     computed,
 )
-from vit_convert.parity.inputs import check_images, random_images, to_input_range
-from vit_convert.parity.made_of import compare_made_of
-from vit_convert.parity.recorded import read_reference
-from vit_convert.parity.references import source_model
 from vit_convert.parity.result import Delegate, Profile, VerifyResult
+from vit_convert.parity.sources import source_model
 from vit_convert.progress import Progress, silent
 
 
@@ -211,7 +211,7 @@ def _evidence(
             )
         return RecordedReference(read_reference(reference), Path(reference).name)
     assert source is not None
-    from vit_convert.conversion import open_source
+    from vit_convert.conversion.convert import open_source
 
     spec = artifact.spec
     checkpoint, ledger = open_source(Path(source), key, spec)

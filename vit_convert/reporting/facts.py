@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.artifact_summary import summary
-from vit_convert.attention_figure import attention_png
-from vit_convert.attention_maps import attention_of, look
-from vit_convert.benchmarking import Benchmark, benchmark
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
-from vit_convert.image_folders import find_images
-from vit_convert.images import load_image, to_pixels
+from vit_convert.exporters.summary import summary
+from vit_convert.images.folders import find_images
+from vit_convert.images.preprocessing import load_image, to_pixels
+from vit_convert.inference.attention import attention_of, look
+from vit_convert.inference.benchmark import Benchmark, benchmark
+from vit_convert.inference.predict import as_input
 from vit_convert.parity.recorded import read_reference
-from vit_convert.prediction import as_input
 from vit_convert.progress import Progress, silent
+from vit_convert.reporting.attention_figure import attention_png
 
 if TYPE_CHECKING:
     from vit_convert.parity.result import VerifyResult
@@ -35,7 +35,7 @@ class Subject:
 
     Attributes:
         result: its parity, with a profile.
-        summary: as `vit_convert.artifact_summary.summary`.
+        summary: as `vit_convert.exporters.summary.summary`.
         operations: kind of operation -> how many; empty for what is no .tflite file.
         timing: how fast it is.
         attention: a PNG as base64, "" where there is none.
@@ -122,7 +122,7 @@ def _as_option(value: Any) -> str:
 
 
 def _operations(path: Path) -> dict[str, int]:
-    from vit_convert.parity.tflite_graph import TfliteGraph
+    from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 
     return dict(Counter(operation.name for operation in TfliteGraph(path).operations).most_common())
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 from markupsafe import Markup, escape
 
-from vit_convert.artifact_summary import readable
+from vit_convert.conversion.name_table import readable
 from vit_convert.parity.result import VerifyResult
 from vit_convert.reporting.facts import Subject
 from vit_convert.reporting.plots import block_plot, output_plot
@@ -33,7 +33,7 @@ def page(subjects: Sequence[Subject], command: str) -> str:
 
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    from vit_convert.versions import versions
+    from vit_convert.runtime.versions import versions
 
     environment = Environment(
         loader=PackageLoader("vit_convert.reporting"),

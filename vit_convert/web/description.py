@@ -11,11 +11,11 @@ from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import open_artifact
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.registry import ExportOptions
+from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.exporters.tflite.flatbuffer import read_entry
-from vit_convert.images import INTERPOLATIONS
-from vit_convert.parity.tflite_graph import TfliteGraph
+from vit_convert.exporters.tflite.graph_reader import TfliteGraph
+from vit_convert.images.preprocessing import INTERPOLATIONS
 
 _TYPES = ("float32", "uint8")  # of the input, that the page fills
 
@@ -125,9 +125,9 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     """The outputs that say which patches the answer came from, the last block's first.
 
     Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens), and
-    the patches of the "grid" are the last tokens. As in `vit_convert.attention_maps`, the "query"
-    that is shown is 0, the class token, or None, the mean over the patches, where the model does
-    not pool by a class token.
+    the patches of the "grid" are the last tokens. As in `vit_convert.inference.attention`, the
+    "query" that is shown is 0, the class token, or None, the mean over the patches, where the model
+    does not pool by a class token.
     """
     config = spec.config
     names = architecture(spec.architecture).attention_endpoints(outputs)

@@ -23,8 +23,8 @@ import urllib.request
 from pathlib import Path
 
 from vit_convert.errors import MissingDependencyError, OutputError
-from vit_convert.output import whole
 from vit_convert.progress import Progress, silent
+from vit_convert.runtime.atomic_write import whole
 
 PACKAGE = "@litertjs/core"
 VERSION = "2.5.3"

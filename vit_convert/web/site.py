@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
-from vit_convert.output import check_output, check_space, whole
 from vit_convert.progress import Progress, silent
+from vit_convert.runtime.atomic_write import check_output, check_space, whole
 from vit_convert.web import runtime
 from vit_convert.web.description import describe
 

@@ -18,7 +18,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from vit_convert.architectures import Parameter
-from vit_convert.exporters.registry import Precision
+from vit_convert.exporters.options import Precision
 from vit_convert.exporters.tflite.flatbuffer import Content, tree_of
 from vit_convert.exporters.tflite.skeleton import Skeleton
 

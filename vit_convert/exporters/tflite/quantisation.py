@@ -23,7 +23,7 @@ import numpy as np
 
 from vit_convert.exporters.tflite.flatbuffer import tree_of
 from vit_convert.progress import Progress
-from vit_convert.tensorflow_quiet import quiet
+from vit_convert.runtime.quiet_tensorflow import quiet
 
 _SIGNATURE = "serving_default"
 OPERATION = "FULLY_CONNECTED"

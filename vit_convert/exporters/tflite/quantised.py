@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import (
     ENOUGH,
@@ -17,7 +18,6 @@ from vit_convert.exporters.quantisation_report import (
     QuantisationReport,
     measure,
 )
-from vit_convert.exporters.registry import Artifact
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.quantisation import (
@@ -32,7 +32,7 @@ from vit_convert.exporters.tflite.quantisation import (
 from vit_convert.progress import Progress, counted
 
 if TYPE_CHECKING:
-    from vit_convert.exporters.calibration import CalibrationImages
+    from vit_convert.exporters.tflite.calibration import CalibrationImages
 
 _FEW = 16  # images that single layers are tried on: those that differ most
 _SHOWN_COSTS = 5
@@ -107,7 +107,7 @@ def write_quantised(
         open_file: opens a .tflite file.
         progress: told what is being done.
     """
-    from vit_convert.exporters.calibration import witness_images  # imports Pillow
+    from vit_convert.exporters.tflite.calibration import witness_images  # imports Pillow
 
     images, layers = calibration.images, layers_of(wide)
     static = metadata.options.precision == "int8"

@@ -16,8 +16,8 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, Parameter
 from vit_convert.exporters.graph import image_spec, normalisation, output_endpoints, with_softmax
-from vit_convert.exporters.registry import ExportOptions, InputRange
-from vit_convert.tensorflow_quiet import import_tensorflow, quiet
+from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.runtime.quiet_tensorflow import import_tensorflow, quiet
 
 # CaiT's mixing of heads: a few numbers each
 _SMALL = ("attn.proj_l.weight", "attn.proj_w.weight")

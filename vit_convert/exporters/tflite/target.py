@@ -16,19 +16,11 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
-from vit_convert.exporters.metadata import Metadata, Run, foreign
+from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Run
+from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.options import QUANTISED, ExportOptions, InputRange, Precision
 from vit_convert.exporters.quantisation_report import QuantisationReport
-from vit_convert.exporters.registry import (
-    QUANTISED,
-    Artifact,
-    ExportOptions,
-    Inference,
-    InputRange,
-    Outputs,
-    Precision,
-    SourceModel,
-    Target,
-)
+from vit_convert.exporters.registry import SourceModel, Target
 from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import LIMIT, damaged, is_tflite, read_entry
 from vit_convert.exporters.tflite.model_metadata import write_described
@@ -36,7 +28,7 @@ from vit_convert.exporters.tflite.quantised import write_quantised
 from vit_convert.exporters.tflite.skeleton import Skeleton, convert
 from vit_convert.folding import fold
 from vit_convert.progress import Progress
-from vit_convert.tensorflow_quiet import quiet
+from vit_convert.runtime.quiet_tensorflow import quiet
 
 _Converted = tuple[ModelSpec, Mapping[str, np.ndarray], Skeleton]
 _last_converted: WeakKeyDictionary[SourceModel, tuple[ExportOptions, _Converted]]
@@ -50,7 +42,7 @@ _BYTES: dict[Precision, float] = {"float32": 4, "float16": 2, "int8-dynamic": 1.
 def _write(
     model: SourceModel, path: Path, options: ExportOptions, progress: Progress
 ) -> QuantisationReport | None:
-    from vit_convert.exporters.calibration import calibration_images  # imports Pillow
+    from vit_convert.exporters.tflite.calibration import calibration_images  # imports Pillow
 
     _check_size(model.spec, options.precision, path)
     if options.precision not in QUANTISED:

@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.architectures.relative_position import (
+from vit_convert.architectures.vit.relative_position import (
     num_relative_distances,
     relative_position_index,
 )
@@ -16,7 +16,7 @@ from vit_convert.models.layers.weighted import Weighted
 
 class RelativePosition(Weighted):
     """Mixin for a layer with a table of its own, or folded with what the table says of each pair of
-    tokens; see `vit_convert.architectures.relative_position`."""
+    tokens; see `vit_convert.architectures.vit.relative_position`."""
 
     def add_relative_position(self, grid: tuple[int, int], heads: int, folded: bool) -> None:
         """Create the table (distances, heads), or the bias (1, heads, n, n)."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
-from vit_convert.architectures.rotary import neighbours_to_halves, rotary_tables
+from vit_convert.architectures.vit.rotary import neighbours_to_halves, rotary_tables
 
 # cosines and signed sines, (1, n, 1, channels of a head) each
 Tables = tuple[tf.Tensor, tf.Tensor]

@@ -1,0 +1,1 @@
+"""CaiT: configuration, parameters, variants, recognition."""

@@ -1,0 +1,1 @@
+"""The Vision Transformer: configuration, parameters, variants, recognition."""

@@ -1,0 +1,286 @@
+"""From a checkpoint to a model: recognise, rename, check, and adapt what the user wants changed.
+
+NumPy only. Nothing is read but what is changed or checked; the weights stay lazy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from vit_convert.architectures import (
+    Fact,
+    Known,
+    ModelSpec,
+    Overrides,
+    Parameter,
+    Recognition,
+    Source,
+    architecture,
+)
+from vit_convert.architectures.recognition import check_image_size
+from vit_convert.checkpoint import Checkpoint, open_checkpoint
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.name_table import table
+from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
+from vit_convert.errors import MappingError, UsageError
+from vit_convert.hf_config import Sidecars, read_sidecars
+from vit_convert.progress import Progress, counted, silent
+
+_FLOATS = ("float64", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A recognised checkpoint, ready to be written.
+
+    Attributes:
+        spec: what the model is.
+        weights: canonical name -> lazy tensor, exactly those of spec.parameters().
+        recognition: how each value is known.
+        ledger: where each tensor of the file went.
+        checkpoint: the file.
+    """
+
+    spec: ModelSpec
+    weights: dict[str, LazyTensor]
+    recognition: Recognition
+    ledger: Ledger
+    checkpoint: Checkpoint
+
+
+def recognise(
+    checkpoint: Checkpoint,
+    overrides: Overrides | None = None,
+    among: Sequence[Dialect] | None = None,
+) -> Conversion:
+    """Tell what model a checkpoint holds, without reading its arrays.
+
+    Args:
+        checkpoint: the open file.
+        overrides: what the user states.
+        among: the naming schemes to choose from; all by default.
+
+    Returns:
+        what the model is, how each value of that is known, and its weights: canonical name -> lazy
+        tensor in PyTorch's layout.
+
+    Raises:
+        RecognitionError: it is no model that is known here.
+        MappingError: tensors are missing, unexpected, misshapen or of a wrong type.
+        UsageError: options contradict the checkpoint.
+    """
+    overrides = overrides or Overrides()
+    where = str(checkpoint.path)
+    ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
+    _check_parts(ledger, where)
+    beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
+    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts, **ledger.facts})
+    shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
+    family = architecture(ledger.dialect.architecture)
+    recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
+    source = Source(
+        file=checkpoint.path.name,
+        dialect=ledger.dialect.name,
+        prefix=ledger.prefix,
+        variant=recognition.variant,
+        dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
+        known={name: fact.known for name, fact in recognition.facts.items()},
+        body=ledger.body,
+        fills=ledger.fills,
+        rules=ledger.dialect.text,
+    )
+    spec = ModelSpec(
+        architecture=family.name,
+        config=recognition.config,
+        preprocessing=recognition.preprocessing,
+        labels=beside.labels_for(recognition.config.num_classes),
+        source=source,
+    )
+    parameters = spec.parameters()
+    _check_complete(parameters, ledger, where)
+    weights = {p.name: ledger.tensors[p.name] for p in parameters}
+    return Conversion(spec, weights, recognition, ledger, checkpoint)
+
+
+def convert(
+    checkpoint: Checkpoint,
+    overrides: Overrides | None = None,
+    *,
+    labels: tuple[str, ...] | None = None,
+    pos_embed: Literal["antialias", "bicubic"] | None = None,
+    among: Sequence[Dialect] | None = None,
+    progress: Progress = silent,
+) -> Conversion:
+    """Recognise a checkpoint, check all its values, and apply the user's changes.
+
+    Args:
+        checkpoint: the open file.
+        overrides: what the user states.
+        labels: class names; by default those that lie beside the checkpoint, or ImageNet's for
+            1000 classes.
+        pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
+            default as the authors of the naming scheme do, or with antialiasing.
+        among: as `recognise`.
+        progress: told what is being done.
+
+    Returns:
+        as `recognise`, with the changes.
+
+    Raises:
+        As `recognise`; and MappingError for values that are NaN or infinite.
+    """
+    from vit_convert.labels.names import labels_for
+
+    overrides = overrides or Overrides()
+    found = recognise(checkpoint, overrides, among)
+    tensors = counted(progress, "checking the values of tensors", [*found.weights.values()])
+    _check_finite(tensors, str(checkpoint.path))
+    usual = found.recognition.facts.get("pos_embed")
+    method = pos_embed or (usual.value if usual else "antialias")
+    spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
+    if overrides.image_size and overrides.image_size != spec.config.image_size:
+        progress("resampling the position embedding")
+        spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
+    if overrides.num_classes is not None:
+        spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
+    fresh = "head.weight" in spec.source.changed
+    known = labels or (() if fresh else spec.labels)
+    names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
+    spec = replace(spec, labels=names)
+    weights = {p.name: weights[p.name] for p in spec.parameters()}
+    return replace(found, spec=spec, weights=weights)
+
+
+def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Checkpoint, Ledger]:
+    """A checkpoint, and where its tensors go.
+
+    Args:
+        path: the checkpoint.
+        key: which nested state dict.
+        spec: of an artifact that is said to come from it; MappingError if it is another model.
+    """
+    checkpoint = open_checkpoint(path, key)
+    source = spec.source
+    ledger = read_as_canonical(
+        checkpoint.tensors,
+        str(path),
+        stem=checkpoint.path.stem,
+        among=[scheme_of(source, None, spec.architecture)] if source.rules else None,
+    )
+    if spec.architecture != ledger.dialect.architecture:
+        raise MappingError(
+            f"the checkpoint is a {architecture(ledger.dialect.architecture).title}",
+            where=str(path),
+            expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
+        )
+    return checkpoint, ledger
+
+
+def assumptions(recognition: Recognition) -> dict[str, Fact]:
+    """The values that the file cannot confirm, and that change the result."""
+    return {name: fact for name, fact in recognition.facts.items() if fact.known == "assumed"}
+
+
+def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, int]) -> ModelSpec:
+    from vit_convert.conversion.pos_embed import resample_pos_embed
+
+    check_image_size(size, spec.config.patch_size)
+    resized = spec.with_config(image_size=size)
+    if resized.config.grid == spec.config.grid:
+        return resized
+    if getattr(spec.config, "rel_pos", "none") != "none":
+        raise UsageError(
+            "a relative position bias cannot be resampled for another image size",
+            where=f"--image-size {size[0]}x{size[1]}",
+            expected=f"the {spec.config.image_size[0]}x{spec.config.image_size[1]} of the source",
+        )
+    array = weights["pos_embed"].read()
+    prefix = array.shape[1] - spec.config.num_patches
+    weights["pos_embed"] = LazyTensor.of(
+        "pos_embed",
+        resample_pos_embed(array, spec.config.grid, resized.config.grid, prefix, spec.pos_embed),
+    )
+    return _mark_changed(resized, "pos_embed")
+
+
+def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -> ModelSpec:
+    """A head of another width: truncated normal of 0.02 within two deviations, and zeros."""
+    if classes < 0:
+        raise UsageError(f"{classes} classes", where="--num-classes", expected="0 or more")
+    fresh = spec.with_config(num_classes=classes)
+    rng = np.random.default_rng(0)
+    heads = [p for p in fresh.parameters() if p.name.startswith("head")]
+    for parameter in heads:
+        scale = 0.02 if parameter.name.endswith(".weight") else 0.0
+        values = scale * rng.standard_normal(parameter.shape).clip(-2, 2)
+        weights[parameter.name] = LazyTensor.of(parameter.name, values.astype(np.float32))
+    return _mark_changed(fresh, *(p.name for p in heads))
+
+
+def _stated(spec: ModelSpec, name: str) -> ModelSpec:
+    """The spec, in which a value is known from the user's option."""
+    known: dict[str, Known] = {**spec.source.known, name: "given"}
+    return replace(spec, source=replace(spec.source, known=known))
+
+
+def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:
+    dtypes = {k: v for k, v in spec.source.dtypes.items() if k not in names}
+    changed = (*spec.source.changed, *names)
+    return replace(spec, source=replace(spec.source, dtypes=dtypes, changed=changed))
+
+
+def _check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
+    broken = []
+    for tensor in tensors:
+        array = tensor.read()
+        # the extremes are NaN if any value is, and infinite if any value is
+        if array.size and not np.isfinite([array.min(), array.max()]).all():
+            count = array.size - int(np.isfinite(array).sum())
+            broken.append((tensor.name, f"{count} of {array.size} values are NaN or infinite"))
+    if broken:
+        raise MappingError(
+            "some weights are not finite; the training diverged or the file is damaged\n"
+            + table(broken),
+            where=where,
+            expected="finite numbers",
+            hint="an earlier checkpoint",
+        )
+
+
+def _check_parts(ledger: Ledger, where: str) -> None:
+    if ledger.problems:
+        raise MappingError(
+            f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
+            where=where,
+            expected="what these parameters are made of, in its shapes",
+            hint="vit-convert inspect shows all tensors",
+        )
+
+
+def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
+    wanted = {p.name: p.shape for p in parameters}
+    problems = [
+        (name, f"missing, expected {shape}")
+        for name, shape in wanted.items()
+        if name not in ledger.tensors
+    ]
+    for name, tensor in ledger.tensors.items():
+        if name not in wanted:
+            problems.append((name, f"unexpected {tensor.shape}: this model has no such parameter"))
+        elif tensor.shape != wanted[name]:
+            problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
+        elif tensor.dtype not in _FLOATS:
+            problems.append((name, f"is {tensor.dtype}, expected floating point"))
+    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
+    if problems:
+        raise MappingError(
+            f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",
+            where=where,
+            expected="every tensor of the model once, in its shape, and no others",
+            hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
+        )

@@ -1,0 +1,137 @@
+"""Checkpoint file to Keras file, and back. No TensorFlow, no PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_convert.architectures import Source
+from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
+from vit_convert.conversion.convert import Conversion, convert
+from vit_convert.conversion.h5_file import open_h5, write_h5
+from vit_convert.dialects import rules_of, scheme_of, write_with
+from vit_convert.errors import UsageError
+from vit_convert.progress import Progress, silent
+from vit_convert.runtime.atomic_write import check_output, check_space, whole
+
+
+def torch2keras(
+    checkpoint: str | Path,
+    output: str | Path,
+    *,
+    key: str | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+    **options: Any,
+) -> Conversion:
+    """Convert a PyTorch checkpoint into a Keras .h5 file.
+
+    Args:
+        checkpoint: .pth, .pt, .bin, .safetensors or .npz.
+        output: the .h5 to write; it appears whole or not at all.
+        key: which nested state dict to take, where the file holds several.
+        force: replace an existing output.
+        progress: told what is being done.
+        options: `overrides`, `labels` and `pos_embed`, as
+            `vit_convert.conversion.convert.convert` takes them.
+
+    Returns:
+        what was recognised, and where each tensor went.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+        RecognitionError, MappingError: it is no model that is known here, or not a whole one.
+        UsageError: options contradict the checkpoint, or the output is no .h5.
+        OutputError: the output exists, or cannot be written.
+    """
+    output = Path(output)
+    check_output(output, force)
+    if output.suffix not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"a Keras .h5 file is written, and the name says {output.suffix or 'nothing'!r}",
+            where=str(output),
+            expected="a name that ends in .h5",
+            hint=f"-o {output.with_suffix('.h5')}",
+        )
+    conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
+    size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
+    check_space(output.parent, size)
+    with whole(output, force) as path:
+        write_h5(path, conversion.spec, conversion.weights, progress)
+    return conversion
+
+
+def keras2torch(
+    model: str | Path,
+    output: str | Path,
+    *,
+    dialect_name: str | None = None,
+    rules: str | Path | None = None,
+    force: bool = False,
+) -> str:
+    """Convert a Keras .h5 file back into a PyTorch checkpoint: every tensor bit for bit.
+
+    Args:
+        model: the .h5.
+        output: .safetensors; .pth, .pt or .bin for PyTorch's zip format; or .npz.
+        dialect_name: names to use; those of the model's source by default, with its prefix.
+        rules: or a rule file whose names to use.
+        force: replace an existing output.
+
+    Returns:
+        The name of the dialect used.
+
+    Raises:
+        ArtifactError: the model cannot be read.
+        UsageError: the output's name does not tell its kind, or there is no such dialect.
+        MappingError: the dialect has no names for some tensors.
+        OutputError: the output exists, or cannot be written.
+    """
+    output = Path(output)
+    if output.suffix not in (".safetensors", ".pth", ".pt", ".bin", ".npz"):
+        raise UsageError(
+            f"the kind of file to write is not clear from {output.suffix or 'no suffix'!r}",
+            where=str(output),
+            expected="a name that ends in .safetensors, .pth, .pt, .bin or .npz",
+        )
+    check_output(output, force)
+    with open_h5(Path(model)) as (spec, weights):
+        if rules:
+            scheme = rules_of(rules)
+        else:
+            scheme = scheme_of(spec.source, dialect_name, spec.architecture)
+        own = scheme.name == spec.source.dialect
+        source = spec.source if own else Source()
+        written = write_with(
+            scheme,
+            weights,
+            source.prefix,
+            body=source.body if own else None,
+            fills=source.fills,
+            config=spec.config,
+        )
+        tensors = {t.name: t for t in written}
+        arrays = {name: tensor.read() for name, tensor in tensors.items()}
+        dtypes = {
+            name: "bfloat16"
+            for name, tensor in tensors.items()
+            if tensor.dtype == "bfloat16" and _is_bfloat16(arrays[name])
+        }
+        with whole(output, force) as path:
+            if output.suffix == ".safetensors":
+                write_safetensors(path, arrays, dtypes, {"format": "pt"})
+            elif output.suffix == ".npz":
+                with path.open("wb") as file:
+                    np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is a flag
+            else:
+                write_torch(path, arrays, dtypes)
+    return scheme.name
+
+
+def _is_bfloat16(array: np.ndarray) -> bool:
+    """Whether each float32 value is a bfloat16: fine-tuned weights of a bfloat16 source are not."""
+    if array.dtype != np.float32:
+        return False
+    return not (np.ascontiguousarray(array).view(np.uint32) & 0xFFFF).any()

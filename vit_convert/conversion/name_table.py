@@ -1,0 +1,49 @@
+"""Values and tensor names for people: in tables of names the indices of blocks are collapsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+
+def table(rows: Iterable[tuple[str, str]]) -> str:
+    """Two columns, with the indices of blocks folded: blocks.{0..11}.attn.qkv.weight."""
+    folded = collapse_indices(rows)
+    width = max(len(name) for name, _ in folded)
+    return "\n".join(f"  {name:{width}}  {text}" for name, text in folded)
+
+
+def collapse_indices(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Join rows that differ in a block's index only, in order of first appearance."""
+    groups: dict[tuple[str, str], list[int]] = {}
+    for name, text in rows:
+        match = re.search(r"(?<=[._/])\d+(?=[./])", name)
+        pattern = f"{name[: match.start()]}{{}}{name[match.end() :]}" if match else name
+        groups.setdefault((pattern, text), []).append(int(match.group()) if match else -1)
+    return [
+        (pattern.replace("{}", _indices(indices)), text)
+        for (pattern, text), indices in groups.items()
+    ]
+
+
+def _indices(indices: list[int]) -> str:
+    """3 -> "3"; 0, 1, 2 -> "{0..2}"; 0, 1, 2, 5 -> "{0..2,5}"."""
+    runs: list[list[int]] = []
+    for index in sorted(indices):
+        if runs and index == runs[-1][1] + 1:
+            runs[-1][1] = index
+        else:
+            runs.append([index, index])
+    parts = [str(a) if a == b else f"{a}..{b}" for a, b in runs]
+    return parts[0] if len(indices) == 1 else f"{{{','.join(parts)}}}"
+
+
+def readable(value: Any) -> str:
+    """A value for people: sizes as 224 x 224."""
+    if isinstance(value, (tuple, list)):
+        whole = all(isinstance(part, int) for part in value)
+        return (" x " if whole else ", ").join(map(str, value)) or "scalar"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value)

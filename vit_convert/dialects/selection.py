@@ -1,0 +1,233 @@
+"""All naming schemes, and the choice among them. To add one: a file with a table like timm.py, and
+a line in `_DIALECTS`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vit_convert.architectures import Source
+from vit_convert.checkpoint.tensor import Tensors
+from vit_convert.dialects.bubbliiiing import BUBBLIIIING
+from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
+from vit_convert.dialects.dinov3 import DINOV3
+from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
+from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
+from vit_convert.dialects.ledger import Ledger, read_with
+from vit_convert.dialects.other_models import guess
+from vit_convert.dialects.rule_files import parse_rules, read_rules
+from vit_convert.dialects.rules import Dialect
+from vit_convert.dialects.timm import (
+    TIMM_BEIT,
+    TIMM_CAIT,
+    TIMM_EVA,
+    TIMM_VIT,
+    TIMM_VIT_OLD_LAYER_SCALE,
+)
+from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
+from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
+from vit_convert.dialects.transformers_dinov2 import (
+    TRANSFORMERS_DINOV2,
+    TRANSFORMERS_DINOV2_5,
+    TRANSFORMERS_DINOV2_REGISTERS,
+    TRANSFORMERS_DINOV2_REGISTERS_5,
+)
+from vit_convert.dialects.transformers_dinov3 import (
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
+)
+from vit_convert.dialects.transformers_vit import (
+    TRANSFORMERS_BEIT,
+    TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_DEIT,
+    TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_VIT,
+    TRANSFORMERS_VIT_5,
+)
+from vit_convert.errors import RecognitionError, UsageError
+
+# where two know a checkpoint equally well, the first is taken
+_FEW = 3  # dialects that are told by their titles
+_DIALECTS: tuple[Dialect, ...] = (
+    TIMM_VIT,
+    TIMM_VIT_OLD_LAYER_SCALE,
+    TIMM_BEIT,
+    TIMM_EVA,
+    TIMM_CAIT,
+    BUBBLIIIING,
+    DINO,
+    MAE,
+    DINOV2,
+    DINOV2_CHUNKED,
+    DINOV3,
+    TORCHVISION,
+    TORCHVISION_OLD,
+    TRANSFORMERS_VIT,
+    TRANSFORMERS_VIT_5,
+    TRANSFORMERS_DEIT,
+    TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_BEIT,
+    TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_DINOV2,
+    TRANSFORMERS_DINOV2_5,
+    TRANSFORMERS_DINOV2_REGISTERS,
+    TRANSFORMERS_DINOV2_REGISTERS_5,
+    TRANSFORMERS_DINOV3,
+    TRANSFORMERS_DINOV3_GATED,
+    TRANSFORMERS_CLIP,
+    TRANSFORMERS_SIGLIP,
+    CLIP,
+    GOOGLE,
+    BIG_VISION,
+    BIG_VISION_SCANNED,
+    TORCH_ENCODER,
+    TORCH_ENCODER_UNFOLD,
+)
+
+
+def _check_unique(table: tuple[Dialect, ...]) -> None:
+    keys = [(d.name, d.architecture) for d in table]
+    if len(set(keys)) != len(keys):
+        raise ValueError("two dialects have the same name and architecture")
+
+
+_check_unique(_DIALECTS)
+
+
+def dialects() -> tuple[Dialect, ...]:
+    """All dialects."""
+    return _DIALECTS
+
+
+def dialect(name: str, architecture: str) -> Dialect:
+    """The dialect of that name for an architecture.
+
+    Raises:
+        UsageError: there is none.
+    """
+    for candidate in _DIALECTS:
+        if (candidate.name, candidate.architecture) == (name, architecture):
+            return candidate
+    known = ", ".join(d.name for d in _DIALECTS if d.architecture == architecture)
+    raise UsageError(f"no dialect for {architecture} is called {name!r}", expected=known)
+
+
+def scheme_of(source: Source, name: str | None, architecture: str) -> Dialect:
+    """The dialect to write a converted model in.
+
+    Args:
+        source: where the model came from.
+        name: what the user wants; by default the source's, which may be a rule file's.
+        architecture: of the model.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if source.rules and name in (None, source.dialect):
+        return parse_rules(source.rules, f"the rules of {source.file}", canonical_patterns)
+    return dialect(name or source.dialect, architecture)
+
+
+def canonical_patterns(architecture: str) -> tuple[str, ...]:
+    """Patterns of all canonical names that dialects of an architecture know.
+
+    Raises:
+        UsageError: there is no such architecture.
+    """
+    found = [d for d in _DIALECTS if d.architecture == architecture]
+    if not found:
+        known = ", ".join(sorted({d.architecture for d in _DIALECTS}))
+        raise UsageError(f"no architecture is called {architecture!r}", expected=known)
+    return tuple(
+        dict.fromkeys(target for d in found for rule in d.rules for target in rule.targets)
+    )
+
+
+def rules_of(path: str | Path) -> Dialect:
+    """The dialect of a user's rule file.
+
+    Raises:
+        UsageError: it is wrong, or has the name of a dialect that there is.
+    """
+    found = read_rules(path, canonical_patterns)
+    if any(found.name == d.name for d in _DIALECTS):
+        raise UsageError(
+            f"there is a dialect called {found.name!r} already",
+            where=str(path),
+            expected="a name of its own",
+        )
+    return found
+
+
+def named(name: str) -> tuple[Dialect, ...]:
+    """The dialects of that name, of any architecture.
+
+    Raises:
+        UsageError: there is none.
+    """
+    found = tuple(d for d in _DIALECTS if d.name == name)
+    if not found:
+        known = ", ".join(sorted({d.name for d in _DIALECTS}))
+        raise UsageError(f"no dialect is called {name!r}", where="--dialect", expected=known)
+    return found
+
+
+def read_as_canonical(
+    tensors: Tensors, where: str, *, stem: str = "", among: Sequence[Dialect] | None = None
+) -> Ledger:
+    """Find the dialect and prefix that know the most tensors, and rename with it.
+
+    Args:
+        tensors: the checkpoint's.
+        where: the file, for messages.
+        stem: its name without suffix, which a few dialects are told by.
+        among: the dialects to choose from, all by default.
+
+    Raises:
+        RecognitionError: no dialect knows even half of them, or the others are those of a model
+            that is known not to be supported.
+    """
+    candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
+    candidates.sort(key=lambda d: not d.stem)  # one that the file's name tells comes first
+    ledgers = [
+        read_with(candidate, tensors, prefix, body)
+        for candidate in candidates
+        for body in candidate.bodies
+        for prefix in _prefixes(tensors, candidate.marker.replace("{body}", body))
+    ]
+    best = max(ledgers, key=lambda ledger: ledger.known, default=None)
+    if best is None or 2 * best.known < len(tensors):
+        names = list(tensors)
+        raise RecognitionError(
+            f"the tensors are not named as any model known here: {', '.join(names[:4])}, ... "
+            f"({len(names)} in all){guess(tensors)}",
+            where=where,
+            expected=_titles(candidates),
+            hint="vit-convert inspect shows what it holds; with --rules-template it prints a rule "
+            "file for --rules, with these names to fill in",
+        )
+    if what := guess(best.unexpected):
+        raise RecognitionError(
+            f"not every tensor is a ViT's or CaiT's{what}",
+            where=f"{where}: {', '.join(list(best.unexpected)[:4])}",
+            expected=_titles(_DIALECTS),
+        )
+    return best
+
+
+def _titles(dialects: Sequence[Dialect]) -> str:
+    """The dialects for people; of many only whose they are."""
+    if len(dialects) <= _FEW:
+        return " or ".join(dialect.title for dialect in dialects)
+    whose = dict.fromkeys(re.split(r"[\s,']", dialect.title)[0] for dialect in dialects)
+    return f"the names of {', '.join(whose)}; docs/dialects.md lists them"
+
+
+def _prefixes(tensors: Tensors, marker: str) -> list[str]:
+    """What stands before the marker: "", "module.", "backbone.", "opt/target/" ..."""
+    return sorted(
+        name[: -len(marker)]
+        for name in tensors
+        if name == marker or name.endswith((f".{marker}", f"/{marker}"))
+    )

@@ -1,0 +1,90 @@
+"""An artifact that was opened: a function from images to outputs, and what it says of itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vit_convert.architectures import ModelSpec
+from vit_convert.exporters.options import ExportOptions, InputRange
+
+Outputs = dict[str, np.ndarray]
+Run = Callable[[np.ndarray], Outputs]
+
+# Enough to keep all cores busy, and little enough for memory
+DYNAMIC = 32
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model file or folder, opened.
+
+    Attributes:
+        path: where it is.
+        kind: the name of its target.
+        spec: what it is, from its metadata.
+        options: what it was exported with.
+        input_range: how pixels enter.
+        run: images (n, height, width, channels) float32 in `input_range`, any n -> output name ->
+            array (n, ...). The first output is the logits (or softmax, or features).
+        blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
+            telling where a difference begins; None where the artifact cannot tell.
+        attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
+            "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
+            give its attention maps.
+        float32_outputs: where it is quantised, the first output of the float32 file that it was
+            made of, for `vit_convert.exporters.tflite.calibration.witness_images`; else None.
+    """
+
+    path: Path
+    kind: str
+    spec: ModelSpec
+    options: ExportOptions
+    input_range: InputRange
+    run: Callable[[np.ndarray], Outputs]
+    blocks: Callable[[np.ndarray], Outputs] | None = None
+    attention: Callable[[np.ndarray], Outputs] | None = None
+    float32_outputs: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Inference:
+    """One inference of an artifact, ready to be timed.
+
+    Attributes:
+        run: makes one, of random images, and waits until it is done.
+        batch: how many images: 1, unless the artifact was exported with another batch size.
+        operations: how many operations its graph has; None where they are not to be counted.
+        delegated: how many of them run on XNNPACK's kernels; None as well.
+    """
+
+    run: Callable[[], object]
+    batch: int
+    operations: int | None = None
+    delegated: int | None = None
+
+
+def in_batches(
+    run: Callable[[np.ndarray], Outputs], images: np.ndarray, static: int | None = None
+) -> Outputs:
+    """Concatenate what `run` gives for slices of `images`.
+
+    Args:
+        run: images (batch, ...) -> output name -> array (batch, ...).
+        images: (n, ...), n >= 1.
+        static: the only batch size that `run` takes, None if it takes any. The last slice is padded
+            with zeros to it, and what comes of them is dropped.
+    """
+    size = static or DYNAMIC
+    parts = []
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        missing = static - len(part) if static else 0
+        padding = [(0, missing)] + [(0, 0)] * (part.ndim - 1)
+        parts.append(run(np.pad(part, padding) if missing else part))
+    return {
+        name: np.concatenate([part[name] for part in parts])[: len(images)] for name in parts[0]
+    }

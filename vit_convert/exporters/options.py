@@ -1,0 +1,36 @@
+"""What `export` can be asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+# int8-dynamic: weights of one byte each, activations as float; int8: activations of one byte too,
+# in ranges that pictures have shown
+Precision = Literal["float32", "float16", "int8-dynamic", "int8"]
+QUANTISED: tuple[Precision, ...] = ("int8-dynamic", "int8")
+# How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
+InputRange = Literal["normalised", "0..255", "0..1"]
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What `export` can be asked for.
+
+    Attributes:
+        precision: of a TFLite file.
+        batch_size: of the input; None for what suits the target: 1 for TFLite, dynamic elsewhere.
+        attention: give the attention maps too, under the names that published models use.
+        output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
+        embed_preprocessing: take RGB in 0..255 and normalise in the graph.
+        calibration: a folder of pictures that int8 precisions are made and compared on. The
+            artifact does not tell it.
+    """
+
+    precision: Precision = "float32"
+    batch_size: int | Literal["dynamic"] | None = None
+    attention: bool = False
+    output: Literal["logits", "softmax", "features"] = "logits"
+    embed_preprocessing: bool = False
+    calibration: Path | None = None

@@ -1,0 +1,127 @@
+"""The images that a quantised model is calibrated on, and compared with its float32 on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vit_convert.architectures import ModelSpec
+from vit_convert.errors import UsageError
+from vit_convert.images.folders import find_images
+from vit_convert.images.preprocessing import ImageError, load_image, normalise, to_pixels
+from vit_convert.progress import Progress, counted, silent
+
+_MOST = 512  # pictures; ranges hardly change after a few hundred
+_GENERATED = 16
+_GRID = 5
+_WITNESSES = 4
+
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Images as a TFLite file takes them.
+
+    Attributes:
+        images: (n, height, width, channels), float32 normalised, or uint8 pixels.
+        source: what they are, for people.
+        calibrated: whether they come from a folder of the user's.
+        unreadable: files of the folder that could not be read, and why.
+    """
+
+    images: np.ndarray
+    source: str
+    calibrated: bool
+    unreadable: tuple[str, ...] = ()
+
+
+def calibration_images(
+    folder: Path | None,
+    spec: ModelSpec,
+    as_pixels: bool,
+    progress: Progress = silent,
+) -> CalibrationImages:
+    """Read the pictures of a folder, however it is nested; at most 512, spread evenly over it.
+
+    Args:
+        folder: the pictures; without, 16 images are generated.
+        spec: the model, whose preprocessing is applied.
+        as_pixels: leave them in 0..255, uint8.
+        progress: told how many pictures are read.
+
+    Raises:
+        ImageError: there is no such folder, or no picture in it that can be read.
+        UsageError: the model does not take RGB.
+    """
+    if folder is None:
+        return CalibrationImages(
+            generated_images(spec, as_pixels), f"{_GENERATED} generated images", False
+        )
+    config, preprocessing = spec.config, spec.preprocessing
+    if config.in_channels != 3:
+        raise UsageError(
+            f"the model takes images of {config.in_channels} channels, and pictures are RGB",
+            where="--calibration",
+            expected="a model of RGB images",
+            hint="--precision float16",
+        )
+    paths = find_images(folder)
+    chosen = paths
+    if len(paths) > _MOST:
+        chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, _MOST).round().astype(int)]
+    pixels, unreadable = [], []
+    for path in counted(progress, "reading calibration pictures", chosen):
+        try:
+            pixels.append(to_pixels(load_image(path), config.image_size, preprocessing))
+        except ImageError as error:
+            unreadable.append(f"{path}: {error.what}")
+    if not pixels:
+        raise ImageError(
+            f"none of its {len(chosen)} pictures can be read",
+            where=str(folder),
+            expected="at least one picture; a few hundred of the kind that the model will see",
+        )
+    images = np.stack(pixels)
+    source = f"{len(pixels)} images of {folder}"
+    if len(paths) > _MOST:
+        source += f" (of {len(paths)}, spread evenly)"
+    return CalibrationImages(
+        images if as_pixels else normalise(images, preprocessing), source, True, tuple(unreadable)
+    )
+
+
+def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
+    """Sixteen smooth coloured patterns with some noise, always the same for a size.
+
+    Grids of 5x5 random values are enlarged bicubically: most of a photograph's energy is in low
+    frequencies too, while pure noise gives the same class for every image.
+    """
+    config = spec.config
+    rng = np.random.default_rng(0)
+    height, width = config.image_size
+    images = np.empty((_GENERATED, height, width, config.in_channels), np.uint8)
+    for plane in (images[n, :, :, c] for n in range(len(images)) for c in range(images.shape[3])):
+        grid = Image.fromarray(rng.integers(0, 256, (_GRID, _GRID), np.uint8))
+        smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+        plane[:] = np.clip(smooth + rng.normal(0, 12, smooth.shape), 0, 255)
+    return images if as_pixels else _normalised(images, spec)
+
+
+def witness_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
+    """Four images of noise, for a size the same bit for bit everywhere and for ever."""
+    config = spec.config
+    shape = (_WITNESSES, *config.image_size, config.in_channels)
+    noise = hashlib.shake_256(b"vit-convert").digest(math.prod(shape))
+    images = np.frombuffer(noise, np.uint8).reshape(shape)
+    return images if as_pixels else _normalised(images, spec)
+
+
+def _normalised(pixels: np.ndarray, spec: ModelSpec) -> np.ndarray:
+    """As the model takes them, also one that does not take RGB."""
+    if spec.config.in_channels == len(spec.preprocessing.mean):
+        return normalise(pixels, spec.preprocessing)
+    return pixels.astype(np.float32) / np.float32(127.5) - 1

@@ -1,0 +1,1 @@
+"""Pictures, prepared as a checkpoint's authors prepared them."""

@@ -1,0 +1,128 @@
+"""Names of classes.
+
+The ImageNet names come from WordNet 3.0, Copyright 2006 by Princeton University; its license lies
+beside them, in WORDNET-LICENSE.txt.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from vit_convert.errors import UsageError, similar_to
+
+_FORMATS = (
+    "a text file with one name per line, a JSON list of names, "
+    'a JSON object {"0": name, "1": name, ...}, or a config.json with id2label'
+)
+
+
+def imagenet1k() -> tuple[str, ...]:
+    """The 1000 classes of ILSVRC2012 in the order that published checkpoints use.
+
+    Each is the first lemma of its WordNet synset ("tench" for "tench, Tinca tinca"); all differ.
+    """
+    return tuple(name for _, name in _imagenet1k_table())
+
+
+def imagenet1k_synsets() -> tuple[str, ...]:
+    """The WordNet ids ("n01440764") of `imagenet1k`: what ImageNet's folders are called."""
+    return tuple(synset for synset, _ in _imagenet1k_table())
+
+
+def labels_for(num_classes: int, given: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of a model's classes.
+
+    Args:
+        num_classes: width of the model's head, 0 for none.
+        given: the names that the user gave, empty for none.
+
+    Returns:
+        `given`; else ImageNet's names for 1000 classes, which is a guess; else ().
+
+    Raises:
+        UsageError: there are not as many names as classes.
+    """
+    if given:
+        if len(given) != num_classes:
+            raise UsageError(
+                f"{len(given)} labels were given for a model of {num_classes} classes",
+                where="labels",
+                expected=f"{num_classes} labels",
+            )
+        return tuple(given)
+    return imagenet1k() if num_classes == len(_imagenet1k_table()) else ()
+
+
+def read_labels(path: str | Path) -> tuple[str, ...]:
+    """Names of classes from a UTF-8 file, in the order of their indices.
+
+    Read are a text file with one name per line, a JSON list of names, a JSON object from index to
+    name, and a Hugging Face config.json (its id2label). The content tells which: JSON begins with
+    a bracket or a brace. Blank lines at the end are no names; a name may occur twice.
+
+    Raises:
+        UsageError: the file cannot be read or is none of these, a name is blank or no text, or
+            indices are missing.
+    """
+    where = str(path)
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise UsageError(
+            f"cannot be read: {error.strerror or error}",
+            where=where,
+            expected=_FORMATS,
+            hint="" if Path(path).exists() else similar_to(path),
+        ) from error
+    except UnicodeDecodeError as error:
+        raise UsageError("is not UTF-8 text", where=where, expected=_FORMATS) from error
+    if text.lstrip().startswith(("[", "{")):
+        names = _from_json(text, where)
+    else:
+        # not splitlines(), which would also cut a name at a form feed or a U+2028
+        names = text.rstrip().split("\n") if text.strip() else []
+    if not names:
+        raise UsageError("holds no labels", where=where, expected=_FORMATS)
+    for index, name in enumerate(names):
+        if not isinstance(name, str) or not name.strip():
+            raise UsageError(
+                f"label {index} is not a name: {name!r}",
+                where=where,
+                expected="a name for every class",
+            )
+    return tuple(name.strip() for name in names)
+
+
+def _from_json(text: str, where: str) -> list[Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(
+            f"begins like JSON but is not: {error}", where=where, expected=_FORMATS
+        ) from error
+    if isinstance(data, list):
+        return data
+    names = data.get("id2label", data)
+    if not isinstance(names, Mapping):
+        raise UsageError("its id2label is no JSON object", where=where, expected=_FORMATS)
+    missing = [index for index in range(len(names)) if str(index) not in names]
+    if missing:
+        raise UsageError(
+            f"has {len(names)} entries, but none for index {missing[0]}",
+            where=where,
+            expected=_FORMATS,
+        )
+    return [names[str(index)] for index in range(len(names))]
+
+
+@cache
+def _imagenet1k_table() -> tuple[tuple[str, str], ...]:
+    """(synset, name) of each class."""
+    file = resources.files("vit_convert.labels").joinpath("imagenet1k.txt")
+    rows = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
+    return tuple((synset, name) for synset, name in rows)

@@ -1,0 +1,1 @@
+"""A .tflite file on LiteRT's GPU accelerator."""

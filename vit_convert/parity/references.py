@@ -1,0 +1,130 @@
+"""What an artifact is compared with: the source run now, or what it gave when it was recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from vit_convert.architectures import ModelSpec
+from vit_convert.images.folders import find_images
+from vit_convert.images.preprocessing import load_image, preprocess
+from vit_convert.parity.recorded import Recording
+from vit_convert.parity.sources import SourceModel
+
+_BATCH = 16
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Some images and what the source model makes of them.
+
+    Attributes:
+        images: (n, height, width, channels) float32, normalised.
+        outputs: (n, classes) logits, or (n, dim) features.
+        blocks: as `TorchReference.blocks`, or empty where that is not known.
+    """
+
+    images: np.ndarray
+    outputs: np.ndarray
+    blocks: dict[str, np.ndarray]
+
+
+class Reference(Protocol):
+    """What an artifact is compared with."""
+
+    @property
+    def description(self) -> str:
+        """For people, library versions included."""
+
+    @property
+    def num_images(self) -> int:
+        """How many there are in all."""
+
+    def batches(self) -> Iterator[Sample]:
+        """All images, a batch at a time, without blocks."""
+
+    def with_blocks(self, worst: np.ndarray) -> Sample:
+        """Images with blocks: the one given (1, height, width, channels), or those recorded."""
+
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """What the source gives for other images; None where it cannot be run."""
+
+
+def computed(blocks: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
+    """Of a source model's blocks what artifacts compute: of the last one only the pooled tokens."""
+    count = getattr(spec.config, "num_pooled_tokens", None)
+    last = f"blocks.{spec.config.depth - 1}"
+    return {name: array[:, :count] if name == last else array for name, array in blocks.items()}
+
+
+class LiveReference:
+    """The source checkpoint, run now on `images` (anything of images that can be sliced)."""
+
+    def __init__(
+        self, model: SourceModel, images: np.ndarray | PictureFolder, name: str = "checkpoint"
+    ) -> None:
+        self.model = model
+        self.images = images
+        self.description = f"{name} in {model.description}"
+        self.num_images = len(images)
+
+    def batches(self) -> Iterator[Sample]:
+        """See Reference."""
+        for start in range(0, len(self.images), _BATCH):
+            images = self.images[start : start + _BATCH]
+            yield Sample(images, self.model.run(images), {})
+
+    def with_blocks(self, worst: np.ndarray) -> Sample:
+        """See Reference."""
+        return Sample(worst, self.model.run(worst), self.model.blocks(worst))
+
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """See Reference."""
+        return self.model.run(images)
+
+
+class RecordedReference:
+    """What the source gave when it was recorded."""
+
+    def __init__(self, recording: Recording, name: str = "file") -> None:
+        self.recording = recording
+        made_with = f" by {recording.made_with}" if recording.made_with else ""
+        self.description = f"logits recorded in {name}{made_with}"
+        self.num_images = len(recording.images)
+
+    def batches(self) -> Iterator[Sample]:
+        """See Reference."""
+        images, logits = self.recording.images, self.recording.logits
+        for start in range(0, len(images), _BATCH):
+            yield Sample(images[start : start + _BATCH], logits[start : start + _BATCH], {})
+
+    def with_blocks(self, worst: np.ndarray) -> Sample:
+        """See Reference."""
+        recording = self.recording
+        count = len(next(iter(recording.blocks.values()), ()))
+        return Sample(recording.images[:count], recording.logits[:count], recording.blocks)
+
+    def outputs(self, images: np.ndarray) -> np.ndarray | None:
+        """See Reference."""
+        return None
+
+
+class PictureFolder(Sequence[np.ndarray]):
+    """The pictures of a folder, prepared for a model as they are asked for."""
+
+    def __init__(self, folder: str | Path, spec: ModelSpec) -> None:
+        self.paths = find_images(folder)
+        self.spec = spec
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int | slice) -> np.ndarray:  # type: ignore[override]  # one array
+        if isinstance(index, int):
+            return self[index : index + 1][0]
+        size, preprocessing = self.spec.config.image_size, self.spec.preprocessing
+        return np.stack([preprocess(load_image(p), size, preprocessing) for p in self.paths[index]])

@@ -1,0 +1,103 @@
+"""Running a PyTorch model, and watching its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+_BATCH = 16
+
+
+class WatchedModel:
+    """A model and its blocks; see `vit_convert.parity.sources.SourceModel`.
+
+    Args:
+        model: in any mode; it is put into evaluation mode.
+        forward: images (n, channels, height, width) -> logits or features.
+        layers: the blocks, in order.
+        description: for people.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        forward: Callable[[torch.Tensor], torch.Tensor],
+        layers: Iterable[torch.nn.Module],
+        description: str,
+    ) -> None:
+        self.model = model.eval().float()
+        self._forward = forward
+        self._layers = list(layers)
+        self.description = description
+
+    def run(self, images: np.ndarray) -> np.ndarray:
+        """See SourceModel."""
+        import torch
+
+        with torch.inference_mode():
+            parts = [self._forward(part) for part in _channels_first(images).split(_BATCH)]
+            return torch.cat(parts).numpy()
+
+    def blocks(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        """See SourceModel."""
+        import torch
+
+        found: dict[str, np.ndarray] = {}
+
+        def keep_input(module: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+            tokens = arguments[0] if arguments else next(iter(named.values()))
+            found["embeddings"] = tokens.numpy().copy()
+
+        def keeper(name: str) -> Callable[..., None]:
+            def keep(module: Any, arguments: Any, output: Any) -> None:
+                tokens = output[0] if isinstance(output, tuple) else output
+                found[name] = tokens.numpy().copy()
+
+            return keep
+
+        handles = [self._layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)]
+        for i, layer in enumerate(self._layers):
+            handles.append(layer.register_forward_hook(keeper(f"blocks.{i}")))
+        try:
+            with torch.inference_mode():
+                self._forward(_channels_first(images))
+        finally:
+            for handle in handles:
+                handle.remove()
+        return found
+
+
+def load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """Load all tensors into a model that has exactly these.
+
+    Raises:
+        UsageError: it has others.
+    """
+    try:
+        model.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise UsageError(
+            f"the checkpoint's tensors are not those of the converted model:\n{error}",
+            expected="the checkpoint that the artifact was made from",
+        ) from error
+
+
+def as_torch(tensors: dict[str, LazyTensor]) -> dict[str, torch.Tensor]:
+    """Lazy tensors, read, in float32."""
+    import torch
+
+    return {n: torch.from_numpy(np.array(t.read(), np.float32)) for n, t in tensors.items()}
+
+
+def _channels_first(images: np.ndarray) -> torch.Tensor:
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2), np.float32))

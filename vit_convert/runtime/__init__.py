@@ -1,0 +1,1 @@
+"""The process that vit-convert runs in: files, worker processes, TensorFlow's noise, versions."""
