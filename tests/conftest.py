@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from markers import file_needs_pytorch, markers_of
+from markers import markers_of, needs_pytorch
 
 if TYPE_CHECKING:
     import torch
@@ -26,11 +26,11 @@ def _has_pytorch() -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out test modules that cannot be imported where PyTorch is missing."""
-    is_module = collection_path.name.startswith("test_") and collection_path.suffix == ".py"
-    if not is_module or _has_pytorch():
+    """Leave out the modules, and the folders, that cannot be imported where PyTorch is missing."""
+    path = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    if _has_pytorch() or path.suffix != ".py" or not path.is_file():
         return None
-    return True if file_needs_pytorch(collection_path) else None
+    return True if needs_pytorch(path) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
