@@ -22,6 +22,12 @@ from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.recognition import VIT
 from vit_convert.errors import RecognitionError
 
+def resolve(path: str):
+    import importlib
+    m, _, n = path.partition(":")
+    return getattr(importlib.import_module(m), n)
+
+
 __all__ = [
     "PUBLISHED_LOGITS",
     "Architecture",
@@ -41,6 +47,7 @@ __all__ = [
     "architecture",
     "architecture_of",
     "architectures",
+    "resolve",
 ]
 
 

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any, Literal
 
 from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.residual_graph import ResidualGraph
 from vit_convert.architectures.vit.rotary import Rotary
 
 PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
@@ -230,6 +231,7 @@ class Architecture:
         matches: whether canonical names are those of this architecture.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
         parameters: every array of a model, in the order of the Keras model's layers and weights.
+        residual_graph: what writes to a model's residual stream, and what reads it.
         attention_names: kind of endpoint ("attention", "class_attention") -> what published
             SavedModels call the attention maps of block {i}.
     """
@@ -241,6 +243,8 @@ class Architecture:
     matches: Callable[[Mapping[str, Shape]], bool]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
     parameters: Callable[[Any], tuple[Parameter, ...]]
+    residual_graph: Callable[[Any], ResidualGraph]
+    lowering: str
     attention_names: Mapping[str, str] = field(default_factory=dict)
 
     def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ class ExportOptions:
         attention: give the attention maps too, under the names that published models use.
         output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
         embed_preprocessing: take RGB in 0..255 and normalise in the graph.
+        input_type: of such pixels in a TFLite file. GPU delegates take float32 alone.
         calibration: a folder of pictures that int8 precisions are made and compared on. The
             artifact does not tell it.
     """
@@ -33,4 +34,5 @@ class ExportOptions:
     attention: bool = False
     output: Literal["logits", "softmax", "features"] = "logits"
     embed_preprocessing: bool = False
+    input_type: Literal["uint8", "float32"] = "uint8"
     calibration: Path | None = None

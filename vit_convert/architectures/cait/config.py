@@ -148,6 +148,8 @@ CAIT = Architecture(
     matches=lambda shapes: any(name.startswith("blocks_token_only.0.") for name in shapes),
     recognise=_recognise,
     parameters=lambda config: tuple(_parameters(config)),
+    residual_graph=lambda config: __import__("vit_convert.architectures.cait.residual", fromlist=["x"]).residual_graph(config),
+    lowering="vit_convert.exporters.tflite.lowering.cait:lower",
     attention_names={
         "attention": "output_2_sa_ffn_block_{i}_att",
         "class_attention": "output_3_ca_ffn_block_{i}_att",

@@ -23,6 +23,7 @@ from vit_convert.architectures.recognition import (
     shape_of,
     source_image_size,
 )
+from vit_convert.architectures.vit.residual import residual_graph
 from vit_convert.architectures.vit.config import ViTConfig, vit_parameters
 from vit_convert.architectures.vit.relative_position import grid_patches
 from vit_convert.architectures.vit.rotary_recognition import rotary_facts
@@ -275,5 +276,7 @@ VIT = Architecture(
     matches=_matches,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),
+    residual_graph=residual_graph,
+    lowering="vit_convert.exporters.tflite.lowering.vit:lower",
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
 )

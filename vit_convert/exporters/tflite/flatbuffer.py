@@ -34,16 +34,44 @@ def is_tflite(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """Values of a weight (outputs, ...) and the scale of each output.
+
+    Attributes:
+        values: int8, of the weight's shape.
+        scales: (outputs,) float32; value * scale is the weight.
+    """
+
+    values: np.ndarray
+    scales: np.ndarray
+
+
+@dataclass(frozen=True)
 class Content:
-    """What belongs into a large buffer.
+    """The data of a buffer.
 
     Attributes:
         size: in bytes.
-        read: gives it; called once, when it is written.
+        read: gives them; called once, when they are written.
+        scales_of: the tensor whose scales are known only then; `read` gives a Quantised.
     """
 
     size: int
-    read: Callable[[], np.ndarray]
+    read: Callable[[], np.ndarray | Quantised]
+    scales_of: int | None = None
+
+
+@dataclass
+class Graph:
+    """A model in flatbuffers' object form, with the data of its buffers beside it.
+
+    Attributes:
+        tree: the model; a buffer in `contents` has no data.
+        contents: index of a buffer -> its data.
+    """
+
+    tree: Any
+    contents: dict[int, Content]
 
 
 def tree_of(content: bytes | bytearray | np.ndarray) -> Any:
@@ -103,6 +131,7 @@ def write(
         OSError: it cannot be written.
     """
     import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
 
     far = {*contents} if beyond_limit else set()
     contents = {**contents}
@@ -120,14 +149,23 @@ def write(
     tables = bytearray(builder.Output())
     order = sorted(contents, key=lambda index: (index in far, index))
     places = _lay_out(tables, {index: contents[index] for index in order})
+    main = schema.Model.GetRootAs(tables).Subgraphs(0)
     with path.open("wb") as file:
         file.write(tables)
         for index, start in counted(progress, "writing tensors", [*places.items()]):
+            content = contents[index]
             file.write(bytes(start - _LENGTH.size - file.tell()))
-            file.write(_LENGTH.pack(contents[index].size))
-            array = contents[index].read()
-            assert array.nbytes == contents[index].size
-            file.write(array.reshape(-1).view(np.uint8).data)
+            file.write(_LENGTH.pack(content.size))
+            data = content.read()
+            if isinstance(data, Quantised):
+                assert content.scales_of is not None
+                # an array that shares the memory of the tables
+                main.Tensors(content.scales_of).Quantization().ScaleAsNumpy()[:] = data.scales
+                data = data.values
+            assert data.nbytes == content.size
+            file.write(np.ascontiguousarray(data).reshape(-1).view(np.uint8).data)
+        file.seek(0)  # the scales are in the tables
+        file.write(tables)
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:
