@@ -42,7 +42,8 @@ class Architecture:
         keras_model: import path of the Keras class, a `vit_convert.models.base.ConvertedModel`.
         lowering: import path of the function that writes the forward pass into a .tflite file.
         source_model: import path of the function that makes the source's model:
-            (ModelSpec, canonical name -> torch.Tensor, number of classes) -> torch.nn.Module.
+            (ModelSpec, number of classes, 0 for features) -> torch.nn.Module, whose modules have
+            canonical names.
     """
 
     name: str
