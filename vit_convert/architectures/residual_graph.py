@@ -1,8 +1,8 @@
 """The residual graph of a model: what writes to the residual stream, and what reads it.
 
 A transformer keeps one array of tokens, the residual stream (Elhage et al. 2021, "A Mathematical
-Framework for Transformer Circuits"). The embedding starts it, each branch adds to it, and norms read
-it. Folding needs no more than this to know which changes of the weights cancel out.
+Framework for Transformer Circuits"). The embedding starts it, each branch adds to it, and norms
+read it. Folding needs no more than this to know which changes of the weights cancel out.
 
 All names are canonical. A linear layer that is several in one (`attn.qkv`) is listed in `fused`;
 everywhere else its parts are named (`attn.q`, `attn.k`, `attn.v`).
@@ -35,8 +35,8 @@ class Norm:
 
     Attributes:
         name: its module.
-        reads: what it normalises: the "stream" (or a mean of its tokens); what a "branch" gives; the
-            "embedding", before the stream begins; or something "inside" a branch or a head.
+        reads: what it normalises: the "stream" (or a mean of its tokens); what a "branch" gives;
+            the "embedding", before the stream begins; or something "inside" a branch or a head.
         epsilon: added to the variance.
         into: the linear layers that take its output, where nothing else takes it but a mean over
             tokens; () otherwise.
@@ -104,8 +104,8 @@ class Embedding:
         patches: the convolution that makes a token of each patch.
         grid: patches per column and per row.
         prefix: the tokens before the patches, in order.
-        position: the parameter added to the tokens, "" for none. Its rows are those of the positioned
-            prefix tokens, then those of the patches.
+        position: the parameter added to the tokens, "" for none. Its rows are those of the
+            positioned prefix tokens, then those of the patches.
     """
 
     patches: str

@@ -48,9 +48,7 @@ def output_endpoints(
 
 def block_endpoints(model: ConvertedModel) -> dict[str, str]:
     """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference begins."""
-    from vit_convert.models.base import block_points
-
-    return {name: name for name in block_points(model.endpoint_names)}
+    return {name: name for name in model.spec.block_names()}
 
 
 def trace(

@@ -1,7 +1,8 @@
 """Changing a model into an equal one with fewer operations.
 
 Folding is a list of passes. Each is exact in real arithmetic, works on names and on the residual
-graph that the architecture describes, and computes nothing: an array is computed in float64, from the
+graph that the architecture describes, and computes nothing: an array is computed in float64, from
+    the
 few that it depends on, when it is asked for, and rounded once.
 """
 
@@ -44,9 +45,7 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def fold(
-    spec: ModelSpec, weights: Mapping[str, np.ndarray], pixels: bool = False
-) -> FoldedModel:
+def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray], pixels: bool = False) -> FoldedModel:
     """Fold a model.
 
     Args:

@@ -42,9 +42,9 @@ def scale_into_queries_and_keys(model: FoldedModel) -> FoldedModel:
     Given:
         scores = q k^T / sqrt(head_dim).
     Result:
-        q and k are each multiplied by head_dim ** -0.25 where they are made: by their linear layers,
-        or by the norms behind these. Half of the scale goes to each, because int8 has one range for
-        both.
+        q and k are each multiplied by head_dim ** -0.25 where they are made: by their linear
+        layers, or by the norms behind these. Half of the scale goes to each, because int8 has one
+        range for both.
     """
     changed = {}
     for attention in model.graph.attentions:
@@ -57,8 +57,8 @@ def scale_into_queries_and_keys(model: FoldedModel) -> FoldedModel:
 
 
 def neighbours_into_halves(model: FoldedModel) -> FoldedModel:
-    """Reorder the channels of queries and keys so that the pairs that rotary position embedding turns
-    are the two halves of each head.
+    """Reorder the channels of queries and keys so that the pairs that rotary position embedding
+    turns are the two halves of each head.
 
     Given:
         pairs are neighbouring channels; scores are sums over channels, in whatever order.
@@ -109,8 +109,9 @@ def query_into_pooling_keys(model: FoldedModel) -> FoldedModel:
 
     Given:
         a query q that is the same for all pictures. The score of token x in a head is
-        q . (K x + b) / sqrt(head_dim) = (K^T q) . x / sqrt(head_dim) + a constant, which softmax does
-        not see. Weights sum to 1, so that the bias of the values is added to the result as it is.
+        q . (K x + b) / sqrt(head_dim) = (K^T q) . x / sqrt(head_dim) + a constant, which softmax
+        does not see. Weights sum to 1, so that the bias of the values is added to the result as it
+        is.
     Result:
         POOL.scores (heads, channels) gives each head's score of a token; POOL.v has no bias, for it
         is in the bias of POOL.proj.

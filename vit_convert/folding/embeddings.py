@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -43,9 +42,9 @@ def tokens_into_positions(model: FoldedModel) -> FoldedModel:
     Given:
         prefix tokens, positions of all tokens or of some, and the bias of the patch embedding.
     Result:
-        TOKENS (1, prefix + patches, channels): each prefix token with its own position; the position
-        of each patch with the bias. The patches' own values are to be added to zeros before them.
-        A model with none of these but the bias keeps it where it is.
+        TOKENS (1, prefix + patches, channels): each prefix token with its own position; the
+        position of each patch with the bias. The patches' own values are to be added to zeros
+        before them. A model with none of these but the bias keeps it where it is.
     """
     embedding = model.graph.embedding
     rows, columns = embedding.grid
@@ -74,5 +73,3 @@ def tokens_into_positions(model: FoldedModel) -> FoldedModel:
 
     gone = [embedding.position, bias_name, *(token.name for token in embedding.prefix)]
     return model.having({TOKENS: Weight(shape, compute)}, gone)
-
-

@@ -107,7 +107,8 @@ def _leaves(model: FoldedModel, layer: str) -> list[str]:
 
 
 def _embedding(model: FoldedModel) -> Iterator[tuple[str, int]]:
-    """Names of the weights that start the stream or join it later, and the axis of their channels."""
+    """Names of the weights that start the stream or join it later, and the axis of their
+    channels."""
     embedding = model.graph.embedding
     for name in _leaves(model, embedding.patches):
         yield name, 0

@@ -1,12 +1,13 @@
 """A TFLite graph, built operation by operation.
 
-One method for each builtin operation. It checks its inputs, infers the shape of its output, and gives
-the output a name of its own after the module that it belongs to (`blocks.3/attn/q`). Constants are
-read when the file is written.
+One method for each builtin operation. It checks its inputs, infers the shape of its output, and
+gives the output a name of its own after the module that it belongs to (`blocks.3/attn/q`).
+Constants are read when the file is written.
 
 Some of what runtimes of phones get wrong cannot be built: an operation that takes one tensor twice
-(google-ai-edge/LiteRT#9192), one that takes only constants, a reduction over two axes, a BATCH_MATMUL
-of a constant or with transposing flags (#8913), ranks above 4, an output that is read on (#8599).
+(google-ai-edge/LiteRT#9192), one that takes only constants, a reduction over two axes, a
+BATCH_MATMUL of a constant or with transposing flags (#8913), ranks above 4, an output that is read
+on (#8599).
 """
 
 from __future__ import annotations
@@ -108,7 +109,8 @@ class GraphBuilder:
             read: gives the array, in the dtype; with `channel_scales` a
                 `vit_convert.exporters.tflite.flatbuffer.Quantised`.
             dtype: of its elements.
-            channel_scales: the values are quantised, with one scale for each index of the first axis.
+            channel_scales: the values are quantised, with one scale for each index of the first
+                axis.
         """
         tensor = self._tensor(name, shape, dtype, constant=True, scoped=False)
         entry = self._tensors[tensor.index]
@@ -228,9 +230,7 @@ class GraphBuilder:
         # 5 has keepNumDims; 12 has float activations and weights with a scale per channel
         version = 12 if weight.dtype == "int8" else 5
         shape = (*x.shape[:-1], outputs)
-        return self._operation(
-            "FULLY_CONNECTED", (x, weight, bias), shape, name, options, version
-        )
+        return self._operation("FULLY_CONNECTED", (x, weight, bias), shape, name, options, version)
 
     def batch_matmul(self, x: Tensor, y: Tensor, name: str = "matmul") -> Tensor:
         """(b, h, n, k), (b, h, k, m) -> (b, h, n, m), of two activations."""
@@ -303,7 +303,9 @@ class GraphBuilder:
         first = parts[0].shape
         for part in parts:
             others = [s for i, s in enumerate(part.shape) if i != axis]
-            self._check(others == [s for i, s in enumerate(first) if i != axis], "CONCATENATION", part)
+            self._check(
+                others == [s for i, s in enumerate(first) if i != axis], "CONCATENATION", part
+            )
         options = schema.ConcatenationOptionsT()
         options.axis = axis
         total = sum(part.shape[axis] for part in parts)
@@ -313,7 +315,7 @@ class GraphBuilder:
     def pad(self, x: Tensor, axis: int, before: int, name: str = "pad") -> Tensor:
         """Zeros before x along one axis."""
         paddings = [[before if i == axis else 0, 0] for i in range(len(x.shape))]
-        shape = tuple(size + pads[0] if pads[0] else size for size, pads in zip(x.shape, paddings))
+        shape = tuple(size + before if i == axis else size for i, size in enumerate(x.shape))
         return self._operation(
             "PAD", (x, self._vector(paddings)), shape, name, schema.PadOptionsT()
         )

@@ -39,8 +39,8 @@ def self_attention(
         g: the graph.
         x: tokens (batch, 1, n, dim).
         attn: the module.
-        queries: how many tokens ask, the first ones. Of the others only the weights are computed, and
-            only where attention maps are outputs.
+        queries: how many tokens ask, the first ones. Of the others only the weights are computed,
+            and only where attention maps are outputs.
         bias: added to the scores, (1, heads, n, n).
         rotary: turns q and k.
 
@@ -71,8 +71,8 @@ def self_attention(
 
 def talking_heads_attention(g: Lowering, x: Tensor, attn: str) -> tuple[Tensor, Tensor | None]:
     """Self-attention whose heads are mixed before and after the softmax (Shazeer et al. 2020,
-    arXiv:2003.02436): tokens (batch, 1, n, dim) -> the same, and the weights (batch, heads, n, n) where
-    they are outputs."""
+    arXiv:2003.02436): tokens (batch, 1, n, dim) -> the same, and the weights (batch, heads, n, n)
+    where they are outputs."""
     q = _heads(g, g.linear(x, f"{attn}.q"), "", None, (0, 2, 1, 3))
     k = _heads(g, g.linear(x, f"{attn}.k"), "", None, (0, 2, 3, 1))
     v = _heads(g, g.linear(x, f"{attn}.v"), "", None, (0, 2, 1, 3))
@@ -133,7 +133,8 @@ def output_copy(g: Lowering, x: Tensor) -> Tensor:
 def _heads(
     g: Lowering, x: Tensor, norm: str, rotary: Rotary | None, axes: tuple[int, ...]
 ) -> Tensor:
-    """(batch, 1, n, dim) -> (batch, n, heads, d), normalised and turned, and its axes in an order."""
+    """(batch, 1, n, dim) -> (batch, n, heads, d), normalised and turned, and its axes in an
+    order."""
     batch, _, n, dim = x.shape
     heads = g.config.num_heads
     with g.scope(x.name):
@@ -146,8 +147,8 @@ def _heads(
 
 
 def _turned(g: Lowering, x: Tensor, rotary: Rotary) -> Tensor:
-    """Rotary position embedding (Su et al. 2021, arXiv:2104.09864): (batch, n, heads, d) -> the same
-    shape."""
+    """Rotary position embedding (Su et al. 2021, arXiv:2104.09864): (batch, n, heads, d) -> the
+    same shape."""
     d = x.shape[3]
     halves = [g.slice(x, 3, d // 2, d, "second"), g.slice(x, 3, 0, d // 2, "first")]
     swapped = g.concatenation(halves, 3, "swapped")
@@ -156,7 +157,8 @@ def _turned(g: Lowering, x: Tensor, rotary: Rotary) -> Tensor:
 
 
 def _attended(g: Lowering, weights: Tensor, v: Tensor, attn: str) -> Tensor:
-    """(batch, heads, queries, n), (batch, heads, n, d) -> (batch, 1, queries, heads * d), projected."""
+    """(batch, heads, queries, n), (batch, heads, n, d) -> (batch, 1, queries, heads * d),
+    projected."""
     batch, heads, queries, _ = weights.shape
     with g.module(attn):
         mixed = g.batch_matmul(weights, v, "attended")
@@ -171,9 +173,9 @@ def _mix_heads(g: Lowering, x: Tensor, layer: str) -> Tensor:
     """A linear layer over the heads: (batch, heads, n, m) -> the same shape.
 
     Few heads are mixed by depthwise convolutions, one for each head that comes out, whose filter is
-    the same for all m channels, is as high as there are heads, and dilated to reach from head to head.
-    They read memory in its order, where a linear layer needs a transpose before and after it. The n
-    queries are (rows, columns), because runtimes share out the rows among their threads.
+    the same for all m channels, is as high as there are heads, and dilated to reach from head to
+    head. They read memory in its order, where a linear layer needs a transpose before and after it.
+    The n queries are (rows, columns), because runtimes share out the rows among their threads.
     """
     batch, heads, n, m = x.shape
     if heads > _FEW_HEADS:

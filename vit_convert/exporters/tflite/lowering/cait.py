@@ -11,9 +11,9 @@ from vit_convert.exporters.tflite.lowering.layers import Lowering
 
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
-    """Images (batch, height, width, channels) -> "logits" (batch, 1, 1, classes), or "features" (batch,
-    1, 1, dim) where there is no head, and where they are outputs "attention.0", ... (batch, heads, n,
-    n) and "class_attention.0", ... (batch, heads, 1, 1 + n)."""
+    """Images (batch, height, width, channels) -> "logits" (batch, 1, 1, classes), or "features"
+    (batch, 1, 1, dim) where there is no head, and where they are outputs "attention.0", ... (batch,
+    heads, n, n) and "class_attention.0", ... (batch, heads, 1, 1 + n)."""
     config: CaiTConfig = g.config
     points: dict[str, Tensor] = {}
     x = g.renamed(g.embed(images), "embeddings")

@@ -1,7 +1,7 @@
 """The layers that models are made of, as operations of a TFLite graph.
 
-Tokens are (batch, 1, tokens, channels) throughout: GPU delegates of phones take rank 4 with the batch
-first, and nothing else so well (google-ai-edge/LiteRT#8619, #9277).
+Tokens are (batch, 1, tokens, channels) throughout: GPU delegates of phones take rank 4 with the
+batch first, and nothing else so well (google-ai-edge/LiteRT#8619, #9277).
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ class Lowering(GraphBuilder):
             return self.fully_connected(x, weight, bias, activation, name or "")
 
     def norm(self, x: Tensor, norm: str) -> Tensor:
-        """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left it:
-        (..., channels) -> the same shape."""
+        """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left
+        it: (..., channels) -> the same shape."""
         last = len(x.shape) - 1
         with self.module(norm):
             if norm not in self.model.centred_norms:
@@ -84,12 +84,13 @@ class Lowering(GraphBuilder):
         """Images (batch, height, width, channels) -> tokens (batch, 1, n, channels), as the first
         block sees them.
 
-        A row of a patch becomes one pixel of many channels: the same numbers in the same order, and a
+        A row of a patch becomes one pixel of many channels: the same numbers in the same order, and
+            a
         convolution with longer inner products. Learned tokens are added to zeros, not concatenated:
         they then have any batch size.
         """
         embedding, config = self.model.graph.embedding, self.config
-        batch, height, width, channels = images.shape
+        batch, height, _, channels = images.shape
         high, wide = config.patch_size
         rows, columns = embedding.grid
         name = f"{embedding.patches}.weight"

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from vit_convert.architectures import ViTConfig
+from vit_convert.architectures.vit.parameters import vit_num_read_tokens
 from vit_convert.architectures.vit.rotary import rotary_tables
 from vit_convert.exporters.tflite.builder import Tensor
 from vit_convert.exporters.tflite.lowering.attention import (
     Rotary,
     attention_pool,
-    output_copy,
     self_attention,
 )
 from vit_convert.exporters.tflite.lowering.layers import Lowering
 
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
-    """Images (batch, height, width, channels) -> "features" (batch, 1, 1, dim), "logits" (batch, 1, 1,
-    classes) where there is a head, and "attention.0", ... (batch, heads, n, n) where they are outputs.
+    """Images (batch, height, width, channels) -> "features" (batch, 1, 1, dim), "logits" (batch, 1,
+    1, classes) where there is a head, and "attention.0", ... (batch, heads, n, n) where they are
+    outputs.
     """
     config: ViTConfig = g.config
     points: dict[str, Tensor] = {}
@@ -28,9 +29,10 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     if config.rel_pos == "shared":
         shared = g.small("rel_pos_bias.relative_position_bias")
     rotary = _rotary(g) if config.rotary != "none" else None
+    read = vit_num_read_tokens(config)
     for i in range(config.depth):
         # nobody reads the last block's tokens that are not pooled
-        kept = x.shape[2] if i < config.depth - 1 else _num_read_tokens(config, x.shape[2])
+        kept = x.shape[2] if i < config.depth - 1 else read or x.shape[2]
         x, weights = _block(g, x, f"blocks.{i}", kept, shared, rotary)
         if weights is not None:
             points[f"attention.{i}"] = weights
@@ -53,8 +55,9 @@ def _block(
     shared_bias: Tensor | None,
     rotary: Rotary | None,
 ) -> tuple[Tensor, Tensor | None]:
-    """Tokens (batch, 1, n, dim) -> (batch, 1, kept, dim), and the attention weights (batch, heads, n,
-    n) where they are outputs. Attentions, or MLPs, that stand side by side read the same tokens."""
+    """Tokens (batch, 1, n, dim) -> (batch, 1, kept, dim), and the attention weights (batch, heads,
+    n, n) where they are outputs. Attentions, or MLPs, that stand side by side read the same
+    tokens."""
     config: ViTConfig = g.config
     maps, branches = [], []
     for norm, attn in _branches(config, block, "attn"):
@@ -88,11 +91,9 @@ def _branches(config: ViTConfig, block: str, kind: str) -> list[tuple[str, str]]
     return [(f"{block}.norm{1 if kind == 'attn' else 2}", f"{block}.{kind}")]
 
 
-def _add(
-    g: Lowering, x: Tensor, branches: list[tuple[str, Tensor]], place: str
-) -> Tensor:
-    """Tokens and branches (batch, 1, n, dim), with the norms of these -> their sum; norms stand where
-    they do in the model."""
+def _add(g: Lowering, x: Tensor, branches: list[tuple[str, Tensor]], place: str) -> Tensor:
+    """Tokens and branches (batch, 1, n, dim), with the norms of these -> their sum; norms stand
+    where they do in the model."""
     for norm, branch in branches:
         added = g.norm(branch, norm) if g.config.norm_position == "res-post" else branch
         with g.module(place):
@@ -100,11 +101,6 @@ def _add(
         if g.config.norm_position == "post":
             x = g.norm(x, norm)
     return x
-
-
-def _num_read_tokens(config: ViTConfig, count: int) -> int:
-    """How many tokens of the last block are read, the first ones."""
-    return 1 + int(config.distilled) if config.pool == "token" else count
 
 
 def _rotary(g: Lowering) -> Rotary:
