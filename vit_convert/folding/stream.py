@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vit_convert.folding.model import FoldedModel
+from vit_convert.folding.model import FoldedModel, Weight
 
 # GPUs of phones compute in float16, whose largest value is 65504. The square of anything above 255
 # is infinite there, and a token whose mean square is infinite becomes zero; LiteRT's newer delegate
@@ -53,7 +53,7 @@ def centre_stream(model: FoldedModel) -> FoldedModel:
     """
     graph = model.graph
     starts = [norm.name for norm in graph.norms if norm.reads == "embedding"]
-    changed = {}
+    changed: dict[str, Weight] = {}
     if graph.only_norms_read or starts:
         changed |= {
             name: model.weights[name].changed(_centred(axis)) for name, axis in _embedding(model)

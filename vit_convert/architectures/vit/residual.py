@@ -11,6 +11,7 @@ from vit_convert.architectures.residual_graph import (
     Fused,
     Norm,
     PrefixToken,
+    Reads,
     ResidualGraph,
 )
 from vit_convert.architectures.vit.config import ViTConfig
@@ -81,7 +82,7 @@ def _branches(config: ViTConfig) -> Iterator[Branch]:
 
 def _norms(config: ViTConfig) -> Iterator[Norm]:
     eps, pre = config.norm_eps, config.norm_position == "pre"
-    reads = "branch" if config.norm_position == "res-post" else "stream"
+    reads: Reads = "branch" if config.norm_position == "res-post" else "stream"
     if config.pre_norm:
         yield Norm("norm_pre", "embedding", eps)
     for norm, attn, _ in _places(config, "attn"):
@@ -107,7 +108,8 @@ def _norms(config: ViTConfig) -> Iterator[Norm]:
     if config.pool == "map":
         yield Norm("attn_pool.norm", "inside", eps, ("attn_pool.mlp.fc1",))
     if config.fc_norm:
-        yield Norm("fc_norm", "inside" if config.final_norm else "stream", eps, heads)
+        reads = "inside" if config.final_norm else "stream"
+        yield Norm("fc_norm", reads, eps, heads)
 
 
 def _fused(config: ViTConfig) -> Iterator[Fused]:

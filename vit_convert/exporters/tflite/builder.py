@@ -21,7 +21,7 @@ from typing import Any, Literal
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from vit_convert.exporters.tflite.flatbuffer import Content, Graph
+from vit_convert.exporters.tflite.flatbuffer import Content, TfliteModel
 
 Shape = tuple[int, ...]
 Activation = Literal["none", "relu"]
@@ -322,7 +322,7 @@ class GraphBuilder:
 
     # The whole
 
-    def finish(self, outputs: Mapping[str, Tensor], description: str) -> Graph:
+    def finish(self, outputs: Mapping[str, Tensor], description: str) -> TfliteModel:
         """The graph, ready to be written.
 
         Args:
@@ -345,7 +345,7 @@ class GraphBuilder:
         model.subgraphs, model.signatureDefs = [main], [signature]
         model.buffers = [schema.BufferT() for _ in range(self._buffers)]
         model.metadata = []
-        return Graph(model, self._contents)
+        return TfliteModel(model, self._contents)
 
     def _elementwise(
         self, kind: str, inputs: tuple[Tensor, ...], name: str, options: Any = None

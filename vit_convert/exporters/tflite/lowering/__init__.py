@@ -10,7 +10,7 @@ from vit_convert.architectures import architecture
 from vit_convert.exporters.graph import output_endpoints
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.tflite.builder import BATCH, Tensor
-from vit_convert.exporters.tflite.flatbuffer import Graph
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel
 from vit_convert.exporters.tflite.lowering.layers import Lowering, StoreWeight
 from vit_convert.folding import FoldedModel
 
@@ -20,11 +20,11 @@ class Lowered:
     """A model as a graph.
 
     Attributes:
-        graph: ready to be written.
+        model: its graph, ready to be written.
         outputs: names of its outputs; logits, probabilities or features first.
     """
 
-    graph: Graph
+    model: TfliteModel
     outputs: tuple[str, ...]
 
 

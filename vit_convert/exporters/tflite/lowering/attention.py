@@ -178,13 +178,15 @@ def _mix_heads(g: Lowering, x: Tensor, layer: str) -> Tensor:
     The n queries are (rows, columns), because runtimes share out the rows among their threads.
     """
     batch, heads, n, m = x.shape
+    weight, bias = (g.model.weights[f"{layer}.{leaf}"] for leaf in ("weight", "bias"))
     if heads > _FEW_HEADS:
-        weight, bias = g.small(f"{layer}.weight"), g.small(f"{layer}.bias")
+        # no name that ends in .weight: too small to be quantised
+        kernel = _constant(g, f"{layer}.mixing", weight)
+        shift = _constant(g, f"{layer}.bias", bias)
         with g.module(layer):
             last = g.transpose(x, (0, 2, 3, 1), "last")
-            return g.transpose(g.fully_connected(last, weight, bias), (0, 3, 1, 2))
+            return g.transpose(g.fully_connected(last, kernel, shift), (0, 3, 1, 2))
     rows = next(r for r in range(math.isqrt(n), 0, -1) if n % r == 0)
-    weight, bias = (g.model.weights[f"{layer}.{leaf}"] for leaf in ("weight", "bias"))
     with g.module(layer):
         columns = g.reshape(x, (batch, heads * rows, n // rows, m), "rows")
         mixed = [

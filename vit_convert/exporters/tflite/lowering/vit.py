@@ -143,4 +143,4 @@ def _mean(g: Lowering, tensors: list[Tensor]) -> Tensor:
     """The mean of one or two tensors of the same shape."""
     if len(tensors) == 1:
         return tensors[0]
-    return g.mul(g.add(*tensors), g.values("half", [0.5]), "mean")
+    return g.mul(g.add(tensors[0], tensors[1]), g.values("half", [0.5]), "mean")

@@ -7,6 +7,7 @@ shows every value on the way.
 from vit_convert.exporters.tflite.runtime.arithmetic import FLOAT16, FLOAT32, Arithmetic
 from vit_convert.exporters.tflite.runtime.execution import run
 from vit_convert.exporters.tflite.runtime.graph import (
+    BuiltGraph,
     FileGraph,
     Graph,
     Node,
@@ -18,6 +19,7 @@ __all__ = [
     "FLOAT16",
     "FLOAT32",
     "Arithmetic",
+    "BuiltGraph",
     "FileGraph",
     "Graph",
     "Node",

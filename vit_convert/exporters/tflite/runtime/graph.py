@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from vit_convert.errors import VitConvertError
+from vit_convert.exporters.tflite.flatbuffer import Quantised, TfliteModel, operation_name, text_of
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 
 # schema.TensorType -> the NumPy type that holds its values
@@ -146,12 +147,41 @@ class FileGraph:
         return raw.view(DTYPES[tensor.type]).reshape(tensor.shape)
 
 
+class BuiltGraph:
+    """A model on its way into a file as a graph. Its constants are made when they are asked for."""
+
+    def __init__(self, model: TfliteModel) -> None:
+        (main,) = model.tree.subgraphs
+        self._buffers = [tensor.buffer for tensor in main.tensors]
+        self._contents = model.contents
+        self.tensors = [_tensor(each) for each in main.tensors]
+        self.nodes = [
+            Node(
+                operation_name(model.tree.operatorCodes[node.opcodeIndex]),
+                _indices(node.inputs),
+                _indices(node.outputs),
+                node.builtinOptions,
+            )
+            for node in main.operators
+        ]
+        self.inputs = _indices(main.inputs)
+        self.outputs = _indices(main.outputs)
+
+    def constant(self, index: int) -> np.ndarray | None:
+        """See Graph."""
+        content = self._contents.get(self._buffers[index])
+        if content is None:
+            return None
+        data = content.read()
+        return data.values if isinstance(data, Quantised) else data
+
+
 def _indices(array: Any) -> tuple[int, ...]:
     return tuple(map(int, array if array is not None else ()))
 
 
 def _tensor(entry: Any) -> Tensor:
-    name = (entry.name or b"").decode()
+    name = text_of(entry.name or "")
     shape = _indices(entry.shape)
     found = entry.quantization
     if found is None or found.scale is None or not len(found.scale):
