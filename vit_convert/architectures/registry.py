@@ -30,4 +30,3 @@ def architecture(name: str) -> Architecture:
             f"no architecture is called {name!r}", expected=" or ".join(ARCHITECTURES)
         )
     return ARCHITECTURES[name]
-

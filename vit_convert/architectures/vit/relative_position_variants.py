@@ -9,7 +9,6 @@ from vit_convert.architectures.base import Rotary, Variant
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
 from vit_convert.architectures.vit.variants import CLIP, IMAGENET, INCEPTION, SIZES, variant_of
 
-
 _BEIT = (
     variant_of(
         f"{name}_{size}_patch16_{image}",
