@@ -12,7 +12,7 @@ from vit_convert.architectures.base import (
     Variant,
 )
 from vit_convert.architectures.cait.config import CaiTConfig
-from vit_convert.architectures.definition import PUBLISHED_LOGITS, Architecture
+from vit_convert.architectures.definition import PUBLISHED_LOGITS, Architecture, resolve
 from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
 from vit_convert.architectures.registry import architecture, architectures
@@ -36,4 +36,5 @@ __all__ = [
     "ViTConfig",
     "architecture",
     "architectures",
+    "resolve",
 ]

@@ -63,31 +63,6 @@ class Architecture:
     lowering: str
     source_model: str
 
-    def resolve(self, path: str) -> Any:
-        """The object that one of the import paths leads to.
-
-        Args:
-            path: `keras_model`, `lowering` or `source_model`.
-
-        Raises:
-            RecognitionError: there is no such object.
-            ImportError: the module is there, and something that it imports is not.
-        """
-        module, _, name = path.partition(":")
-        found = None
-        try:
-            found = getattr(import_module(module), name, None)
-        except ModuleNotFoundError as error:
-            if not f"{module}.".startswith(f"{error.name}."):
-                raise  # a dependency of the module is missing
-        if found is None:
-            raise RecognitionError(
-                f"{self.title} cannot do this: there is no {path}",
-                where=f"the architecture {self.name!r}",
-                expected="module:name of an object that can be imported",
-            )
-        return found
-
     def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
         """Published name -> endpoint ("attention.3"), of those that are attention maps."""
         found = {}
@@ -121,3 +96,28 @@ class Architecture:
         found = [point for point in endpoints if point.rpartition(".")[0] == kind]
         found.sort(key=lambda point: int(point.rpartition(".")[2]))
         return "block" if kind == "attention" else f"{kind.replace('_', '-')} block", found
+
+
+def resolve(path: str) -> Any:
+    """The object that an import path leads to.
+
+    Args:
+        path: `keras_model`, `lowering` or `source_model` of an architecture.
+
+    Raises:
+        RecognitionError: there is no such object.
+        ImportError: the module is there, and something that it imports is not.
+    """
+    module, _, name = path.partition(":")
+    found = None
+    try:
+        found = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # a dependency of the module is missing
+    if found is None:
+        raise RecognitionError(
+            f"the architecture is not provided for here: there is no {path}",
+            expected="module:name of an object that can be imported",
+        )
+    return found

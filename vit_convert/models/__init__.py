@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from vit_convert.architectures import Architecture, ModelSpec, architecture, architectures
+from vit_convert.architectures import (
+    Architecture,
+    ModelSpec,
+    architecture,
+    architectures,
+    resolve,
+)
 from vit_convert.runtime.quiet_tensorflow import quiet
 
 with quiet():
@@ -28,7 +34,7 @@ def model_class(family: Architecture) -> type[ConvertedModel]:
     Raises:
         RecognitionError: there is none.
     """
-    found: type[ConvertedModel] = family.resolve(family.keras_model)
+    found: type[ConvertedModel] = resolve(family.keras_model)
     # Keras writes the bare class name into .h5 files and the registered one into .keras files.
     custom_objects = tf_keras.saving.get_custom_objects()
     if custom_objects.get(found.__name__) is not found:

@@ -17,6 +17,7 @@ from vit_convert.architectures import (
     TransformerConfig,
     ViTConfig,
     architecture,
+    resolve,
 )
 from vit_convert.errors import UsageError
 
@@ -40,8 +41,8 @@ def canonical_model(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
         RecognitionError: the architecture is not known here, or has no such model.
         UsageError: timm has no such model.
     """
-    family = architecture(spec.architecture)
-    model: torch.nn.Module = family.resolve(family.source_model)(spec, num_classes)
+    make = resolve(architecture(spec.architecture).source_model)
+    model: torch.nn.Module = make(spec, num_classes)
     return model
 
 

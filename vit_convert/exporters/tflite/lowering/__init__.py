@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from vit_convert.architectures import architecture
+from vit_convert.architectures import architecture, resolve
 from vit_convert.exporters.graph import output_endpoints
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.tflite.builder import BATCH, Tensor
@@ -41,8 +41,7 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
         UsageError: the options do not fit the model.
     """
     spec, config = model.spec, model.config
-    family = architecture(spec.architecture)
-    lower = family.resolve(family.lowering)
+    lower = resolve(architecture(spec.architecture).lowering)
     g = Lowering(model, store_weight, options.attention)
     batch = BATCH if options.batch_size == "dynamic" else options.batch_size or 1
     shape = (batch, *config.image_size, config.in_channels)
