@@ -32,7 +32,7 @@ from vit_convert.parity.references import (
     RecordedReference,
     Reference,
     Sample,
-    computed,
+    comparable,
 )
 from vit_convert.parity.result import Delegate, Profile, VerifyResult
 from vit_convert.parity.sources import source_model
@@ -187,7 +187,7 @@ def _profile(
     blocks: Outputs = {}
     if artifact.blocks is not None and sample.blocks:
         blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
-    reference = computed(sample.blocks, artifact.spec)
+    reference = comparable(sample.blocks, blocks, artifact.spec)
     return Profile(
         outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
         blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
@@ -281,7 +281,9 @@ def _locate(
             "not known: reading the blocks out of the graph changes what it computes; "
             "--delegate cpu tells whether the file itself is right"
         )
-    difference = first_difference(computed(sample.blocks, artifact.spec), blocks, tolerance)
+    difference = first_difference(
+        comparable(sample.blocks, blocks, artifact.spec), blocks, tolerance
+    )
     if difference is not None:
         return difference, difference.name
     expected = as_output(sample.outputs, artifact.options.output)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -58,15 +59,16 @@ def block_plot(differences: Sequence[BlockDifference]) -> str:
     axes.plot(places, values, "-", color=_MARK, linewidth=1, alpha=0.5)
     axes.plot(places, values, "o", color=_MARK, markersize=5)
     step = -(-len(values) // _NAMED)
-    names = [_short(each.name) for each in differences]
+    names = _short_names([each.name for each in differences])
     axes.set_xticks(places[::step], names[::step], rotation=60, ha="right")
     return _finished(figure, axes, values, differences[0].tolerance)
 
 
-def _short(block: str) -> str:
-    """ "blocks.3" -> "3", "blocks_token_only.1" -> "class 1"."""
-    group, _, index = block.partition(".")
-    return {"blocks": index, "blocks_token_only": f"class {index}"}.get(group, block)
+def _short_names(blocks: Sequence[str]) -> list[str]:
+    """The names of blocks; those of the largest group, "blocks.3", are their index alone."""
+    groups = Counter(name.partition(".")[0] for name in blocks if "." in name)
+    largest = groups.most_common(1)[0][0] if groups else ""
+    return [name.removeprefix(f"{largest}.") for name in blocks]
 
 
 def _axes(across: str, up: str) -> tuple[Figure, Axes]:

@@ -13,10 +13,10 @@ import numpy as np
 # Tensors bear the names of the layer and operation that they come from ("blocks.3/attn/MatMul"),
 # of parameters ("blocks.3.attn.qkv.weight"), or of the block that they leave ("blocks.3").
 _LAYER = re.compile(
-    r"(?:^|/)(embeddings|blocks(?:_token_only)?\.\d+|patch_embed|(?:cls|dist)_token|pos_embed|norm"
-    r"|fc_norm|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
+    r"(?:^|/)(embeddings|[a-z_]+\.\d+|patch_embed|[a-z]+_token|pos_embed|norm(?:_pre)?|fc_norm"
+    r"|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
 )
-_BLOCK = re.compile(r"embeddings|blocks(_token_only)?\.\d+")
+_BLOCK = re.compile(r"embeddings|[a-z_]+\.\d+")
 
 
 @dataclass(frozen=True)
