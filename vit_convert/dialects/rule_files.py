@@ -27,19 +27,21 @@ from typing import Any
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import (
+    BIAS_WITHOUT_KEYS,
+    JAX_OUTPUT,
+    Q_AND_KV,
+    jax_head_biases,
+    jax_heads,
+)
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
     HWIO,
-    JAX_OUTPUT,
-    Q_AND_KV,
     SAME,
     TRANSPOSED,
     UNFOLDED_PATCHES,
-    jax_head_biases,
-    jax_heads,
     joined,
     with_axes,
 )
