@@ -6,7 +6,6 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-import float16_runtime
 import numpy as np
 import pytest
 import torch
@@ -16,6 +15,7 @@ from families import Family
 from vit_convert import folding
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export, open_artifact
+from vit_convert.exporters.tflite.runtime import FLOAT16, FileGraph, run
 
 WRITERS = ("patch_embed.proj", "pos_embed", "cls_token", "dist_token", "attn.proj", "mlp.fc2")
 
@@ -45,7 +45,10 @@ def exported(family: Family, folder: Path, **options: object) -> Path:
 
 
 def in_float16(path: Path, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([float16_runtime.run(path, image[None]) for image in images])
+    graph = FileGraph(path)
+    name = graph.tensors[graph.outputs[0]].name
+    runs = (run(graph, {graph.inputs[0]: image[None]}, FLOAT16) for image in images)
+    return np.concatenate([each[name] for each in runs])
 
 
 STREAMS = {

@@ -16,13 +16,11 @@ from exporting import relative
 from families import small_vit
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.architectures.vit.recognition import VIT
+from vit_convert.architectures.vit import VIT
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import ExportOptions, open_artifact
 from vit_convert.exporters.tflite import TFLITE, flatbuffer
-from vit_convert.exporters.tflite.binding import bind
 from vit_convert.exporters.tflite.flatbuffer import read_entry, write
-from vit_convert.exporters.tflite.skeleton import convert
 from vit_convert.folding import fold
 
 

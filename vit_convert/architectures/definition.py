@@ -11,6 +11,7 @@ from typing import Any
 
 from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
 from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.residual_graph import ResidualGraph
 from vit_convert.errors import RecognitionError
 
 PUBLISHED_LOGITS = "output_1"  # the logits' name in published CaiT and DeiT SavedModels
@@ -39,6 +40,7 @@ class Architecture:
         attention_names: kind of attention map ("attention", "class_attention") -> the name in
             published SavedModels for block {i}. The last kind is the one nearest to the answer.
         no_rollout: the reason why attention rollout has no meaning here, "" where it has one.
+        residual_graph: configuration -> what writes to the residual stream, and what reads it.
         keras_model: import path of the Keras class, a `vit_convert.models.base.ConvertedModel`.
         lowering: import path of the function that writes the forward pass into a .tflite file.
         source_model: import path of the function that makes the source's model:
@@ -56,6 +58,7 @@ class Architecture:
     num_read_tokens: Callable[[Any], int | None] = lambda config: None
     attention_names: Mapping[str, str] = field(default_factory=dict)
     no_rollout: str = ""
+    residual_graph: Callable[[Any], ResidualGraph]
     keras_model: str
     lowering: str
     source_model: str

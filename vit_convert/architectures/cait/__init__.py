@@ -5,6 +5,7 @@ from __future__ import annotations
 from vit_convert.architectures.cait.config import CaiTConfig
 from vit_convert.architectures.cait.parameters import cait_block_names, cait_parameters
 from vit_convert.architectures.cait.recognition import recognise_cait
+from vit_convert.architectures.cait.residual import residual_graph
 from vit_convert.architectures.cait.variants import VARIANTS
 from vit_convert.architectures.definition import Architecture
 
@@ -16,6 +17,7 @@ CAIT = Architecture(
     recognise=recognise_cait,
     parameters=lambda config: tuple(cait_parameters(config)),
     block_names=cait_block_names,
+    residual_graph=residual_graph,
     attention_names={
         "attention": "output_2_sa_ffn_block_{i}_att",
         "class_attention": "output_3_ca_ffn_block_{i}_att",

@@ -10,6 +10,7 @@ from vit_convert.architectures.vit.parameters import (
     vit_parameters,
 )
 from vit_convert.architectures.vit.recognition import ALL_VARIANTS, recognise_vit
+from vit_convert.architectures.vit.residual import residual_graph
 
 VIT = Architecture(
     name="vit",
@@ -20,6 +21,7 @@ VIT = Architecture(
     parameters=lambda config: tuple(vit_parameters(config)),
     block_names=vit_block_names,
     num_read_tokens=vit_num_read_tokens,
+    residual_graph=residual_graph,
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
     keras_model="vit_convert.models.vit:VisionTransformer",
     lowering="vit_convert.exporters.tflite.lowering.vit:lower",
