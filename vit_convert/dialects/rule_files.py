@@ -25,7 +25,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from vit_convert.architectures import Fact
+from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.vit.rotary import KINDS
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
@@ -193,7 +193,9 @@ class _Parser:
         )
         return Dialect(
             name=name,
-            architecture=self._text(data.get("architecture", "vit"), "vit or cait"),
+            architecture=self._text(
+                data.get("architecture", "vit"), " or ".join(a.name for a in architectures())
+            ),
             title=self._text(data.get("title", name), "a text"),
             marker=self._text(data.get("marker", _marker(rules)), "a name in the checkpoint"),
             rules=rules,
