@@ -15,7 +15,7 @@ def _low_rank(graph: TfliteGraph) -> Iterator[Place]:
         for tensor in op.outputs if not op.prepares else ():
             shape = graph.tensors[tensor].shape
             if len(shape) != FULL_RANK and tensor not in graph.outputs:
-                yield Place(op.index, f"{op.name} gives {shown(shape)}")
+                yield Place(op.index, shown(shape))
                 break
 
 

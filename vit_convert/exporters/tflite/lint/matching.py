@@ -37,6 +37,6 @@ def operations(*names: str) -> Check:
     def check(graph: TfliteGraph) -> Iterator[Place]:
         for op in named(graph, *names):
             if not op.prepares:
-                yield Place(op.index, op.name)
+                yield Place(op.index)
 
     return check

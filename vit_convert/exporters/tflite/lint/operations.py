@@ -17,7 +17,7 @@ from vit_convert.exporters.tflite.lint.rule import Place, Rule
 def _custom(graph: TfliteGraph) -> Iterator[Place]:
     for op in graph.operations:
         if op.name.startswith(("CUSTOM", "UNKNOWN", "STABLEHLO_")) or op.name == "DELEGATE":
-            yield Place(op.index, op.name)
+            yield Place(op.index)
 
 
 def _shrinking_slice(graph: TfliteGraph) -> Iterator[Place]:
@@ -32,14 +32,14 @@ def _int64(graph: TfliteGraph) -> Iterator[Place]:
     for op in graph.operations:
         for tensor in (*op.inputs, *op.outputs):
             if not graph.is_prepared(tensor) and graph.tensors[tensor].type == "int64":
-                yield Place(op.index, f"{op.name} of {graph.tensors[tensor].name!r}")
+                yield Place(op.index, repr(graph.tensors[tensor].name))
                 break
 
 
 def _aligned_corners(graph: TfliteGraph) -> Iterator[Place]:
     for op in named(graph, "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR"):
         if graph.option(op.index, "AlignCorners"):
-            yield Place(op.index, op.name)
+            yield Place(op.index)
 
 
 def _cast_from_bytes(graph: TfliteGraph) -> Iterator[Place]:
@@ -53,13 +53,13 @@ def _identical_inputs(graph: TfliteGraph) -> Iterator[Place]:
     for op in graph.operations:
         inputs = [t for t in op.inputs if t >= 0]
         if len(inputs) > len(set(inputs)):
-            yield Place(op.index, f"{op.name} takes {graph.tensors[inputs[0]].name!r} twice")
+            yield Place(op.index, f"{graph.tensors[inputs[0]].name!r} twice")
 
 
 def _only_constants(graph: TfliteGraph) -> Iterator[Place]:
     for op in graph.operations:
         if op.prepares and op.name != "DEQUANTIZE":
-            yield Place(op.index, op.name)
+            yield Place(op.index)
 
 
 OPERATIONS = (

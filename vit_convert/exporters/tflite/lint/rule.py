@@ -21,11 +21,11 @@ class Place:
 
     Attributes:
         operation: its index in the order of execution; -1 where the graph itself is meant.
-        detail: the shapes or types that break it.
+        detail: the shapes or types that break it, where they matter.
     """
 
     operation: int
-    detail: str
+    detail: str = ""
 
 
 Check = Callable[[TfliteGraph], Iterator[Place]]

@@ -79,7 +79,7 @@ def _low_rank_constant(graph: TfliteGraph) -> Iterator[Place]:
                 shape = graph.tensors[tensor].shape
                 low = len(shape) in (2, 3)
                 if low or (op.name == "CONCATENATION" and len(shape) < FULL_RANK):
-                    yield Place(op.index, f"{op.name} with {shown(shape)}")
+                    yield Place(op.index, f"constant {shown(shape)}")
                     break
 
 
