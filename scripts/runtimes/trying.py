@@ -29,7 +29,7 @@ _MESA = {
 }
 _REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate")
 _REFUSED_AT_THE_FRONT = "Conversion from TfLite model failed"
-_ACCEPTED_AT_THE_FRONT = "No shader implementation"
+_BEHIND_THE_FRONT = "lite/delegates/gpu/gl/"  # where the error came from: from OpenGL
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def on_classic(python: Path, tried: Tried) -> Result:
         ]
         suspected = f", perhaps for: {', '.join(known)}" if known else ""
         return Result("refused", reason=f"by the front end{suspected}")
-    if code == 0 or _ACCEPTED_AT_THE_FRONT in log:
+    if code == 0 or _BEHIND_THE_FRONT in log:
         return Result("accepted")
     return _failure(code, log)
 

@@ -166,14 +166,13 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda t: t.op("BATCH_MATMUL", t.c(1, 5, 5), t.x(1, 5, 6), shape=(1, 5, 6)),
         lambda t: product(t, 1, 4),
     ),
-    "low-rank-constant": (
+    "concatenated-constant": (
         lambda t: concatenation(t, 1, t.c(1, 1, 6), t.x(1, 5, 6), shape=(1, 6, 6)),
-        lambda t: add(
-            t,
-            concatenation(t, 2, t.c(1, 1, 1, 6), t.x(1, 1, 5, 6), shape=(1, 1, 6, 6)),
-            t.c(6),
-            *(1, 1, 6, 6),
-        ),
+        lambda t: concatenation(t, 2, t.c(1, 1, 1, 6), t.x(1, 1, 5, 6), shape=(1, 1, 6, 6)),
+    ),
+    "low-rank-constant": (
+        lambda t: add(t, t.x(1, 5, 6), t.c(1, 5, 6), 1, 5, 6),
+        lambda t: add(t, add(t, t.x(1, 1, 5, 6), t.c(1, 1, 5, 6), 1, 1, 5, 6), t.c(6), 1, 1, 5, 6),
     ),
     "rank-2-layer-then-scale": (lambda t: scaled(t, 1, 1, 7), lambda t: scaled(t, 7)),
     "custom-operation": (one("CUSTOM FlexErf"), one("GELU")),

@@ -70,17 +70,25 @@ def _constant_left(graph: TfliteGraph) -> Iterator[Place]:
             yield Place(op.index, shown(graph.tensors[op.inputs[0]].shape))
 
 
+def _constants(graph: TfliteGraph, *names: str) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """The operations of these kinds that have constants beside activations, and their shapes."""
+    for op in named(graph, *names):
+        if not op.prepares:
+            for tensor in op.inputs:
+                if tensor >= 0 and graph.is_prepared(tensor):
+                    yield op.index, graph.tensors[tensor].shape
+
+
+def _concatenated_constant(graph: TfliteGraph) -> Iterator[Place]:
+    for index, shape in _constants(graph, "CONCATENATION"):
+        if len(shape) < FULL_RANK:
+            yield Place(index, f"constant {shown(shape)}")
+
+
 def _low_rank_constant(graph: TfliteGraph) -> Iterator[Place]:
-    for op in named(graph, "CONCATENATION", *ELEMENTWISE):
-        if op.prepares:
-            continue
-        for tensor in op.inputs:
-            if tensor >= 0 and graph.is_prepared(tensor):
-                shape = graph.tensors[tensor].shape
-                low = len(shape) in (2, 3)
-                if low or (op.name == "CONCATENATION" and len(shape) < FULL_RANK):
-                    yield Place(op.index, f"constant {shown(shape)}")
-                    break
+    for index, shape in _constants(graph, *ELEMENTWISE):
+        if len(shape) in (2, 3):
+            yield Place(index, f"constant {shown(shape)}")
 
 
 def _rank_2_layer_then_scale(graph: TfliteGraph) -> Iterator[Place]:
@@ -163,14 +171,25 @@ SHAPES = (
         check=_constant_left,
     ),
     Rule(
-        name="low-rank-constant",
-        title="a constant of rank 2 or 3 in CONCATENATION or an elementwise operation",
+        name="concatenated-constant",
+        title="CONCATENATION of a constant below rank 4",
         severity="refused",
         happens="'Conversion from TfLite model failed', for a class token of (1, 1, channels).",
-        runtimes=f"{CLASSIC}: MediaPipe 1.2.3 (CONCATENATION); elementwise: TensorFlow 2.4",
+        runtimes=f"{CLASSIC}: MediaPipe 1.2.3",
         evidence="measured and reported",
-        threads=("tensorflow/tensorflow#45845", "tensorflow/tensorflow#38701"),
-        advice="Store constants in rank 4, or as vectors for elementwise operations.",
+        threads=("tensorflow/tensorflow#38701",),
+        advice="Store the constant, and keep the activations, in rank 4.",
+        check=_concatenated_constant,
+    ),
+    Rule(
+        name="low-rank-constant",
+        title="a constant of rank 2 or 3 in an elementwise operation",
+        severity="refused",
+        happens="Rank 2 is refused ('Expected a 3D tensor'); rank 3 passes in MediaPipe 1.2.3.",
+        runtimes=f"{CLASSIC}: TensorFlow 2.4",
+        evidence="reported",
+        threads=("tensorflow/tensorflow#45845",),
+        advice="Store constants in rank 4, or as vectors.",
         check=_low_rank_constant,
     ),
     Rule(
