@@ -36,7 +36,7 @@ def test_everything_but_the_weights_is_read(tmp_path: Path) -> None:
     path.write_bytes(content())
     file = read_file(path)
     (graph,) = file.subgraphs
-    first, middle, last = graph.nodes
+    first, _, last = graph.nodes
     assert [node.name for node in graph.nodes] == ["FULLY_CONNECTED", "MEAN", "CUSTOM FlexErf"]
     assert first.inputs[2] == -1
     weights = graph.tensors[first.inputs[1]]
@@ -71,15 +71,15 @@ def test_our_own_files_read_as_flatbuffers_reads_them(exported: Callable[..., Pa
 
 def test_data_behind_the_tables_are_found_and_missed(tmp_path: Path) -> None:
     tiny = Tiny()
-    tiny.c(4, values=[1, 2, 3, 4])
+    tiny.c(4, dtype="int32", values=[1, 2, 3, 4])
     tiny.model.buffers[1].data = None
     tiny.model.buffers[1].offset = tiny.model.buffers[1].size = 16
     tables = len(tiny.content(0))
     tiny.model.buffers[1].offset = -(-tables // 16) * 16
-    whole = tiny.content(0).ljust(-(-tables // 16) * 16) + np.arange(4, dtype="<f4").tobytes()
+    whole = tiny.content(0).ljust(-(-tables // 16) * 16) + np.arange(4, dtype="<i4").tobytes()
     path = tmp_path / "m.tflite"
     path.write_bytes(whole)
-    values = TfliteGraph(path).values(0)
+    values = TfliteGraph(path).integers(0)
     assert values is not None
     assert np.array_equal(values, [0, 1, 2, 3])
     path.write_bytes(whole[:-1])

@@ -282,7 +282,7 @@ def test_values_of_small_constants_are_read(tmp_path: Path) -> None:
     axes = tiny.c(2, dtype="int32", values=[1, -2])
     result = tiny.op("MEAN", tiny.x(1, 4, 5, 6), axes, shape=(1, 6))
     graph = TfliteGraph(tiny.write(tmp_path / "m.tflite", result))
-    values = graph.values(axes)
+    values = graph.integers(axes)
     assert values is not None
     assert np.array_equal(values, [1, -2])
-    assert graph.values(result) is None
+    assert graph.integers(result) is None

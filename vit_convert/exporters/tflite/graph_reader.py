@@ -134,8 +134,8 @@ class TfliteGraph:
         start, size = self.file.buffers[buffer]
         return self.file.data[start : start + size] if size else None
 
-    def values(self, tensor: int) -> np.ndarray | None:
-        """The values of a small constant (sizes, axes), in its shape; None of others."""
+    def integers(self, tensor: int) -> np.ndarray | None:
+        """The values of a small constant of integers (sizes, axes), in its shape; None of others."""
         if not self.is_constant(tensor):
             return None
         found, form = self.tensors[tensor], _FORMS.get(self.tensors[tensor].type)

@@ -28,7 +28,7 @@ def _outputs_read_on(graph: TfliteGraph) -> Iterator[tuple[int, Operation | None
 
 def _reduction_axes(graph: TfliteGraph, op: Operation) -> list[int]:
     """The axes that a reduction removes and that hold more than one value."""
-    axes = graph.values(op.inputs[1]) if len(op.inputs) > 1 else None
+    axes = graph.integers(op.inputs[1]) if len(op.inputs) > 1 else None
     shape = graph.tensors[op.inputs[0]].shape if op.inputs and op.inputs[0] >= 0 else ()
     if axes is None or not shape:
         return []
@@ -44,14 +44,16 @@ def _rank_3_attention(graph: TfliteGraph) -> Iterator[Place]:
 
 def _mask_on_scores(graph: TfliteGraph) -> Iterator[Place]:
     for op in named(graph, "ADD"):
-        for scores, mask in (op.inputs[:2], op.inputs[1::-1]):
+        pairs = (op.inputs, op.inputs[::-1]) if len(op.inputs) == 2 else ()
+        for scores, mask in pairs:
             if scores < 0 or mask < 0 or len(graph.tensors[mask].shape) < 2:
                 continue
             maker = graph.producers.get(scores)
             if maker is not None and graph.operations[maker].name == "MUL":  # by the scale
                 scaled = graph.operations[maker]
                 scalar = any(not t.shape for t in graph.tensor_inputs(scaled))
-                maker = graph.producers.get(scaled.inputs[0]) if scalar else None
+                made = (graph.producers.get(t) for t in scaled.inputs if scalar)
+                maker = next((m for m in made if m is not None), None)
             small, large = graph.tensors[mask].shape, graph.tensors[scores].shape
             is_product = maker is not None and graph.operations[maker].name == "BATCH_MATMUL"
             if is_product and math.prod(small) < math.prod(large):
@@ -130,7 +132,7 @@ def _concatenated_batch(graph: TfliteGraph) -> Iterator[Place]:
 def _rank_3_pad(graph: TfliteGraph) -> Iterator[Place]:
     for op in named(graph, "PAD", "PADV2"):
         shape = graph.tensors[op.inputs[0]].shape if op.inputs and op.inputs[0] >= 0 else ()
-        amounts = graph.values(op.inputs[1]) if len(op.inputs) > 1 else None
+        amounts = graph.integers(op.inputs[1]) if len(op.inputs) > 1 else None
         if len(shape) == 3 and (amounts is None or amounts.reshape(-1, 2)[:-1].any()):
             yield Place(op.index, shown(shape))
 
