@@ -21,11 +21,7 @@ _LAYER = re.compile(
 )
 _BLOCK = re.compile(r"embeddings|blocks(_token_only)?\.\d+")
 _SMALL = 4096  # bytes of a constant that is read to look at it
-_FORMS: dict[str, np.dtype[Any]] = {
-    "int32": np.dtype("<i4"),
-    "int64": np.dtype("<i8"),
-    "float32": np.dtype("<f4"),
-}
+_FORMS: dict[str, np.dtype[Any]] = {"int32": np.dtype("<i4"), "int64": np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -135,7 +131,7 @@ class TfliteGraph:
         return self.file.data[start : start + size] if size else None
 
     def integers(self, tensor: int) -> np.ndarray | None:
-        """The values of a small constant of integers (sizes, axes), in its shape; None of others."""
+        """The values of a small constant of integers, as sizes and axes; None of others."""
         if not self.is_constant(tensor):
             return None
         found, form = self.tensors[tensor], _FORMS.get(self.tensors[tensor].type)
