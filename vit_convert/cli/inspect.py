@@ -51,12 +51,10 @@ def inspect(
     from vit_convert.errors import CheckpointError, VitConvertError
 
     among = options.among(rules, dialect)
-    if inspect_tflite(checkpoint, as_json):
-        return
     try:
         file = open_checkpoint(checkpoint, key)
     except CheckpointError:
-        if not inspect_artifact(checkpoint, as_json):
+        if not (inspect_tflite(checkpoint, as_json) or inspect_artifact(checkpoint, as_json)):
             raise
         return
     if rules_template:
