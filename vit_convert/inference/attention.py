@@ -95,11 +95,18 @@ def look(
         roll_out: take the attention rollout over all blocks as saliency.
 
     Raises:
-        UsageError: there is no such block or head, or the model's attention cannot be rolled out.
+        UsageError: there are no maps, or no such block or head, or the model's attention cannot be
+            rolled out.
     """
     query: Query = "class token" if spec.config.pool == "token" else "mean over patches"
     family = architecture(spec.architecture)
     kind, shown = family.shown_attention(maps)
+    if not shown:
+        raise UsageError(
+            f"there are no attention maps of a {family.title}",
+            where="attention",
+            expected="a model whose attention depends on the picture, such as a ViT",
+        )
     chosen = [maps[point][0] for point in shown]
     indices = list(range(len(chosen))) if len(family.attention_names) > 1 else [-1]
     if block is not None:

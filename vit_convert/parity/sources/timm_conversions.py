@@ -6,8 +6,7 @@ from __future__ import annotations
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
-from vit_convert.parity.sources.timm_models import canonical_model
-from vit_convert.parity.sources.timm_source import import_library
+from vit_convert.parity.sources.timm_source import canonical_model, import_library
 from vit_convert.parity.sources.watched import WatchedModel, as_torch, load_strictly
 
 

@@ -11,14 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vit_convert.architectures import (
-    CaiTConfig,
-    ModelSpec,
-    TransformerConfig,
-    ViTConfig,
-    architecture,
-    resolve,
-)
+from vit_convert.architectures import CaiTConfig, ModelSpec, TransformerConfig, ViTConfig
 from vit_convert.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,22 +21,6 @@ State = dict[str, "torch.Tensor"]
 
 # timm's names of its activation layers
 _ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "quick": "quick_gelu", "relu": "relu"}
-
-
-def canonical_model(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
-    """The source's model, with fresh weights; see `Architecture.source_model`.
-
-    Args:
-        spec: what it is.
-        num_classes: 0 for features.
-
-    Raises:
-        RecognitionError: the architecture is not known here, or has no such model.
-        UsageError: timm has no such model.
-    """
-    make = resolve(architecture(spec.architecture).source_model)
-    model: torch.nn.Module = make(spec, num_classes)
-    return model
 
 
 def vit(spec: ModelSpec, num_classes: int) -> torch.nn.Module:

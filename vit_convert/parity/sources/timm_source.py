@@ -1,4 +1,4 @@
-"""The source checkpoint in PyTorch, as its authors would run it: timm's own classes.
+"""The source checkpoint in PyTorch, in the model that its architecture names: timm's own classes.
 
 Of the package's arithmetic nothing is used here, resampling included: what both sides shared could
 not be compared. PyTorch and timm are imported when they are needed.
@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture, resolve
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.errors import MissingDependencyError, UsageError
-from vit_convert.parity.sources.timm_models import canonical_model, own_state
+from vit_convert.parity.sources.timm_models import own_state
 
 if TYPE_CHECKING:
     import torch
@@ -25,7 +25,7 @@ _BATCH = 16
 
 
 class TorchReference:
-    """A checkpoint's weights in timm's model, in float32 and evaluation mode.
+    """A checkpoint's weights in its architecture's source model, in float32 and evaluation mode.
 
     Args:
         spec: of the converted model: it tells what tensors cannot (heads, GELU, epsilon, pooling)
@@ -79,6 +79,22 @@ class TorchReference:
     def blocks(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The same images -> what each block gives; see `block_outputs`."""
         return block_outputs(self.model, self._block_names, images)
+
+
+def canonical_model(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
+    """The source's model, with fresh weights; see `Architecture.source_model`.
+
+    Args:
+        spec: what it is.
+        num_classes: 0 for features.
+
+    Raises:
+        RecognitionError: the architecture is not known here, or has no such model.
+        UsageError: the source's library has no such model.
+    """
+    make = resolve(architecture(spec.architecture).source_model)
+    model: torch.nn.Module = make(spec, num_classes)
+    return model
 
 
 def block_outputs(
