@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from test_layout import FLOORS, LIGHT
 
 import vit_convert
 from vit_convert.cli import cli
@@ -159,3 +160,19 @@ def test_other_shells_have_their_script(shell: str) -> None:
     done = CliRunner().invoke(cli, ["completion", shell], prog_name="vit-convert")
     assert done.exit_code == 0
     assert f"_VIT_CONVERT_COMPLETE={shell}_complete" in done.output
+
+
+def test_the_design_names_every_room_and_its_floor() -> None:
+    """In docs/design.md, as tests/test_layout.py holds them."""
+    design = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .", design, flags=re.MULTILINE)
+    floors = re.findall(r"^\d+\. (`\w+`(?:, `\w+`)*)$", design, flags=re.MULTILINE)
+    assert [tuple(re.findall(r"\w+", floor)) for floor in floors] == list(FLOORS)
+    assert rows == [room for floor in FLOORS for room in floor]
+
+
+def test_the_design_names_what_is_light() -> None:
+    design = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"((?:`[\w.]+`[ ,and\n]*)+) can be imported without", design)
+    assert {*re.findall(r"`([\w.]+)`", sentence)} == {*LIGHT}
+
