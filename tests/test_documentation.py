@@ -175,4 +175,3 @@ def test_the_design_names_what_is_light() -> None:
     design = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
     (sentence,) = re.findall(r"((?:`[\w.]+`[ ,and\n]*)+) can be imported without", design)
     assert {*re.findall(r"`([\w.]+)`", sentence)} == {*LIGHT}
-

@@ -118,7 +118,7 @@ def test_without_a_class_token_all_patches_ask() -> None:
     maps = {k: v.numpy() for k, v in timm_attention(family, family.images(1)).items()}
     view = look(family.spec, maps)
     assert view.query == "mean over patches"
-    expected = maps["attention.2"][0].mean(axis=1).reshape(4, *GRID)
+    expected = maps["attention.1"][0].mean(axis=1).reshape(4, *GRID)
     np.testing.assert_allclose(view.layers[0].heads, expected, rtol=1e-6)
 
 

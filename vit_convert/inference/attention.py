@@ -139,7 +139,7 @@ def look(
 
 
 def towards_patches(weights: np.ndarray, grid: tuple[int, int], query: Query) -> np.ndarray:
-    """What is paid to each patch.
+    """Compute the attention that each patch receives.
 
     Args:
         weights: (heads, queries, tokens); the patches are the last tokens, and the class token is

@@ -88,7 +88,7 @@ def runtime_files(given: str | Path | None = None, progress: Progress = silent) 
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: VIT_CONVERT_CACHE, or vit-convert in the user's cache folder."""
+    """The folder for downloads: VIT_CONVERT_CACHE, or vit-convert in the user's cache folder."""
     if own := os.environ.get("VIT_CONVERT_CACHE"):
         return Path(own)
     base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
