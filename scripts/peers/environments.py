@@ -1,9 +1,10 @@
-"""Virtual environments of the peers, each made once."""
+"""Virtual environments of other tools and of other versions, each made once."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 # torch first and torchvision without its wishes: nothing then fetches a build of its own choice.
@@ -20,12 +21,26 @@ def python_of(peer: str, folder: Path) -> Path:
     Raises:
         subprocess.CalledProcessError: pip cannot install it.
     """
-    home = folder / peer
+    return python_with(peer, PEERS[peer], folder)
+
+
+def python_with(name: str, installs: Sequence[Sequence[str]], folder: Path) -> Path:
+    """The interpreter of an environment, which is made where there is none.
+
+    Args:
+        name: of the environment.
+        installs: the arguments of each `pip install`, in turn.
+        folder: where environments lie.
+
+    Raises:
+        subprocess.CalledProcessError: pip cannot install it.
+    """
+    home = folder / name
     python, complete = home / "bin" / "python", home / "complete"
     if not complete.exists():
-        print(f"installing {peer} into {home}", file=sys.stderr, flush=True)
-        subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
-        for packages in PEERS[peer]:
+        print(f"installing {name} into {home}", file=sys.stderr, flush=True)
+        subprocess.run([sys.executable, "-m", "venv", "--clear", str(home)], check=True)
+        for packages in installs:
             subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
         complete.touch()
     return python

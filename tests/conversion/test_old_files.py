@@ -1,4 +1,4 @@
-"""Files of vit-convert 0.1 still open; formats that this version does not read are refused."""
+"""Files of vit-convert 0.1 still open; what this version does not read is refused by name."""
 
 from __future__ import annotations
 

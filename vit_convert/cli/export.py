@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     default=("float32",),
     show_default=True,
     help="Of the TFLite file; may be repeated. int8-dynamic: weights in int8. int8: activations of "
-    "linear layers too. int16x8: weights in int8, activations in int16, for NPUs. The last two need "
-    "--calibration.",
+    "linear layers too. int16x8: weights in int8 and activations in int16, for NPUs. The last two "
+    "need --calibration.",
 )
 @click.option(
     "--calibration",

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vit_convert.cli import console, options
+from vit_convert.cli.inspect_artifact import STYLES, inspect_artifact, inspect_tflite
 
 if TYPE_CHECKING:
     from vit_convert.checkpoint import Checkpoint
     from vit_convert.conversion.convert import Conversion
     from vit_convert.errors import VitConvertError
 
-_STYLES = {"assumed": "yellow", "given": "cyan"}
 _LONGEST = 60  # characters of what stands beside the weights
 
 
@@ -40,6 +40,9 @@ def inspect(
 
     Artifacts (.h5, SavedModel, TF Hub module, .tflite) tell it too, and what they came from.
 
+    Of a .tflite file, whoever made it, the operations, ranks, types and precisions are shown, and
+    the defects known of phones' runtimes that it runs into.
+
     Exits with 2 if the file can be read but is no model that can be converted; the tensors are
     shown all the same.
     """
@@ -51,7 +54,7 @@ def inspect(
     try:
         file = open_checkpoint(checkpoint, key)
     except CheckpointError:
-        if not _inspect_artifact(checkpoint, as_json):
+        if not (inspect_tflite(checkpoint, as_json) or inspect_artifact(checkpoint, as_json)):
             raise
         return
     if rules_template:
@@ -69,37 +72,6 @@ def inspect(
         _print(file, found)
     if isinstance(found, VitConvertError):
         raise found
-
-
-def _inspect_artifact(path: Path, as_json: bool) -> bool:
-    """Show an artifact; False if it is none."""
-    from vit_convert.conversion.name_table import readable
-    from vit_convert.exporters import TARGETS
-    from vit_convert.exporters.summary import summary
-
-    target = next((t for t in TARGETS.values() if path.exists() and t.matches(path)), None)
-    if target is None:
-        return False
-    found = summary(path, target.describe(path))
-    if as_json:
-        console.out_json(found)
-        return True
-    console.out(f"{path}: {target.title}, {console.megabytes(found['bytes'])}")
-    source = found["source"]
-    console.out(f"made from: {source['file'] or 'unknown'}, with the names of {source['dialect']}")
-    if source["changed"]:
-        console.out(f"not the source's: {', '.join(source['changed'])}")
-    console.out(f"model: {_model(found['architecture'], found['variant'])}")
-    console.out(f"parameters: {found['parameters']:,}")
-    console.out(f"input: {found['input']}")
-    first, *maps = found["outputs"]
-    console.out(f"outputs: {first}{f', and {len(maps)} attention maps' if maps else ''}")
-    if found["labels"]:
-        some = ", ".join(found["labels"][:3])
-        console.out(f"labels: {len(found['labels'])} ({some}, ...)")
-    rows = [(n, readable(v["value"]), v["known"]) for n, v in found["values"].items()]
-    console.table(("value", "is", "known"), rows, styles=[_STYLES.get(r[2], "") for r in rows])
-    return True
 
 
 def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str, Any]:
@@ -153,7 +125,7 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         console.table(
             ("value", "is", "known", "why"),
             [(n, readable(f.value), f.known, f.why) for n, f in facts.items()],
-            styles=[_STYLES.get(fact.known, "") for fact in facts.values()],
+            styles=[STYLES.get(fact.known, "") for fact in facts.values()],
         )
         if assumptions(found.recognition):
             console.out("what is assumed can be stated with the options of torch2keras")

@@ -70,7 +70,7 @@ class GraphBuilder:
         self._codes: dict[tuple[int, int], int] = {}
         self._buffers = 1  # the first is always empty
         self._contents: dict[int, Content] = {}
-        self._names: dict[str, int] = {}
+        self._names: set[str] = set()
         self._scopes: list[str] = []
         self._integers: dict[bytes, Tensor] = {}
         self._inputs: dict[str, Tensor] = {}
@@ -133,7 +133,7 @@ class GraphBuilder:
         """The tensor under another name, whatever the scope is."""
         if name in self._names:
             raise ValueError(f"there is a tensor called {name} already")
-        self._names[name] = 1
+        self._names.add(name)
         self._tensors[tensor.index].name = name
         return replace(tensor, name=name)
 
@@ -398,10 +398,12 @@ class GraphBuilder:
     def _tensor(
         self, name: str, shape: Shape, dtype: DType, constant: bool = False, scoped: bool = True
     ) -> Tensor:
-        full = self._full_name(name) if scoped else name
-        again = self._names.setdefault(full, 0)
-        self._names[full] += 1
-        full = f"{full}_{again}" if again else full
+        full = base = self._full_name(name) if scoped else name
+        again = 0
+        while full in self._names:
+            again += 1
+            full = f"{base}_{again}"
+        self._names.add(full)
         entry = schema.TensorT()
         entry.name, entry.type, entry.buffer, entry.hasRank = full, _TYPES[dtype], 0, True
         entry.shape = [1 if size == BATCH else size for size in shape]

@@ -5,7 +5,7 @@ shows every value on the way.
 """
 
 from vit_convert.exporters.tflite.runtime.arithmetic import FLOAT16, FLOAT32, Arithmetic
-from vit_convert.exporters.tflite.runtime.execution import run
+from vit_convert.exporters.tflite.runtime.execution import run, trace
 from vit_convert.exporters.tflite.runtime.graph import (
     BuiltGraph,
     FileGraph,
@@ -26,4 +26,5 @@ __all__ = [
     "Quantisation",
     "Tensor",
     "run",
+    "trace",
 ]

@@ -67,7 +67,8 @@ class _Half(Arithmetic):
     """See the module."""
 
     def round(self, array: np.ndarray) -> np.ndarray:
-        return array.astype(np.float16).astype(np.float32)
+        with np.errstate(all="ignore"):
+            return array.astype(np.float16).astype(np.float32)
 
     def matmul(self, a: np.ndarray, b: np.ndarray) -> np.ndarray:
         leading = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])

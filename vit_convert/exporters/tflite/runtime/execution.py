@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 import numpy as np
 
@@ -48,10 +48,18 @@ def run(
         UsageError: an input is missing or not known, or there is no tensor to keep of that name.
     """
     execution = _Execution(graph, inputs, arithmetic, keep)
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore", under="ignore"):
-        for place, node in enumerate(graph.nodes):
-            execution.step(place, node, watch)
-        return execution.results()
+    for name, array in execution.steps():
+        if watch is not None:
+            watch(name, array)
+    return execution.results()
+
+
+def trace(
+    graph: Graph, inputs: Mapping[int | str, np.ndarray], arithmetic: Arithmetic = FLOAT32
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The name and value of every tensor that a graph computes, one after the other; two traces can
+    so be compared without keeping either. See `run`."""
+    return _Execution(graph, inputs, arithmetic, ()).steps()
 
 
 class _Execution:
@@ -87,17 +95,17 @@ class _Execution:
             tensor = graph.tensors[index]
             self.values[index] = self.kept(tensor, numbers(tensor, array))
 
-    def step(self, place: int, node: Node, watch: Watch | None) -> None:
-        """Compute an operation, unless it only prepares constants."""
-        if all(map(self.is_prepared, node.outputs)):
-            return
-        for index, array in zip(node.outputs, self.compute(node), strict=True):
-            self.values[index] = array
-            if watch is not None:
-                watch(self.graph.tensors[index].name, array)
-        for index in {*node.inputs, *node.outputs}:
-            if self.last_use.get(index, -1) <= place:
-                self.values.pop(index, None)
+    def steps(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Compute all operations but those that only prepare constants."""
+        for place, node in enumerate(self.graph.nodes):
+            if all(map(self.is_prepared, node.outputs)):
+                continue
+            for index, array in zip(node.outputs, self.compute(node), strict=True):
+                self.values[index] = array
+                yield self.graph.tensors[index].name, array
+            for index in {*node.inputs, *node.outputs}:
+                if self.last_use.get(index, -1) <= place:
+                    self.values.pop(index, None)
 
     def compute(self, node: Node) -> list[np.ndarray]:
         """The outputs of an operation."""
@@ -109,11 +117,12 @@ class _Execution:
                 expected="one of " + ", ".join(sorted(KERNELS)),
             )
         inputs = tuple(self.value(i) for i in node.inputs)
-        found = KERNELS[node.name](Call(inputs, node.options, outputs, self.arithmetic))
-        results = found if isinstance(found, list) else [found]
-        if node.name in EXACT:
-            return results
-        return [self.kept(tensor, each) for tensor, each in zip(outputs, results, strict=True)]
+        with np.errstate(all="ignore"):
+            found = KERNELS[node.name](Call(inputs, node.options, outputs, self.arithmetic))
+            results = found if isinstance(found, list) else [found]
+            if node.name in EXACT:
+                return results
+            return [self.kept(tensor, each) for tensor, each in zip(outputs, results, strict=True)]
 
     def value(self, index: int) -> np.ndarray | None:
         """A tensor's value: computed before, read now, or prepared now."""

@@ -54,7 +54,6 @@ _ACTIVATIONS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
     1: lambda x: np.maximum(x, 0),
     2: lambda x: np.clip(x, -1, 1),
     3: lambda x: np.clip(x, 0, 6),
-    4: np.tanh,
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vit_convert.errors import VitConvertError
+from vit_convert.exporters.tflite.runtime.graph import DTYPES
 from vit_convert.exporters.tflite.runtime.kernels.call import Call, Kernel, activated
 
 
@@ -77,7 +78,7 @@ def _squeeze(call: Call) -> np.ndarray:
 
 
 def _shape(call: Call) -> np.ndarray:
-    return np.array(call.array(0).shape, np.int32)
+    return np.array(call.array(0).shape, DTYPES[call.outputs[0].type])
 
 
 KERNELS: dict[str, Kernel] = {

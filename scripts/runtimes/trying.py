@@ -1,0 +1,130 @@
+"""Trying a file on a runtime: a process of its own, which may crash or hang, and what it said."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from runtimes.files import Tried
+
+from vit_convert.exporters.tflite.graph_reader import TfliteGraph
+from vit_convert.exporters.tflite.lint import findings
+from vit_convert.exporters.tflite.lint.matching import CLASSIC
+from vit_convert.parity.compare import TOLERANCES
+from vit_convert.parity.gpu.delegate import parse_refusal
+from vit_convert.parity.gpu.process import environments
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TIMEOUT = 120  # seconds for one file on one runtime
+# Mesa in place of a GPU; MediaPipe refuses renderers that are made of software by their names
+_MESA = {
+    "EGL_PLATFORM": "surfaceless",
+    "LIBGL_ALWAYS_SOFTWARE": "1",
+    "force_gl_renderer": "Mali-G710",
+}
+_REPLACED = re.compile(r"Replacing (\d+) out of (\d+) node\(s\) with delegate")
+_REFUSED_AT_THE_FRONT = "Conversion from TfLite model failed"
+_BEHIND_THE_FRONT = "lite/delegates/gpu/gl/"  # where the error came from: from OpenGL
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of a file.
+
+    Attributes:
+        verdict: "right", "accepted" (by a front end that runs nothing), "wrong", "refused" or
+            "failed".
+        difference: max |difference| / max |logit| to the source; None where nothing was computed.
+        reason: in the runtime's words, where it is not right.
+    """
+
+    verdict: str
+    difference: float | None = None
+    reason: str = ""
+
+    @property
+    def good(self) -> bool:
+        return self.verdict in ("right", "accepted")
+
+    def __str__(self) -> str:
+        number = "" if self.difference is None else f"{self.difference:.1e}"
+        if self.verdict == "right":
+            return number
+        return " ".join(filter(None, (self.verdict, number, self.reason)))
+
+
+def on_litert(python: Path, tried: Tried, where: str) -> Result:
+    """Run a file on a version of LiteRT, on "cpu" or "gpu"."""
+    with tempfile.TemporaryDirectory() as folder:
+        images, output = Path(folder, "images.npy"), Path(folder, "output.npy")
+        np.save(images, tried.images)
+        script = Path(__file__).with_name("litert_worker.py")
+        classes = str(tried.expected.shape[-1])
+        environment = {**environments()[-1], "PYTHONPATH": str(ROOT)}
+        command = [python, script, tried.path, images, output, where, classes]
+        code, log = _run([*map(str, command)], environment)
+        if code == 0 and output.exists():
+            return _judged(tried, np.load(output), log if where == "gpu" else "")
+    return _failure(code, log)
+
+
+def on_classic(python: Path, tried: Tried) -> Result:
+    """Offer a file to the front end of the classic delegate."""
+    script = Path(__file__).with_name("mediapipe_worker.py")
+    height, width = tried.images.shape[1:3]
+    command = [python, script, tried.path, height, width]
+    code, log = _run([*map(str, command)], {**os.environ, **_MESA})
+    if _REFUSED_AT_THE_FRONT in log:  # it does not say which operation it means
+        known = [
+            f.rule.name for f in findings(TfliteGraph(tried.path)) if CLASSIC in f.rule.runtimes
+        ]
+        suspected = f", perhaps for: {', '.join(known)}" if known else ""
+        return Result("refused", reason=f"by the front end{suspected}")
+    if code == 0 or _BEHIND_THE_FRONT in log:
+        return Result("accepted")
+    return _failure(code, log)
+
+
+def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
+    """Exit status, and all that was said."""
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=TIMEOUT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return -1, f"did not end within {TIMEOUT} s"
+    return done.returncode, done.stdout.decode(errors="replace")
+
+
+def _judged(tried: Tried, got: np.ndarray, log: str) -> Result:
+    difference = float(np.abs(got - tried.expected).max() / np.abs(tried.expected).max())
+    parts = _REPLACED.search(log)
+    if parts is not None and parts[1] != parts[2]:
+        return Result("refused", difference, f"{parts[1]} of {parts[2]} operations on the GPU")
+    if np.isfinite(difference) and difference <= TOLERANCES[tried.precision]:
+        return Result("right", difference)
+    return Result("wrong", difference)
+
+
+def _failure(code: int, log: str) -> Result:
+    parsed = parse_refusal(log)
+    if parsed is not None:
+        return Result("refused", reason=f"by the delegate ({parsed[0][0]})")
+    lines = [line for line in log.strip().splitlines() if line.strip()]
+    crashed = f"ended by signal {-code}: " if code < -1 else ""
+    return Result("failed", reason=crashed + _shortened(lines[-1] if lines else "no reason given"))
+
+
+def _shortened(text: str) -> str:
+    text = " ".join(text.split()).replace("|", "/")
+    return text if len(text) <= 90 else text[:87] + "..."
