@@ -1,25 +1,21 @@
-"""What tests of several parts share. Small models are in families.py.
+"""What tests of several rooms share: their markers, and a fixture. Small models are in families.py.
 
-Where PyTorch is not installed, the test modules that compare with it are not collected; what is
-left compares with its recorded results in goldens/. CI has PyTorch.
+Where PyTorch is not installed, the tests that compare with it are left out; the others compare with
+its recorded results in goldens/. CI has PyTorch.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from markers import markers_of, needs_pytorch
 
 if TYPE_CHECKING:
     import torch
-
-_NEEDS_PYTORCH = re.compile(
-    r"^(import|from) (torch|timm|families|schemes|exporting|safetensors\.torch)\b", re.MULTILINE
-)
 
 
 def _has_pytorch() -> bool:
@@ -30,12 +26,24 @@ def _has_pytorch() -> bool:
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Leave out test modules, and folders whose conftest.py needs PyTorch, where there is none."""
-    source = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
-    if _has_pytorch() or source == Path(__file__) or not source.is_file():
+    """Leave out the modules, and the folders, that cannot be imported where PyTorch is missing."""
+    path = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
+    if _has_pytorch() or path.suffix != ".py" or not path.is_file():
         return None
-    needed = source.suffix == ".py" and _NEEDS_PYTORCH.search(source.read_text(encoding="utf-8"))
-    return True if needed else None
+    return True if needs_pytorch(path) else None
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark every test, and leave out those that need PyTorch where it is missing."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        for marker in sorted(markers_of(item)):
+            item.add_marker(marker)
+    if not _has_pytorch():
+        left_out = [item for item in items if item.get_closest_marker("torch")]
+        items[:] = [item for item in items if not item.get_closest_marker("torch")]
+        config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

@@ -75,6 +75,8 @@ def test_the_public_api_says_what_goes_in_and_what_is_raised(name: str) -> None:
         assert "\nRaises:\n" in said
 
 
+@pytest.mark.slow
+@pytest.mark.torch
 def test_python_of_the_readme_runs(tmp_path: Path) -> None:
     """Every block, in order, in a folder with the weights; in a process of its own."""
     (tmp_path / "weights").symlink_to(HOME / "weights")

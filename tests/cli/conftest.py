@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from commands import CLASSES, Command, Done
-from families import small_vit
 from PIL import Image
 
 from vit_convert.cli import main
@@ -40,6 +39,8 @@ def command(
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """vit.h5 with labels, vit_float32.tflite, maps/vit_float32.tflite with attention maps, and
     pictures/<class>/, of which one cannot be read."""
+    from families import small_vit  # here, because the other fixtures need no PyTorch
+
     folder = tmp_path_factory.mktemp("project")
     family = small_vit()
     write_h5(folder / "vit.h5", replace(family.spec, labels=CLASSES), family.tensors())

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import resource
+import signal
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -300,12 +302,39 @@ def test_an_output_is_a_file_of_the_right_name(run: Run, tmp_path: Path) -> None
     assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "source.pth"]
 
 
-def test_ctrl_c_ends_as_it_ends_other_programs(tmp_path: Path) -> None:
+def as_from_a_terminal() -> None:
+    """In a child process: SIGINT arrives, as in a program that a terminal starts.
+
+    A shell that starts the tests in the background makes them ignore it, and children inherit that.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+
+
+def interrupted(prepare: Callable[[], object]) -> subprocess.CompletedProcess[str]:
+    """A command that sends itself SIGINT, and then waits for two seconds to be stopped."""
     work = (
-        "import os, signal, click; from vit_convert.cli import cli, main\n"
-        "@cli.command()\ndef wait(): os.kill(os.getpid(), signal.SIGINT); signal.pause()\n"
-        "import sys; sys.argv = ['vit-convert', 'wait']; main()"
+        "import os, signal, sys, time; from vit_convert.cli import cli, main\n"
+        "@cli.command()\n"
+        "def wait(): os.kill(os.getpid(), signal.SIGINT); time.sleep(2); print('not stopped')\n"
+        "sys.argv = ['vit-convert', 'wait']; main()"
     )
-    done = subprocess.run([sys.executable, "-c", work], capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, "-c", work],
+        capture_output=True,
+        text=True,
+        preexec_fn=prepare,
+        timeout=60,
+    )
+
+
+def test_ctrl_c_ends_as_it_ends_other_programs() -> None:
+    done = interrupted(as_from_a_terminal)
     assert (done.returncode, done.stdout) == (130, "")
     assert done.stderr == "stopped; nothing was written\n"
+
+
+def test_ctrl_c_is_ignored_where_it_was_before() -> None:
+    """As by a job that a shell runs in the background: Ctrl-C is meant for others."""
+    done = interrupted(partial(signal.signal, signal.SIGINT, signal.SIG_IGN))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "not stopped\n", "")

@@ -17,6 +17,7 @@ from PIL import Image
 from vit_convert.cli import cli
 
 STATED = ("--num-heads", "4", "--image-size", "24x50")
+pytestmark = pytest.mark.slow  # all artifacts are exported, by the command itself
 LABELS = ("ant", "bee", "cat", "dog", "eel", "fox", "gnu")
 
 

@@ -139,6 +139,7 @@ def test_it_needs_nothing_else_and_trusts_nobody(command: Command, models: Path)
     assert not re.search(r"#0[1-4]0[1-4]0[1-4]", source)  # plots have the page's colours
 
 
+@pytest.mark.gpu
 def test_of_the_gpu_it_says_what_ran_there(command: Command, models: Path) -> None:
     arguments = ("verify", models / "nasty_float32.tflite", "--delegate", "gpu")
     reference = ("--reference", models / "reference.npz")
@@ -154,6 +155,7 @@ def test_of_the_gpu_it_says_what_ran_there(command: Command, models: Path) -> No
     assert len(page.named("svg")) == 1  # no blocks were recorded
 
 
+@pytest.mark.gpu
 def test_what_the_gpu_does_not_run_is_no_difference(command: Command, models: Path) -> None:
     export(models / "nasty.h5", ["tflite"], Path(), ExportOptions(batch_size="dynamic"))
     done = command(

@@ -5,19 +5,21 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import (
+    BIAS_WITHOUT_KEYS,
+    JAX_OUTPUT,
+    Q_AND_KV,
+    jax_head_biases,
+    jax_heads,
+)
 from vit_convert.dialects.rule_files import NAMED
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
     HWIO,
-    JAX_OUTPUT,
-    Q_AND_KV,
     TRANSPOSED,
     UNFOLDED_PATCHES,
     MisfitError,
     Transform,
-    jax_head_biases,
-    jax_heads,
     joined,
     with_axes,
 )

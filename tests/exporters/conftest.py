@@ -10,25 +10,20 @@ from typing import Any
 import pytest
 from exporting import FAMILIES, Sample
 
-from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
 from vit_convert.exporters.keras_h5 import load_model
-from vit_convert.folding import fold
 
 
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]:
-    """(family, folded=False) -> Sample"""
+    """(family) -> Sample"""
 
     @cache
-    def make(name: str, folded: bool = False) -> Sample:
+    def make(name: str) -> Sample:
         family = FAMILIES[name]()
-        spec, weights = family.spec, family.arrays()
-        if folded:
-            spec, weights = fold(spec, weights)
         path = tmp_path_factory.mktemp("h5") / f"{name.replace(' ', '_')}.h5"
-        write_h5(path, spec, {key: LazyTensor.of(key, value) for key, value in weights.items()})
+        write_h5(path, family.spec, family.tensors())
         images = family.images()
         return Sample(family, path, load_model(path), images, family.logits(images))
 
@@ -39,12 +34,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Sample]:
 def exported(
     sample: Callable[..., Sample], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
-    """(target, family, folded=False, **options) -> path of the artifact"""
+    """(target, family, **options) -> path of the artifact"""
 
     @cache
-    def make(target: str, name: str, folded: bool = False, **options: Any) -> Path:
+    def make(target: str, name: str, **options: Any) -> Path:
         folder = tmp_path_factory.mktemp(target)
-        return export(sample(name, folded).h5, [target], folder, ExportOptions(**options))[0]
+        return export(sample(name).h5, [target], folder, ExportOptions(**options))[0]
 
     return make
 

@@ -50,15 +50,12 @@ class Sample:
         return {k: v.numpy() for k, v in self.keras.view(names)(self.images).items()}
 
     def blocks(self) -> dict[str, np.ndarray]:
-        """The Keras model's tokens after the embeddings and each block, as the source has them."""
-        names = (n for n in self.keras.endpoint_names if n.startswith(("embeddings", "blocks")))
-        scale = np.float32(self.keras.spec.config.stream_scale)
-        found = self.endpoints({name: name for name in names})
-        return {name: tokens / scale for name, tokens in found.items()}
+        """The Keras model's tokens after the embeddings and each block."""
+        return self.endpoints({name: name for name in self.family.spec.block_names()})
 
 
 def centred(tokens: np.ndarray) -> np.ndarray:
-    """Without their mean over the channels, which a folded model does not carry along."""
+    """Without their mean over the channels, which TFLite files do not carry along."""
     return tokens - tokens.mean(axis=-1, keepdims=True)
 
 

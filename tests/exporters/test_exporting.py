@@ -64,7 +64,6 @@ def test_all_targets_in_one_go(sample, tmp_path):
         ("vit_saved_model: writing", 0, 4),
         ("vit_hub: writing", 1, 4),
         ("vit_float32.tflite: writing", 2, 4),
-        ("vit_float32.tflite: converting the graph", 2, 4),  # for both precisions
         ("vit_float32.tflite: writing tensors", 2, 4),
         ("vit_float16.tflite: writing", 3, 4),
         ("vit_float16.tflite: writing tensors", 3, 4),

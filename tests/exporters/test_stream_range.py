@@ -6,16 +6,16 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-import float16_runtime
 import numpy as np
 import pytest
 import torch
 from exporting import FAMILIES, relative
 from families import Family
 
-from vit_convert import folding
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export, open_artifact
+from vit_convert.exporters.tflite.runtime import FLOAT16, FileGraph, run
+from vit_convert.folding import stream as stream_passes
 
 WRITERS = ("patch_embed.proj", "pos_embed", "cls_token", "dist_token", "attn.proj", "mlp.fc2")
 
@@ -45,7 +45,10 @@ def exported(family: Family, folder: Path, **options: object) -> Path:
 
 
 def in_float16(path: Path, images: np.ndarray) -> np.ndarray:
-    return np.concatenate([float16_runtime.run(path, image[None]) for image in images])
+    graph = FileGraph(path)
+    name = graph.tensors[graph.outputs[0]].name
+    runs = (run(graph, {graph.inputs[0]: image[None]}, FLOAT16) for image in images)
+    return np.concatenate([each[name] for each in runs])
 
 
 STREAMS = {
@@ -69,7 +72,7 @@ def test_the_model_survives_float16_activations(name, stream, precision, tmp_pat
 @pytest.mark.parametrize("stream", ["deviation 100", "values of 2500"])
 @pytest.mark.parametrize("name", ["vit", "cait"])
 def test_without_the_scale_it_would_not(name, stream, tmp_path, monkeypatch):
-    monkeypatch.setattr(folding, "STREAM_SCALE", 1.0)
+    monkeypatch.setattr(stream_passes, "STREAM_SCALE", 1.0)
     family = STREAMS[stream](FAMILIES[name]())
     path, images = exported(family, tmp_path), family.images()
     assert relative(family.logits(images), open_artifact(path).run(images)["logits"]) <= 1e-5
@@ -87,4 +90,4 @@ def test_float32_is_right_where_epsilon_matters(name, factor, tmp_path):
 
 def test_the_scale_is_a_power_of_two():
     """So that no float32 is rounded otherwise."""
-    assert np.frexp(folding.STREAM_SCALE)[0] == 0.5
+    assert np.frexp(stream_passes.STREAM_SCALE)[0] == 0.5

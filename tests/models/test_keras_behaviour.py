@@ -161,20 +161,6 @@ def test_cait_attention_outputs_are_those_of_the_keras_tutorial() -> None:
     assert len(outputs) == 6
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_ranks_stay_within_four(name: str) -> None:
-    family = FAMILIES[name]()
-    model = build(family.spec)
-    function = tf.function(model).get_concrete_function(
-        tf.TensorSpec((1, *family.spec.config.image_size, 3))
-    )
-
-    def ranks(graph: tf.Graph) -> list[int]:
-        return [t.shape.rank for op in graph.get_operations() for t in op.outputs]
-
-    assert max(r for r in ranks(function.graph) if r is not None) == 4
-
-
 def test_assign_refuses_another_shape() -> None:
     family = small_vit()
     arrays = family.arrays()

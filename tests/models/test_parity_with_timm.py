@@ -1,4 +1,4 @@
-"""The Keras models give what timm gives, folded or not, with every parameter randomised."""
+"""The Keras models give what timm gives, with every parameter randomised."""
 
 from __future__ import annotations
 
@@ -6,14 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
 from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_eva, small_vit
 
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.folding import fold
 from vit_convert.models import build
-from vit_convert.models.base import block_points
-from vit_convert.parity.sources.timm_source import TorchReference
+from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
 
 CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "vit": (small_vit, {}),
@@ -35,7 +32,7 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     "deit, no head": (small_deit, {"num_classes": 0}),
     "cait": (small_cait, {}),
     "cait, 3 class blocks": (small_cait, {"depth_token_only": 3}),
-    "cait, 9 heads": (small_cait, {"num_heads": 9}),  # many, which are mixed in another way
+    "cait, 9 heads": (small_cait, {"num_heads": 9}),
     "cait, no qkv bias": (small_cait, {"qkv_bias": False}),
     "cait, no head": (small_cait, {"num_classes": 0}),
 }
@@ -137,17 +134,13 @@ def timm_output(family: Family, images: np.ndarray) -> np.ndarray:
     return family.logits(images)
 
 
-@pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])
 @pytest.mark.parametrize("case", CASES)
-def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
+def test_model_gives_what_timm_gives(case: str) -> None:
     make, changes = CASES[case]
     family = make(**changes)
-    spec, weights = family.spec, family.arrays()
-    if folded:
-        spec, weights = fold(spec, weights)
-        assert len(weights) < len(family.arrays())
+    spec = family.spec
     model = build(spec)
-    model.assign(weights)
+    model.assign(family.arrays())
     images = np.random.default_rng(1).standard_normal(
         (4, *spec.config.image_size, spec.config.in_channels), np.float32
     )
@@ -157,7 +150,6 @@ def test_model_gives_what_timm_gives(case: str, folded: bool) -> None:
 
 @pytest.mark.parametrize("case", ["vit", "vit, average, norm", "deit", "cait", "cait, 9 heads"])
 def test_attention_maps_are_timms(case: str) -> None:
-    """Of all tokens, also in a last block that computes only those that are pooled."""
     make, changes = CASES[case]
     family = make(**changes)
     expected = []
@@ -176,20 +168,20 @@ def test_attention_maps_are_timms(case: str) -> None:
         assert relative(reference, got[name].numpy()) < 2e-6, name
 
 
-@pytest.mark.parametrize(("case", "count"), [("vit", 1), ("deit", 2), ("vit, average, norm", 16)])
-def test_the_last_block_computes_the_tokens_that_are_pooled(case: str, count: int) -> None:
+@pytest.mark.parametrize(
+    "case", ["vit", "deit", "vit, average, norm", "vit, 3 parallel branches", "cait", "clip"]
+)
+def test_blocks_give_what_timms_give(case: str) -> None:
     make, changes = CASES[case]
     family = make(**changes)
-    tokens: list[np.ndarray] = []
-    family.model.blocks[-1].register_forward_hook(lambda *call: tokens.append(call[2].numpy()))
     images = family.images()
-    family.logits(images)
+    expected = block_outputs(family.model, family.spec.block_names(), images)
     model = build(family.spec)
     model.assign(family.arrays())
-    last = f"blocks.{family.spec.config.depth - 1}"
-    (got,) = model.view({last: last})(images).values()
-    assert got.shape == (4, count, 36)
-    assert relative(tokens[0][:, :count], got.numpy()) < 2e-6
+    got = model.view({point: point for point in expected})(images)
+    assert len(got) >= 2
+    for name, tokens in expected.items():
+        assert relative(tokens, got[name].numpy()) < 2e-6, name
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -199,57 +191,7 @@ def test_parameters_are_timms_in_name_shape_and_number(name: str) -> None:
     assert ours == {n: tuple(v.shape) for n, v in family.model.state_dict().items()}
 
 
-@pytest.mark.parametrize("name", FAMILIES)
-def test_folding_leaves_the_given_arrays_alone(name: str) -> None:
-    family = FAMILIES[name]()
-    weights = family.arrays()
-    before = {key: value.copy() for key, value in weights.items()}
-    fold(family.spec, weights)
-    assert all(np.array_equal(before[key], weights[key]) for key in before)
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_folded_residual_stream_has_no_mean_and_is_scaled(name: str) -> None:
-    family = FAMILIES[name]()
-    spec, weights = fold(family.spec, family.arrays())
-    model, plain = build(spec), build(family.spec)
-    model.assign(weights)
-    plain.assign(family.arrays())
-    blocks = {point: point for point in block_points(model.endpoint_names)}
-    reference = plain.view(blocks)(family.images())
-    for point, tokens in model.view(blocks)(family.images()).items():
-        centred = reference[point] - tf.reduce_mean(reference[point], axis=-1, keepdims=True)
-        assert spec.config.stream_scale == 1 / 16
-        assert relative(centred.numpy() / 16, tokens.numpy()) < 1e-5
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"pool": "avg", "final_norm": False},
-        {"pool": "max", "final_norm": False, "fc_norm": True},
-        {"norm_position": "post"},
-        {"norm_position": "res-post"},
-    ],
-)
-def test_a_stream_that_not_only_norms_read_is_neither_centred_nor_scaled(
-    changes: dict[str, Any],
-) -> None:
-    family = small_vit(depth=1, **changes)
-    spec, weights = fold(family.spec, family.arrays())
-    assert spec.config.folded
-    assert spec.config.stream_scale == 1
-    model, plain = build(spec), build(family.spec)
-    model.assign(weights)
-    plain.assign(family.arrays())
-    points = {point: point for point in block_points(model.endpoint_names)}
-    reference = plain.view(points)(family.images())
-    for point, tokens in model.view(points)(family.images()).items():
-        assert relative(reference[point].numpy(), tokens.numpy()) < 1e-5
-
-
-@pytest.mark.parametrize("folded", [False, True], ids=["plain", "folded"])
-def test_position_of_the_class_token_alone_is_added_to_it(folded: bool) -> None:
+def test_position_of_the_class_token_alone_is_added_to_it() -> None:
     """As Hugging Face's DINOv2 has it; timm wants the two added beforehand."""
     family = small_vit(depth=1, reg_tokens=3, position="patches")
     weights = family.arrays()
@@ -259,8 +201,6 @@ def test_position_of_the_class_token_alone_is_added_to_it(folded: bool) -> None:
     spec = family.spec.with_config(position="class")
     assert {p.name: p.shape for p in spec.parameters()} == {n: w.shape for n, w in weights.items()}
     reference = TorchReference(spec, {n: LazyTensor.of(n, w) for n, w in weights.items()})
-    if folded:
-        spec, weights = fold(spec, weights)
     model = build(spec)
     model.assign(weights)
     images = family.images()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from vit_convert.architectures import ModelSpec, ViTConfig
+from vit_convert.architectures import CaiTConfig, ModelSpec, ViTConfig
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.parity.compare import (
@@ -17,6 +18,7 @@ from vit_convert.parity.compare import (
     first_difference,
     tolerance_for_softmax,
 )
+from vit_convert.parity.references import comparable
 
 REFERENCE = np.array([[1.0, -8.0, 3.0], [2.0, 2.5, 0.0]], np.float32)
 
@@ -148,15 +150,48 @@ def test_float_noise_in_blocks_is_no_difference() -> None:
     assert first_difference(reference, got, 1e-5) is None
 
 
+def spec_of(name: str, config_class: Any, **options: Any) -> ModelSpec:
+    return ModelSpec(name, config_class(image_size=(24, 50), patch_size=(8, 10), **options))
+
+
 def test_blocks_are_compared_in_the_order_of_computation_whatever_the_order_given() -> None:
-    names = ["blocks_token_only.0", "blocks.10", "blocks.9", "embeddings"]
-    reference = {name: np.arange(6.0).reshape(1, 2, 3) for name in names}
-    got = {name: -block for name, block in reference.items()}
+    names = ["blocks_token_only.0", "blocks.10", "unknown.0", "blocks.9", "embeddings"]
+    recorded = {name: np.arange(6.0).reshape(1, 2, 3) for name in names}
+    got = {name: -block for name, block in recorded.items()}
+    reference = comparable(recorded, got, spec_of("cait", CaiTConfig, depth=12))
     order = []
     while (found := first_difference(reference, got, 1e-5)) is not None:
         order.append(found.name)
         got[found.name] = reference[found.name]
-    assert order == ["embeddings", "blocks.9", "blocks.10", "blocks_token_only.0"]
+    assert order == ["embeddings", "blocks.9", "blocks.10", "blocks_token_only.0", "unknown.0"]
+
+
+@pytest.mark.parametrize(("options", "read"), [({}, 1), ({"distilled": True}, 2)])
+def test_tokens_of_the_last_block_that_nothing_reads_may_be_missing(
+    options: dict[str, Any], read: int
+) -> None:
+    spec, reference = spec_of("vit", ViTConfig, depth=2, **options), tokens(1, 2)
+    every, few = dict(reference), dict(reference)
+    few["blocks.1"] = few["blocks.1"][:, :read]
+    for got in (every, few):
+        assert first_difference(comparable(reference, got, spec), got, 1e-5) is None
+    few["blocks.1"] = few["blocks.1"] + 0.1
+    found = first_difference(comparable(reference, few, spec), few, 1e-5)
+    assert found is not None
+    assert found.name == "blocks.1"
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "count"),
+    [("blocks.1", {}, 2), ("blocks.0", {}, 1), ("blocks.1", {"pool": "avg"}, 1)],
+    ids=["more than are read", "not the last block", "all are read"],
+)
+def test_no_other_tokens_may_be_missing(name: str, options: dict[str, Any], count: int) -> None:
+    spec, reference = spec_of("vit", ViTConfig, depth=2, **options), tokens(1, 2)
+    got = dict(reference)
+    got[name] = got[name][:, :count]
+    found = first_difference(comparable(reference, got, spec), got, 1e-5)
+    assert str(found) == f"{name} (shape (2, {count}, 3) instead of (2, 5, 3))"
 
 
 def test_a_block_of_another_shape_or_none_at_all_differs() -> None:

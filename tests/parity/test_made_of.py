@@ -18,7 +18,7 @@ from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.tflite.calibration import witness_images
+from vit_convert.exporters.tflite.calibration import probe_images
 from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording
@@ -164,11 +164,11 @@ def test_other_precisions_are_made_of_nothing_else(tmp_path: Path) -> None:
 def test_the_images_are_the_same_everywhere_and_for_ever() -> None:
     """For files that were made long ago."""
     spec = FAMILIES["vit"]().spec
-    pixels = witness_images(spec, as_pixels=True)
+    pixels = probe_images(spec, as_pixels=True)
     assert pixels.shape == (4, 24, 50, 3)
     assert pixels.ravel()[:6].tolist() == [193, 107, 112, 98, 120, 148]
     assert len(np.unique(pixels)) == 256
-    assert np.array_equal(witness_images(spec, False), normalise(pixels, PREPROCESSING))
+    assert np.array_equal(probe_images(spec, False), normalise(pixels, PREPROCESSING))
 
 
 @pytest.mark.parametrize("damage", [{"shape": [3, 7]}, {"base64": "?"}, {"base64": None}], ids=str)

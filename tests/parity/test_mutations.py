@@ -58,7 +58,11 @@ def artifact_of(
 def check(family: Family, artifact: Artifact, images: np.ndarray | None = None) -> VerifyResult:
     """Compare with what timm gives for four images, all blocks of all of them recorded."""
     images = family.images() if images is None else images
-    recording = Recording(images, family.logits(images), block_outputs(family.model, images))
+    recording = Recording(
+        images,
+        family.logits(images),
+        block_outputs(family.model, family.spec.block_names(), images),
+    )
     return verify_artifact(artifact, RecordedReference(recording))
 
 

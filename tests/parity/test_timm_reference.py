@@ -14,7 +14,6 @@ from families import Family, small_cait, small_deit, small_vit
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import MissingDependencyError, UsageError
-from vit_convert.folding import fold
 from vit_convert.parity.sources import torch_compat
 from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
 
@@ -82,17 +81,6 @@ def test_float16_tensors_are_run_in_float32() -> None:
     np.testing.assert_array_equal(reference.run(family.images()), family.logits(family.images()))
 
 
-@pytest.mark.parametrize(
-    "family",
-    [small_vit(layer_scale=True, qkv_bias=False), small_cait(qkv_bias=False)],
-    ids=["vit", "cait"],
-)
-def test_the_spec_of_a_folded_model_gives_the_source_that_was_not_folded(family: Family) -> None:
-    folded, _ = fold(family.spec, family.arrays())
-    reference = TorchReference(folded, family.tensors())
-    np.testing.assert_array_equal(reference.run(family.images()), family.logits(family.images()))
-
-
 def test_embeddings_and_blocks_are_what_the_modules_of_a_vit_give() -> None:
     family = small_deit()
     images = family.images(2)
@@ -111,7 +99,7 @@ def test_embeddings_and_blocks_are_what_the_modules_of_a_vit_give() -> None:
 def test_class_attention_blocks_of_a_cait_give_the_class_token_alone() -> None:
     family = small_cait()
     images = family.images(2)
-    blocks = block_outputs(family.model, images)
+    blocks = block_outputs(family.model, family.spec.block_names(), images)
     assert list(blocks) == [
         "embeddings",
         *(f"blocks.{i}" for i in range(3)),
@@ -128,7 +116,7 @@ def test_class_attention_blocks_of_a_cait_give_the_class_token_alone() -> None:
 
 def test_watching_blocks_leaves_no_hooks_behind() -> None:
     family = small_vit()
-    block_outputs(family.model, family.images(1))
+    block_outputs(family.model, family.spec.block_names(), family.images(1))
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in family.model.modules())
 
 

@@ -47,7 +47,7 @@ def lay_out(family: Family, folder: Path) -> None:
     torch.save(family.model.state_dict(), folder / "source.pth")
     write_h5(folder / "model.h5", family.spec, family.tensors())
     images = family.images()
-    blocks = block_outputs(family.model, images[:1])
+    blocks = block_outputs(family.model, family.spec.block_names(), images[:1])
     record_reference(folder / "reference.npz", images, family.logits(images), blocks)
 
 
@@ -188,7 +188,7 @@ def test_blocks_of_images_that_agree_do_not_blame_the_head(folder: Path) -> None
     images = family.images()
     logits = family.logits(images)
     logits[3] += 1
-    blocks = block_outputs(family.model, images[:1])
+    blocks = block_outputs(family.model, family.spec.block_names(), images[:1])
     record_reference(folder / "reference.npz", images, logits, blocks)
     result = verify(folder / "model.h5", reference=folder / "reference.npz")
     assert not result.passed

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from browsing import Browser, served, start_chromium
-from families import small_vit
 
 from vit_convert.architectures import Overrides
 from vit_convert.conversion.files import torch2keras
@@ -54,6 +53,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
         h5 = folder / f"{name}.h5"
         options = ExportOptions(attention=True)
         if name == "small":
+            from families import small_vit  # here, because trained models need no PyTorch
+
             family = small_vit(depth=2)
             write_h5(h5, replace(family.spec, labels=LABELS), family.tensors())
             options = ExportOptions(attention=True, output="softmax", embed_preprocessing=True)

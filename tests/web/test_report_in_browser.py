@@ -57,7 +57,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_h5(folder / "vit.h5", replace(family.spec, labels=LABELS), family.tensors())
     (tflite,) = export(folder / "vit.h5", ["tflite"], folder, ExportOptions(attention=True))
     images = family.images(2)
-    outputs = block_outputs(family.model, images)
+    outputs = block_outputs(family.model, family.spec.block_names(), images)
     blocks = {f"block:{name}": array for name, array in outputs.items()}
     right, wrong = folder / "right.npz", folder / "wrong.npz"
     logits = family.logits(images)

@@ -1,21 +1,17 @@
-"""What an architecture is, and how a checkpoint is recognised as one."""
+"""The vocabulary that all architectures share: configurations, preprocessing, and how each value of
+them is known."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import count
 from typing import Any, Literal
-
-from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.vit.rotary import Rotary
-
-PUBLISHED_LOGITS = "output_1"  # what published CaiT and DeiT SavedModels call the logits
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
+Rotary = Literal["none", "eva02", "dinov3"]
 CropMode = Literal["center", "squash"]
 Known = Literal["read", "recognised", "assumed", "given"]
 
@@ -45,7 +41,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """What ViT and CaiT have in common.
+    """The values that the configurations of all architectures have.
 
     Attributes:
         image_size, patch_size: (height, width) in pixels.
@@ -65,9 +61,6 @@ class TransformerConfig:
         drop_rate, attn_drop_rate, drop_path_rate: dropout on embeddings, projections and head;
             dropout on attention weights; stochastic depth, growing linearly over the blocks.
             For training only.
-        folded: see vit_convert.folding: norms without mean and, where a linear layer follows,
-            without parameters; no LayerScale; the attention scale in q; no patch bias.
-        stream_scale: what folding multiplied the residual stream by.
     """
 
     image_size: tuple[int, int]
@@ -85,13 +78,6 @@ class TransformerConfig:
     drop_rate: float = 0.0
     attn_drop_rate: float = 0.0
     drop_path_rate: float = 0.0
-    folded: bool = False
-    stream_scale: float = 1.0
-
-    @property
-    def stream_eps(self) -> float:
-        """Epsilon of a norm that takes the residual stream: it counts in squares of its values."""
-        return self.norm_eps * self.stream_scale**2
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -107,19 +93,9 @@ class TransformerConfig:
         return self.grid[0] * self.grid[1]
 
     @property
-    def block_norms_centred(self) -> bool:
-        """Whether what the blocks' norms see has a mean of zero over the channels, by folding."""
-        return self.folded
-
-    @property
-    def block_norms_affine(self) -> bool:
-        """Whether the blocks' norms have parameters; folding puts them into what follows."""
-        return not self.folded
-
-    @property
-    def folds_final_norm(self) -> bool:
-        """Whether the last norm's parameters are in the head; without one they stay."""
-        return self.folded and self.num_classes > 0
+    def num_positioned_prefix_tokens(self) -> int:
+        """Tokens before the patches that `pos_embed` covers, where there is one."""
+        return 0
 
     @property
     def head_dim(self) -> int:
@@ -216,48 +192,3 @@ class Overrides:
         """The image size that tells a position embedding's grid where its length does not."""
         fact = self.stated.get("image_size")
         return fact.value if fact else self.image_size
-
-
-@dataclass(frozen=True)
-class Architecture:
-    """One family of models.
-
-    Attributes:
-        name: "vit" or "cait": the key of the registry.
-        title: for people.
-        config_class: its configuration.
-        variants: the published ones.
-        matches: whether canonical names are those of this architecture.
-        recognise: canonical names and shapes, the user's options, the file name -> Recognition.
-        parameters: every array of a model, in the order of the Keras model's layers and weights.
-        attention_names: kind of endpoint ("attention", "class_attention") -> what published
-            SavedModels call the attention maps of block {i}.
-    """
-
-    name: str
-    title: str
-    config_class: type[TransformerConfig]
-    variants: tuple[Variant, ...]
-    matches: Callable[[Mapping[str, Shape]], bool]
-    recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
-    parameters: Callable[[Any], tuple[Parameter, ...]]
-    attention_names: Mapping[str, str] = field(default_factory=dict)
-
-    def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
-        """Published name -> endpoint ("attention.3"), of those that are attention maps."""
-        found = {}
-        for endpoint in endpoints:
-            kind, _, index = endpoint.rpartition(".")
-            if kind in self.attention_names:
-                found[self.attention_names[kind].format(i=index)] = endpoint
-        return found
-
-    def attention_endpoints(self, outputs: Collection[str]) -> dict[str, str]:
-        """Endpoint -> published name, of those that are among an artifact's outputs."""
-        found = {}
-        for kind, template in self.attention_names.items():
-            for i in count():
-                if template.format(i=i) not in outputs:
-                    break
-                found[f"{kind}.{i}"] = template.format(i=i)
-        return found

@@ -1,13 +1,20 @@
-"""What a converted model carries with it."""
+"""All that a converted model says of itself, and how that is stored."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from vit_convert.architectures.base import Known, Preprocessing
 from vit_convert.architectures.parameters import Parameter
+from vit_convert.architectures.registry import architecture
+from vit_convert.errors import ArtifactError
+
+# of what `ModelSpec.to_dict` gives; a field that changes its name or meaning makes it one more.
+# vit-convert 0.1 stored none, which counts as 0.
+FORMAT = 1
+_FOLDING_FIELDS = ("folded", "stream_scale")  # of configurations in format 0
 
 
 @dataclass(frozen=True)
@@ -60,21 +67,46 @@ class ModelSpec:
     source: Source = field(default_factory=Source)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values only, for JSON and Keras."""
-        return asdict(self)
+        """Plain values only, for JSON and Keras; with the version of their format."""
+        return {"format": FORMAT, **asdict(self)}
 
     @staticmethod
-    def from_dict(data: Mapping[str, Any]) -> ModelSpec:
+    def from_dict(data: Mapping[str, Any], where: str = "") -> ModelSpec:
         """The inverse of `to_dict`, also after a trip through JSON.
 
-        Raises:
-            RecognitionError: the architecture is not known here.
-        """
-        from vit_convert.architectures import architecture
+        Args:
+            data: in this version's format or an older one.
+            where: the file that it comes from, for the message.
 
+        Raises:
+            ArtifactError: its format is newer, or it is of a folded model, which 0.1 could store.
+            RecognitionError: the architecture is not known here.
+            KeyError, TypeError, ValueError: it is nothing that `to_dict` gave.
+        """
+        config = dict(data["config"])
+        stored = data.get("format", 0)
+        if type(stored) is not int or stored < 0:
+            raise ValueError(f"format {stored!r}")
+        if stored > FORMAT:
+            raise ArtifactError(
+                f"was written by a newer vit-convert, in format {stored} of models",
+                where=where,
+                expected=f"format {FORMAT} or older",
+                hint="pip install --upgrade vit-convert",
+            )
+        if stored == 0:
+            folded, _ = (config.pop(name, None) for name in _FOLDING_FIELDS)
+            if folded:
+                raise ArtifactError(
+                    "holds a folded model of vit-convert 0.1, which is not supported any more",
+                    where=where,
+                    expected="a model as its checkpoint has it",
+                    hint="convert the checkpoint again: vit-convert torch2keras CHECKPOINT",
+                )
+        family = architecture(data["architecture"])
         return ModelSpec(
-            architecture=data["architecture"],
-            config=_build(architecture(data["architecture"]).config_class, data["config"]),
+            architecture=family.name,
+            config=_build(family.config_class, config),
             preprocessing=_build(Preprocessing, data["preprocessing"]),
             labels=tuple(data["labels"]),
             pos_embed=data["pos_embed"],
@@ -87,14 +119,15 @@ class ModelSpec:
 
     def parameters(self) -> tuple[Parameter, ...]:
         """Every array of the model, in the order of the Keras model's layers and weights."""
-        from vit_convert.architectures import architecture
-
         return architecture(self.architecture).parameters(self.config)
+
+    def block_names(self) -> tuple[str, ...]:
+        """The points of the residual stream; see `Architecture.block_names`."""
+        return architecture(self.architecture).block_names(self.config)
 
 
 def _build(cls: type, data: Mapping[str, Any]) -> Any:
-    known = {f.name for f in fields(cls)}
-    return cls(**{key: _tuples(value) for key, value in data.items() if key in known})
+    return cls(**{key: _tuples(value) for key, value in data.items()})
 
 
 def _tuples(value: Any) -> Any:

@@ -93,11 +93,10 @@ def convolution(
         yield Parameter(f"{name}.bias", (outputs,), "plain")
 
 
-def norm(name: str, channels: int, affine: bool = True) -> Iterator[Parameter]:
-    """weight and bias (channels,), or nothing where they were folded away."""
-    if affine:
-        yield Parameter(f"{name}.weight", (channels,), "norm")
-        yield Parameter(f"{name}.bias", (channels,), "norm")
+def norm(name: str, channels: int) -> Iterator[Parameter]:
+    """weight and bias (channels,)."""
+    yield Parameter(f"{name}.weight", (channels,), "norm")
+    yield Parameter(f"{name}.bias", (channels,), "norm")
 
 
 def plain(name: str, *shape: int) -> Iterator[Parameter]:

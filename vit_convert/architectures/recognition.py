@@ -1,4 +1,4 @@
-"""What ViT and CaiT share when they are recognised: facts, published variants, the patch grid."""
+"""The steps of recognition that architectures share: facts, published variants, the patch grid."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ def depth_of(shapes: Mapping[str, Shape], prefix: str) -> int:
     }
     if not indices:
         raise RecognitionError(
-            f"no blocks found: nothing is named {prefix}.0.*", expected="a ViT or a CaiT"
+            f"no blocks found: nothing is named {prefix}.0.*",
+            expected=f"{prefix}.0, {prefix}.1, ...",
         )
     if missing := set(range(max(indices) + 1)) - indices:
         raise RecognitionError(

@@ -22,18 +22,20 @@ if TYPE_CHECKING:
 @click.option(
     "--precision",
     "precisions",
-    type=click.Choice(["float32", "float16", "int8-dynamic", "int8"]),
+    type=click.Choice(["float32", "float16", "int8-dynamic", "int8", "int16x8"]),
     multiple=True,
     default=("float32",),
     show_default=True,
-    help="Of the TFLite file; may be repeated. int8-dynamic: weights in int8. int8: activations "
-    "too; needs --calibration.",
+    help="Of the TFLite file; may be repeated. int8-dynamic: weights in int8. int8: activations of "
+    "linear layers too. int16x8: weights in int8 and activations in int16, for NPUs. The last two "
+    "need --calibration.",
 )
 @click.option(
     "--calibration",
     type=options.PATH,
     metavar="DIR",
-    help="Pictures that int8 is calibrated on, and int8-dynamic compared with float32 on.",
+    help="Pictures that int8 and int16x8 are calibrated on, and int8-dynamic is compared with "
+    "float32 on.",
 )
 @click.option("--batch-size", type=options.BatchSize(), help="[default: dynamic; 1 for TFLite]")
 @click.option("--attention", is_flag=True, help="Give the attention maps too.")
@@ -48,6 +50,14 @@ if TYPE_CHECKING:
     "--embed-preprocessing",
     is_flag=True,
     help="Take RGB in 0..255. MediaPipe needs it where mean or std differ between channels.",
+)
+@click.option(
+    "--input-type",
+    type=click.Choice(["uint8", "float32"]),
+    default="uint8",
+    show_default=True,
+    help="Of the pixels that a TFLite file takes with --embed-preprocessing. GPU delegates of "
+    "phones take float32.",
 )
 @options.force
 def export(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
     help="Of |difference| / max |logit|.  [default: 1e-5; 5e-3 for float16, 0.08 "
-    "for int8-dynamic, 0.25 for int8]",
+    "for int8-dynamic, 0.25 for int8; with --arithmetic float16 at least 0.02]",
 )
 @click.option(
     "--delegate",
@@ -34,6 +34,13 @@ if TYPE_CHECKING:
     default="cpu",
     show_default=True,
     help="What a .tflite file runs on: gpu is LiteRT's GPU accelerator, with no CPU fallback.",
+)
+@click.option(
+    "--arithmetic",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="What a .tflite file is computed in: float16 is a phone's GPU, emulated.",
 )
 @click.option("--report", type=options.PATH, help="Write all that is found into this .html.")
 @options.force
@@ -46,6 +53,7 @@ def verify(
     key: str | None,
     tolerance: float | None,
     delegate: Literal["cpu", "gpu"],
+    arithmetic: Literal["float32", "float16"],
     report: Path | None,
     force: bool,
     as_json: bool,
@@ -60,6 +68,10 @@ def verify(
 
     --delegate gpu uses the GPU of the machine's Vulkan driver; without one, SwiftShader, which
     needs no GPU, where Chromium is installed. VK_ICD_FILENAMES chooses another driver.
+
+    --arithmetic float16 computes every value and sum as GPU delegates for phones do, whatever the
+    file's precision, and tells the range of each block's values: the first block in which one is
+    too large for float16, or loses its digits, and how far the others are from that.
 
     --report shows, beside parity, where the differences are, the operations, the latency, and what
     the model looks at; in one file that needs no network.
@@ -82,6 +94,7 @@ def verify(
                 key=key,
                 tolerance=tolerance,
                 delegate=delegate,
+                arithmetic=arithmetic,
                 profile=report is not None,
                 progress=of_part(progress, artifact.name, part, len(artifacts)),
             )
@@ -121,7 +134,7 @@ def _write_report(
 
 
 def _print(results: Sequence[VerifyResult]) -> None:
-    from vit_convert.parity.report import columns, gpu_lines, made_of_line, rows
+    from vit_convert.parity.report import columns, float16_lines, gpu_lines, made_of_line, rows
 
     console.table(columns(), rows(results))
     if results[0].num_images:
@@ -132,9 +145,16 @@ def _print(results: Sequence[VerifyResult]) -> None:
             console.out(f"{prefix}{line}")
         if result.first_difference:
             console.out(f"{prefix}the first block that differs is {result.first_difference}")
-        elif result.where and result.num_images:
+        elif result.where and result.num_images and not _is_bad_in_float16(result):
             console.out(f"{prefix}where the difference begins: {result.where}")
+        for line in float16_lines(result.float16) if result.float16 else ():
+            console.out(f"{prefix}{line}")
         if result.made_of:
             console.out(f"{prefix}{made_of_line(result.made_of)}")
         if result.note:
             console.warn(f"{prefix}{result.note}")
+
+
+def _is_bad_in_float16(result: VerifyResult) -> bool:
+    """Whether a block is named that float16 breaks; the lines about float16 say so."""
+    return result.float16 is not None and result.float16.first_bad is not None

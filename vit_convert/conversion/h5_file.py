@@ -17,13 +17,12 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, Parameter
+from vit_convert.architectures import ModelSpec, Parameter, architecture
 from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.progress import Progress, counted, silent
 
-CLASS_NAMES = {"vit": "VisionTransformer", "cait": "CaiT"}
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -90,7 +89,8 @@ def _by_layer(spec: ModelSpec) -> dict[str, list[Parameter]]:
 
 def _write_header(file: h5py.File, spec: ModelSpec) -> None:
     config = {"spec": spec.to_dict(), "dtype": "float32", "name": spec.architecture}
-    model = {"class_name": CLASS_NAMES[spec.architecture], "config": config}
+    _, _, class_name = architecture(spec.architecture).keras_model.partition(":")
+    model = {"class_name": class_name, "config": config}
     file.attrs["model_config"] = json.dumps(model).encode()
     group = file.create_group("model_weights")
     for place in (file, group):
@@ -114,7 +114,8 @@ def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
     The tensors can be read inside the `with` block.
 
     Raises:
-        ArtifactError: the file is no .h5, or none that vit-convert or its models wrote, or damaged.
+        ArtifactError: the file is no .h5, or none that vit-convert or its models wrote, or damaged,
+            or of a format that this version does not read.
     """
     try:
         file = h5py.File(path, "r")
@@ -142,7 +143,7 @@ def _not_h5(path: Path) -> ArtifactError:
 def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
     try:
         data = json.loads(file.attrs["model_config"])["config"]["spec"]
-        return ModelSpec.from_dict(data)
+        return ModelSpec.from_dict(data, str(path))
     except (KeyError, TypeError, ValueError) as error:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",

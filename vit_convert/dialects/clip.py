@@ -6,8 +6,9 @@ src/open_clip/transformer.py; https://github.com/huggingface/transformers, model
 
 from __future__ import annotations
 
+from vit_convert.dialects.attention_transforms import Q_AND_KV
 from vit_convert.dialects.rules import Dialect, Ignore, Rule, defaults, joining, published, renamed
-from vit_convert.dialects.transforms import Q_AND_KV, TRANSPOSED, joined, with_axes
+from vit_convert.dialects.transforms import TRANSPOSED, joined, with_axes
 
 # clip/clip.py, _transform
 _MEAN, _STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)

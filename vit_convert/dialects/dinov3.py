@@ -12,7 +12,7 @@ from vit_convert.architectures import Fact
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.dialects.key_biases import MASKED_KEY_BIAS
+from vit_convert.dialects.attention_transforms import MASKED_KEY_BIAS
 from vit_convert.dialects.rules import Dialect, Ignore, joining, published, renamed, same, under
 from vit_convert.dialects.transforms import MisfitError
 

@@ -9,15 +9,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from vit_convert.dialects.attention_transforms import JAX_OUTPUT, jax_head_biases, jax_heads
 from vit_convert.dialects.rules import Dialect, Ignore, Rule, defaults, joining, published, renamed
-from vit_convert.dialects.transforms import (
-    HWIO,
-    JAX_OUTPUT,
-    TRANSPOSED,
-    Transform,
-    jax_head_biases,
-    jax_heads,
-)
+from vit_convert.dialects.transforms import HWIO, TRANSPOSED, Transform
 
 
 def _linear(source: str, target: str, kernel: Transform = TRANSPOSED) -> tuple[Rule, ...]:

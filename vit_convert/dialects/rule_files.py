@@ -25,21 +25,23 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-from vit_convert.architectures import Fact
+from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import (
+    BIAS_WITHOUT_KEYS,
+    JAX_OUTPUT,
+    Q_AND_KV,
+    jax_head_biases,
+    jax_heads,
+)
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
     HWIO,
-    JAX_OUTPUT,
-    Q_AND_KV,
     SAME,
     TRANSPOSED,
     UNFOLDED_PATCHES,
-    jax_head_biases,
-    jax_heads,
     joined,
     with_axes,
 )
@@ -191,7 +193,9 @@ class _Parser:
         )
         return Dialect(
             name=name,
-            architecture=self._text(data.get("architecture", "vit"), "vit or cait"),
+            architecture=self._text(
+                data.get("architecture", "vit"), " or ".join(a.name for a in architectures())
+            ),
             title=self._text(data.get("title", name), "a text"),
             marker=self._text(data.get("marker", _marker(rules)), "a name in the checkpoint"),
             rules=rules,

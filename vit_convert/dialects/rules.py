@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from vit_convert.architectures import Fact
-from vit_convert.architectures.vit.rotary import Rotary
+from vit_convert.architectures.base import Rotary
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects.transforms import SAME, Transform
 

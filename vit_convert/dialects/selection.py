@@ -209,7 +209,7 @@ def read_as_canonical(
         )
     if what := guess(best.unexpected):
         raise RecognitionError(
-            f"not every tensor is a ViT's or CaiT's{what}",
+            f"not every tensor is of a model that is known here{what}",
             where=f"{where}: {', '.join(list(best.unexpected)[:4])}",
             expected=_titles(_DIALECTS),
         )

@@ -6,7 +6,7 @@ BEiT's and EVA's, whose q and v alone have a bias. The larger EVA-02 keep q, k a
 from __future__ import annotations
 
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
 from vit_convert.dialects.transforms import joined
 

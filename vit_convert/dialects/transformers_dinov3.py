@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import Dialect, Ignore, defaults, joining, published, renamed
 from vit_convert.dialects.transforms import joined
 

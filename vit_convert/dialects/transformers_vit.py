@@ -8,7 +8,7 @@ memory has the names of its version.
 from __future__ import annotations
 
 from vit_convert.architectures import Fact
-from vit_convert.dialects.key_biases import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.rules import (
     Dialect,
     Ignore,

@@ -1,4 +1,5 @@
-"""What rules do to arrays besides renaming: joins, splits, transposes, each with its inverse.
+"""The changes that rules make to arrays besides renaming: joins, splits, transposes, each with its
+inverse.
 
 Nothing is reshaped to fit: a transform states which shapes it takes and raises `MisfitError` for
 all others, before anything is read.
@@ -105,24 +106,6 @@ def joined(count: int) -> Transform:
     )
 
 
-def _query_from_rest(shapes: Shapes) -> Shapes:
-    first, *rest = shapes[0]
-    if first % 3:
-        raise MisfitError(f"has shape {shapes[0]}: no thirds for q, k and v")
-    return [(first // 3, *rest), (2 * first // 3, *rest)]
-
-
-# (3 dim, ...) of q, k, v -> (dim, ...) of q and (2 dim, ...) of k and v
-Q_AND_KV = Transform(
-    "q and kv",
-    1,
-    2,
-    shapes=_query_from_rest,
-    forward=lambda arrays: np.split(arrays[0], [len(arrays[0]) // 3]),
-    backward=lambda arrays, heads: [np.concatenate(arrays)],
-)
-
-
 def _axes(name: str, axes: tuple[int, ...]) -> Transform:
     """The axes in another order; target axis i is source axis axes[i]."""
     back = tuple(int(axis) for axis in np.argsort(axes))
@@ -185,61 +168,4 @@ UNFOLDED_PATCHES = Transform(
     shapes=lambda shapes: [(shapes[0][0], *_patch_sides(ranked(shapes, 2)[0]))],
     forward=lambda arrays: [arrays[0].reshape(-1, *_patch_sides(arrays[0].shape))],
     backward=lambda arrays, heads: [arrays[0].reshape(len(arrays[0]), -1)],
-)
-
-
-def jax_heads(count: int) -> Transform:
-    """Flax's q, k, v kernels (in, heads, head_dim), `count` of them, to (count * in, in)."""
-
-    def shapes(parts: Shapes) -> Shapes:
-        inputs, heads, width = alike(ranked(parts, 3))
-        return [(count * heads * width, inputs)]
-
-    def backward(arrays: Arrays, heads: int) -> Arrays:
-        inputs = arrays[0].shape[1]
-        return [part.T.reshape(inputs, heads, -1) for part in np.split(arrays[0], count)]
-
-    return Transform(
-        f"flax heads {count}",
-        count,
-        1,
-        shapes=shapes,
-        forward=lambda arrays: [np.concatenate([a.reshape(len(a), -1).T for a in arrays])],
-        backward=backward,
-        heads=lambda shapes: shapes[0][1],
-    )
-
-
-def jax_head_biases(count: int) -> Transform:
-    """Flax's q, k, v biases (heads, head_dim), `count` of them, to (count * dim,)."""
-
-    def shapes(parts: Shapes) -> Shapes:
-        heads, width = alike(ranked(parts, 2))
-        return [(count * heads * width,)]
-
-    return Transform(
-        f"flax head biases {count}",
-        count,
-        1,
-        shapes=shapes,
-        forward=lambda arrays: [np.concatenate([array.reshape(-1) for array in arrays])],
-        backward=lambda arrays, heads: [
-            part.reshape(heads, -1) for part in np.split(arrays[0], count)
-        ],
-    )
-
-
-def _output_shape(shapes: Shapes) -> Shapes:
-    heads, width, outputs = ranked(shapes, 3)[0]
-    return [(outputs, heads * width)]
-
-
-# Flax's output projection (heads, head_dim, out) -> (out, in)
-JAX_OUTPUT = Transform(
-    "flax output",
-    1,
-    1,
-    shapes=_output_shape,
-    forward=lambda arrays: [arrays[0].reshape(-1, arrays[0].shape[2]).T],
-    backward=lambda arrays, heads: [arrays[0].T.reshape(heads, -1, len(arrays[0]))],
 )

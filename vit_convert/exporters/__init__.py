@@ -12,7 +12,7 @@ from vit_convert.errors import ArtifactError, UsageError, similar_to
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.options import QUANTISED, ExportOptions, InputRange
+from vit_convert.exporters.options import CALIBRATED, QUANTISED, ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
@@ -154,10 +154,11 @@ def export_all(
 def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
     """Raises UsageError for int8 without calibration images, and for these without int8."""
     precisions = [options.precision for name, options in jobs if name == "tflite"]
-    if any(o.precision == "int8" and not o.calibration for n, o in jobs if n == "tflite"):
+    lacking = [o.precision for n, o in jobs if n == "tflite" and not o.calibration]
+    for precision in set(lacking) & set(CALIBRATED):
         raise UsageError(
             "quantises activations, whose ranges only images show, and no images were given",
-            where="--precision int8",
+            where=f"--precision {precision}",
             expected="--calibration FOLDER: a few hundred pictures of the kind that the model sees",
             hint="--precision int8-dynamic, which needs none",
         )
@@ -165,7 +166,7 @@ def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
         raise UsageError(
             "calibration images are for int8 precisions of TFLite, and none is asked for",
             where="--calibration",
-            expected="--tflite with --precision int8 or --precision int8-dynamic",
+            expected=f"--tflite with --precision {' or '.join(QUANTISED)}",
         )
 
 

@@ -36,7 +36,7 @@ class Artifact:
             "class_attention.0", ... (n, heads, 1, 1 + patches); None where the artifact does not
             give its attention maps.
         float32_outputs: where it is quantised, the first output of the float32 file that it was
-            made of, for `vit_convert.exporters.tflite.calibration.witness_images`; else None.
+            made of, for `vit_convert.exporters.tflite.calibration.probe_images`; else None.
     """
 
     path: Path

@@ -48,9 +48,7 @@ def output_endpoints(
 
 def block_endpoints(model: ConvertedModel) -> dict[str, str]:
     """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference begins."""
-    from vit_convert.models.base import block_points
-
-    return {name: name for name in block_points(model.endpoint_names)}
+    return {name: name for name in model.spec.block_names()}
 
 
 def trace(
@@ -106,17 +104,9 @@ def normalisation(spec: ModelSpec, input_range: InputRange) -> Callable[[Any], A
     """
     if input_range == "normalised":
         return lambda images: images
+    check_rgb(spec)
     tf = import_tensorflow()
     preprocessing = spec.preprocessing
-    channels = spec.config.in_channels
-    if channels != len(preprocessing.mean):
-        raise UsageError(
-            f"the model takes images of {channels} channels, which the mean and the standard "
-            f"deviation of {len(preprocessing.mean)} cannot normalise",
-            where="preprocessing in the graph",
-            expected="a model of RGB images",
-            hint="--saved-model or --tflite without --embed-preprocessing",
-        )
     mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
 
     def normalise(images: Any) -> Any:
@@ -126,3 +116,20 @@ def normalisation(spec: ModelSpec, input_range: InputRange) -> Callable[[Any], A
         return (pixels - mean) / std
 
     return normalise
+
+
+def check_rgb(spec: ModelSpec) -> None:
+    """Refuse to normalise images that are not RGB.
+
+    Raises:
+        UsageError: they are not.
+    """
+    channels, known = spec.config.in_channels, len(spec.preprocessing.mean)
+    if channels != known:
+        raise UsageError(
+            f"the model takes images of {channels} channels, which the mean and the standard "
+            f"deviation of {known} cannot normalise",
+            where="preprocessing in the graph",
+            expected="a model of RGB images",
+            hint="--saved-model or --tflite without --embed-preprocessing",
+        )

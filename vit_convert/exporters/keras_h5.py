@@ -77,8 +77,7 @@ def _describe(path: Path) -> Metadata:
 
 
 def _metadata(spec: ModelSpec) -> Metadata:
-    scale = spec.config.stream_scale
-    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",), scale)
+    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",))
 
 
 def _open(path: Path) -> Artifact:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-# int8-dynamic: weights of one byte each, activations as float; int8: activations of one byte too,
-# in ranges that pictures have shown
-Precision = Literal["float32", "float16", "int8-dynamic", "int8"]
-QUANTISED: tuple[Precision, ...] = ("int8-dynamic", "int8")
+# int8-dynamic: weights of one byte each, activations in float; int8: activations of linear layers
+# of one byte too; int16x8: weights of one byte, activations of two
+Precision = Literal["float32", "float16", "int8-dynamic", "int8", "int16x8"]
+CALIBRATED: tuple[Precision, ...] = ("int8", "int16x8")  # made with the ranges that pictures show
+QUANTISED: tuple[Precision, ...] = ("int8-dynamic", *CALIBRATED)
 # How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
 InputRange = Literal["normalised", "0..255", "0..1"]
 
@@ -24,6 +25,7 @@ class ExportOptions:
         attention: give the attention maps too, under the names that published models use.
         output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
         embed_preprocessing: take RGB in 0..255 and normalise in the graph.
+        input_type: of such pixels in a TFLite file. GPU delegates take float32 alone.
         calibration: a folder of pictures that int8 precisions are made and compared on. The
             artifact does not tell it.
     """
@@ -33,4 +35,5 @@ class ExportOptions:
     attention: bool = False
     output: Literal["logits", "softmax", "features"] = "logits"
     embed_preprocessing: bool = False
+    input_type: Literal["uint8", "float32"] = "uint8"
     calibration: Path | None = None

@@ -12,8 +12,7 @@ from vit_convert.architectures import ModelSpec, Preprocessing, architecture
 if TYPE_CHECKING:
     from vit_convert.exporters import Metadata
 
-# configured for training only, or by export
-_NOT_OF_THE_SOURCE = {"drop_rate", "attn_drop_rate", "drop_path_rate", "folded", "stream_scale"}
+_FOR_TRAINING = {"drop_rate", "attn_drop_rate", "drop_path_rate"}
 _RANGES = {
     "normalised": "normalised with mean and std",
     "0..1": "0..1",
@@ -60,7 +59,7 @@ def values(spec: ModelSpec) -> dict[str, dict[str, Any]]:
         item.name: getattr(owner, item.name)
         for owner in owners
         for item in fields(owner)
-        if item.name not in _NOT_OF_THE_SOURCE
+        if item.name not in _FOR_TRAINING
     }
     known = spec.source.known
     return {name: {"value": value, "known": known.get(name, "")} for name, value in found.items()}

@@ -1,4 +1,4 @@
-"""What a SavedModel and a Hub module share: variables, signatures, saving and opening.
+"""The common part of a SavedModel and a Hub module: variables, signatures, saving and opening.
 
 The object saved is a plain trackable that holds the variables and functions, so that loading needs
 TensorFlow alone: no Keras of any version, and not vit-convert.
@@ -41,8 +41,7 @@ class TensorFlowModule:
     ) -> None:
         endpoints = output_endpoints(model.spec, model.endpoint_names, options)
         batch = None if options.batch_size == "dynamic" else options.batch_size
-        scale = model.spec.config.stream_scale
-        self._metadata = (model.spec, options, input_range, tuple(endpoints), scale)
+        self._metadata = (model.spec, options, input_range, tuple(endpoints))
         self.images = image_spec(model.spec, batch)
         self.graph = trace(model, endpoints, options, input_range)
         blocks = trace(model, block_endpoints(model), options, input_range)

@@ -1,77 +1,85 @@
-"""Mapping a model to an equal one with fewer operations.
+"""Changing a model into an equal one with fewer operations.
 
-Exact in real arithmetic; computed in float64 and rounded to float32 once. An array is computed when
-it is asked for, from the few that it depends on. What is folded:
-
-- LayerScale into the rows of the projection before it (y = g * (W x + b) = (g W) x + g b);
-- every layer that writes to the residual stream is centred over the channels,
-  W <- (I - 11^T/d) W, so that the stream's mean is zero and LayerNorm needs none (where all that
-  reads the stream are LayerNorms: not in post-norm blocks);
-- the same layers are multiplied by STREAM_SCALE, so that the squares in LayerNorm fit into float16
-  (x * rsqrt(mean(x^2) + eps) = s x * rsqrt(mean((s x)^2) + s^2 eps));
-- the gamma and beta of a LayerNorm into the linear layer that follows it
-  (W (g * n + b') + b = (W g) n + (W b' + b));
-- the attention scale head_dim ** -0.5 into q and k, half of it each: int8 has one range for both;
-- the bias of the patch embedding into the position embedding;
-- relative position tables into what they say of each pair of tokens;
-- the query of attention pooling into its keys.
+Folding is a list of passes. Each is exact in real arithmetic, works on names and on the residual
+graph that the architecture describes, and computes nothing: an array is computed in float64, from
+    the
+few that it depends on, when it is asked for, and rounded once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, ViTConfig
-from vit_convert.folding.cait import fold_cait
-from vit_convert.folding.steps import Recipes, reading
-from vit_convert.folding.vit import fold_vit
+from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.folding.attention import (
+    look_up_relative_positions,
+    neighbours_into_halves,
+    query_into_pooling_keys,
+    scale_into_queries_and_keys,
+    split_fused,
+)
+from vit_convert.folding.embeddings import pixels_into_patches, tokens_into_positions
+from vit_convert.folding.model import FoldedModel, Weight
+from vit_convert.folding.norms import norms_into_linears
+from vit_convert.folding.stream import centre_stream, layer_scale_into_branches, scale_stream
 
-# GPUs of phones compute in float16, whose largest value is 65504. The square of anything above 255
-# is infinite there, and a token whose mean square is infinite becomes zero; LiteRT's newer delegate
-# adds in float16 too (google-ai-edge/LiteRT#9249), so that a token's squares must fit together.
-# Values of some hundreds are usual in a few channels of large transformers ("massive activations",
-# Sun et al. 2024, arXiv:2402.17762). A sixteenth makes room for tokens of a norm of 4090: one such
-# value, or a deviation of 147 over 768 channels. It costs no operation, where dividing each token
-# by its largest value would double a norm's time; a power of two, it changes no digit of float32.
-# The other end: tokens of a deviation of 1/8 are normalised to 1e-3, which is float16's precision,
-# of 1/32 to 4e-3, of 1/64 to 2e-2, where the GPU has subnormal numbers. One that flushes them to
-# zero loses tokens below 1/4, wherefore the scale is no smaller than it must be.
-STREAM_SCALE = 1 / 16
+__all__ = ["PASSES", "FoldedModel", "Weight", "fold", "unfolded"]
+
+Pass = Callable[[FoldedModel], FoldedModel]
+
+_KEPT = 4  # arrays as they were read: a layer's weight and bias, and a norm's
+
+PASSES: tuple[Pass, ...] = (
+    split_fused,
+    layer_scale_into_branches,
+    centre_stream,
+    scale_stream,
+    norms_into_linears,
+    scale_into_queries_and_keys,
+    neighbours_into_halves,
+    look_up_relative_positions,
+    query_into_pooling_keys,
+    tokens_into_positions,
+)
 
 
-class FoldedWeights(Mapping[str, np.ndarray]):
-    """Canonical name -> array in float32, computed anew each time it is asked for."""
-
-    def __init__(self, recipes: Recipes) -> None:
-        self._recipes = recipes
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        return self._recipes[name]().astype(np.float32)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._recipes)
-
-    def __len__(self) -> int:
-        return len(self._recipes)
-
-
-def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> tuple[ModelSpec, FoldedWeights]:
+def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray], pixels: bool = False) -> FoldedModel:
     """Fold a model.
 
     Args:
-        spec: a model that is not folded.
+        spec: what it is.
         weights: canonical name -> array in PyTorch's layout, all of spec.parameters(); there may
             be more. An array is read when a folded one is computed from it.
-
-    Returns:
-        The folded spec, and its weights, all of its parameters().
+        pixels: let it take RGB in 0..255 instead of normalised pictures.
     """
-    work = {p.name: reading(weights, p.name) for p in spec.parameters()}
-    config = spec.config
-    fold_config = fold_vit if isinstance(config, ViTConfig) else fold_cait
-    source = replace(spec.source, dtypes={})
-    folded = replace(spec, config=fold_config(config, work, STREAM_SCALE), source=source)
-    return folded, FoldedWeights({p.name: work[p.name] for p in folded.parameters()})
+    model = unfolded(spec, weights)
+    if pixels:
+        model = pixels_into_patches(model)
+    for change in PASSES:
+        model = change(model)
+    return model
+
+
+def unfolded(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> FoldedModel:
+    """The model as the passes get it."""
+    recent: dict[str, np.ndarray] = {}  # a fused layer is read once for all its parts
+
+    def reading(name: str) -> Callable[[], np.ndarray]:
+        def read() -> np.ndarray:
+            array = recent.pop(name) if name in recent else weights[name]
+            recent[name] = array
+            while len(recent) > _KEPT:
+                del recent[next(iter(recent))]
+            return np.array(array, np.float64)
+
+        return read
+
+    graph = architecture(spec.architecture).residual_graph(spec.config)
+    return FoldedModel(
+        spec,
+        graph,
+        {p.name: Weight(p.shape, reading(p.name)) for p in spec.parameters()},
+        epsilons={norm.name: norm.epsilon for norm in graph.norms},
+    )

@@ -1,5 +1,5 @@
-"""Where a model looks: the attention that the class token pays to each patch, in one block or
-rolled out over all of them.
+"""The places that a model looks at: the attention that the class token pays to each patch, in one
+block or rolled out over all of them.
 
 In models that pool otherwise than by a class token, the mean over the patches takes its place.
 """
@@ -12,18 +12,16 @@ from typing import Literal
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.artifact import Artifact, Outputs
 
 Query = Literal["class token", "mean over patches"]
-_CLASS_ATTENTION = "class_attention."
-_ATTENTION = "attention."
 
 
 @dataclass(frozen=True)
 class AttentionLayer:
-    """What one block looks at in one picture.
+    """The attention of one block in one picture.
 
     Attributes:
         name: "block 11", "class-attention block 1".
@@ -37,7 +35,7 @@ class AttentionLayer:
 
 @dataclass(frozen=True)
 class AttentionView:
-    """What a model looks at in one picture.
+    """The attention of a model in one picture.
 
     Attributes:
         layers: the blocks asked for, in the model's order.
@@ -83,11 +81,11 @@ def look(
     head: int | None = None,
     roll_out: bool = False,
 ) -> AttentionView:
-    """What a model looks at in one picture.
+    """The attention of a model in one picture.
 
-    A CaiT shows its class-attention blocks, and the mean over the heads of the first as saliency,
-    as figures 6 and 7 of arXiv:2103.17239 do. Other models show the last block, and the mean over
-    its heads.
+    A model whose class token has blocks of its own (CaiT) shows all of these, and the mean over the
+    heads of the first as saliency, as figures 6 and 7 of arXiv:2103.17239 do. Other models show the
+    last block, and the mean over its heads.
 
     Args:
         spec: what the model is.
@@ -97,35 +95,40 @@ def look(
         roll_out: take the attention rollout over all blocks as saliency.
 
     Raises:
-        UsageError: there is no such block or head, or the model's attention cannot be rolled out.
+        UsageError: there are no maps, or no such block or head, or the model's attention cannot be
+            rolled out.
     """
     query: Query = "class token" if spec.config.pool == "token" else "mean over patches"
-    by_class = {k: v[0] for k, v in maps.items() if k.startswith(_CLASS_ATTENTION)}
-    by_token = {k: v[0] for k, v in maps.items() if k.startswith(_ATTENTION)}
-    chosen, kind = (by_class, "class-attention block") if by_class else (by_token, "block")
-    indices = list(range(len(chosen))) if by_class and block is None else [-1]
+    family = architecture(spec.architecture)
+    kind, shown = family.shown_attention(maps)
+    if not shown:
+        raise UsageError(
+            f"there are no attention maps of a {family.title}",
+            where="attention",
+            expected="a model whose attention depends on the picture, such as a ViT",
+        )
+    chosen = [maps[point][0] for point in shown]
+    indices = list(range(len(chosen))) if len(family.attention_names) > 1 else [-1]
     if block is not None:
         indices = [block]
     layers = []
     for index in indices:
         place = _checked(index, len(chosen), f"--block {index}", kind)
-        weights = list(chosen.values())[place]
-        heads = towards_patches(weights, spec.config.grid, query)
+        heads = towards_patches(chosen[place], spec.config.grid, query)
         if head is not None:
             _checked(head, len(heads), f"--head {head}", "head")
         layers.append(AttentionLayer(f"{kind} {place}", heads))
     if roll_out:
-        if by_class:
+        if family.no_rollout:
             raise UsageError(
-                "a CaiT's attention cannot be rolled out: its heads are mixed after the softmax, "
-                "so that its maps are no distributions",
+                f"the attention of a {family.title} cannot be rolled out: {family.no_rollout}",
                 where="--rollout",
                 expected="a ViT or a DeiT",
-                hint="--block N, a class-attention block",
+                hint=f"--block N, a {kind}",
             )
-        rolled = rollout(list(by_token.values()))[None]
+        rolled = rollout(chosen)[None]
         saliency = towards_patches(rolled, spec.config.grid, query)[0]
-        return AttentionView(tuple(layers), saliency, f"rollout over {len(by_token)} blocks", query)
+        return AttentionView(tuple(layers), saliency, f"rollout over {len(chosen)} blocks", query)
     first = layers[0]
     if head is not None:
         return AttentionView(tuple(layers), first.heads[head], f"{first.name}, head {head}", query)

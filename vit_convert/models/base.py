@@ -1,57 +1,21 @@
-"""What the Keras models have in common: construction from a ModelSpec, named endpoints, weights."""
+"""The base of the Keras models: construction from a ModelSpec, named endpoints, weights."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.architectures import (
-    PUBLISHED_LOGITS,
-    ModelSpec,
-    TransformerConfig,
-    architecture,
-)
-from vit_convert.models.layers.attention import AttentionOptions
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
 
-# "embeddings" and "blocks.{i}" (batch, tokens, dim), of the last block those tokens that are read;
-# "attention.{i}" (batch, heads, n, n);
+# "embeddings", "blocks.{i}", ...: the residual stream, (batch, tokens, dim), at each of
+# `Architecture.block_names`; attention maps, such as "attention.{i}" (batch, heads, n, n) and
 # "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
-
-
-def attention_options(
-    config: TransformerConfig, queries: int | None = None, **more: Any
-) -> AttentionOptions:
-    """The part of a configuration that concerns attention, in which `queries` tokens ask, and what
-    one architecture adds."""
-    return AttentionOptions(
-        dim=config.embed_dim,
-        num_heads=config.num_heads,
-        qkv_bias=config.qkv_bias,
-        attn_drop=config.attn_drop_rate,
-        proj_drop=config.drop_rate,
-        scaled=config.folded,
-        queries=queries,
-        norm_eps=config.norm_eps,
-        **more,
-    )
-
-
-def block_norm(config: TransformerConfig, dtype: Any, name: str) -> LayerNorm:
-    """The LayerNorm of a block's attention or MLP; folding may take its mean and parameters."""
-    centred, affine = config.block_norms_centred, config.block_norms_affine
-    return LayerNorm(config.stream_eps, centred, affine, dtype=dtype, name=name)
-
-
-def block_points(endpoints: Iterable[str]) -> list[str]:
-    """Those that are the residual stream: "embeddings", "blocks.0", ..."""
-    return [point for point in endpoints if point.startswith(("embeddings", "blocks"))]
 
 
 class ConvertedModel(tf_keras.Model):
@@ -64,6 +28,11 @@ class ConvertedModel(tf_keras.Model):
         spec: what to build. Weights are fresh; see `assign`.
         dtype: Keras dtype policy of all layers but the head, e.g. "mixed_float16"; the global one
             by default.
+
+    A subclass gives:
+        architecture: the name in the registry.
+        connect: the forward pass, (configuration, images (batch, height, width, channels), dtype
+            policy) -> Endpoints.
     """
 
     architecture: ClassVar[str]

@@ -8,59 +8,52 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import CaiTConfig
-from vit_convert.models.base import ConvertedModel, Endpoints, attention_options, block_norm
-from vit_convert.models.layers.attention import ClassAttention, TalkingHeadsAttention
+from vit_convert.models.base import ConvertedModel, Endpoints
+from vit_convert.models.layers.attention import (
+    AttentionOptions,
+    ClassAttention,
+    TalkingHeadsAttention,
+)
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.pooling import TakeToken
 from vit_convert.models.layers.residual import DropPath
-from vit_convert.models.layers.tokens import (
-    ClassToken,
-    PatchEmbed,
-    PositionEmbedding,
-    TakeToken,
-)
-from vit_convert.models.layers.weighted import Weighted
+from vit_convert.models.layers.tokens import LearnedTokens, PatchEmbed, PositionEmbedding
 
 
-class _ScaledBlock(Weighted, tf_keras.layers.Layer):
-    """What both kinds of blocks share: two LayerScales (gamma_1, gamma_2) and stochastic depth."""
+class _LayerScaleBlock(tf_keras.layers.Layer):
+    """The base of both kinds of blocks: two LayerScales (gamma_1, gamma_2), stochastic depth."""
 
     attention_class: type[tf_keras.layers.Layer]
 
     def __init__(self, config: CaiTConfig, mlp_dim: int, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.scaled = not config.folded
         self.dim = config.embed_dim
-        self.norm1 = block_norm(config, policy, "norm1")
-        self.attn = self.attention_class(attention_options(config), dtype=policy, name="attn")
-        self.norm2 = block_norm(config, policy, "norm2")
+        self.norm1 = LayerNorm(config.norm_eps, dtype=policy, name="norm1")
+        self.attn = self.attention_class(AttentionOptions.of(config), dtype=policy, name="attn")
+        self.norm2 = LayerNorm(config.norm_eps, dtype=policy, name="norm2")
         self.mlp = Mlp(
             mlp_dim, config.embed_dim, config.gelu, config.drop_rate, dtype=policy, name="mlp"
         )
         self.drop_path = DropPath(drop_path, dtype=policy)
 
     def build(self, input_shape: Any) -> None:
-        """Create gamma_1 and gamma_2 (channels,), unless folded."""
-        if self.scaled:
-            initial = tf_keras.initializers.Constant(1e-5)
-            self.gamma_1 = self.add_weight("gamma_1", (self.dim,), initializer=initial)
-            self.gamma_2 = self.add_weight("gamma_2", (self.dim,), initializer=initial)
+        """Create gamma_1 and gamma_2 (channels,)."""
+        initial = tf_keras.initializers.Constant(1e-5)
+        self.gamma_1 = self.add_weight("gamma_1", (self.dim,), initializer=initial)
+        self.gamma_2 = self.add_weight("gamma_2", (self.dim,), initializer=initial)
         super().build(input_shape)
 
     def _add_branches(self, x: tf.Tensor, attended: tf.Tensor, training: bool | None) -> tf.Tensor:
         """Add the attention's output to x (batch, n, dim), then the MLP's."""
-        if self.scaled:
-            attended = attended * self.gamma_1
-        x = x + self.drop_path(attended, training=training)
+        x = x + self.drop_path(self.gamma_1 * attended, training=training)
         hidden = self.mlp(self.norm2(x), training=training)
-        if self.scaled:
-            hidden = hidden * self.gamma_2
-        return x + self.drop_path(hidden, training=training)
+        return x + self.drop_path(self.gamma_2 * hidden, training=training)
 
 
-class SelfAttentionBlock(_ScaledBlock):
+class SelfAttentionBlock(_LayerScaleBlock):
     """Talking-heads attention and MLP over the patches."""
 
     attention_class = TalkingHeadsAttention
@@ -71,7 +64,7 @@ class SelfAttentionBlock(_ScaledBlock):
         return self._add_branches(x, attended, training), weights
 
 
-class ClassAttentionBlock(_ScaledBlock):
+class ClassAttentionBlock(_LayerScaleBlock):
     """The class token looks at itself and the patches, which stay as they are."""
 
     attention_class = ClassAttention
@@ -100,35 +93,33 @@ class CaiT(ConvertedModel):
     def connect(config: CaiTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:
         """The forward pass."""
         points: Endpoints = {}
-        x = PatchEmbed(
-            config.patch_size, config.embed_dim, not config.folded, dtype=dtype, name="patch_embed"
-        )(images)
-        x = PositionEmbedding(dtype=dtype, name="pos_embed")(x)
-        x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
-        points["embeddings"] = x
+        patches = PatchEmbed(config.patch_size, config.embed_dim, dtype=dtype, name="patch_embed")(
+            images
+        )
+        patches = PositionEmbedding(dtype=dtype, name="pos_embed")(patches)
+        patches = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(patches)
+        points["embeddings"] = patches
         for i in range(config.depth):
             # CaiT's stochastic depth is the same for all blocks (arXiv:2103.17239, appendix A)
-            x, weights = SelfAttentionBlock(
+            patches, weights = SelfAttentionBlock(
                 config, config.mlp_dim, config.drop_path_rate, dtype=dtype, name=f"blocks.{i}"
-            )(x)
-            points[f"blocks.{i}"] = x
+            )(patches)
+            points[f"blocks.{i}"] = patches
             points[f"attention.{i}"] = weights
-        cls = ClassToken(dtype=dtype, name="cls_token")(x)
+        cls = LearnedTokens(dtype=dtype, name="cls_token")(patches)
         for i in range(config.depth_token_only):
             cls, weights = ClassAttentionBlock(
                 config, config.mlp_dim_token_only, 0.0, dtype=dtype, name=f"blocks_token_only.{i}"
-            )((cls, x))
+            )((cls, patches))
             points[f"blocks_token_only.{i}"] = cls
             points[f"class_attention.{i}"] = weights
-        # The last norm acts on each token alone, so the class token is all that needs it.
-        affine = not config.folds_final_norm
-        cls = LayerNorm(config.stream_eps, config.folded, affine, dtype=dtype, name="norm")(cls)
-        points["features"] = TakeToken(0, dtype=dtype, name="pool_0")(cls)
+        # timm normalises the patches too, which nothing reads any more
+        cls = LayerNorm(config.norm_eps, dtype=dtype, name="norm")(cls)
+        features = TakeToken(0, dtype=dtype, name="pool_0")(cls)
+        points["features"] = points["logits"] = features
         if config.num_classes:
-            drop = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="head_drop")
-            points["logits"] = Linear(config.num_classes, dtype="float32", name="head")(
-                drop(points["features"])
+            features = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="head_drop")(
+                features
             )
-        else:
-            points["logits"] = points["features"]
+            points["logits"] = Linear(config.num_classes, dtype="float32", name="head")(features)
         return points

@@ -8,8 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
-from vit_convert.models.base import attention_options, block_norm
-from vit_convert.models.layers.attention import Attention
+from vit_convert.models.layers.attention import Attention, AttentionOptions
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.residual import DropPath, LayerScale
@@ -17,23 +16,20 @@ from vit_convert.models.layers.rotary import Tables
 from vit_convert.models.layers.swiglu import SwiGlu
 
 
-def _attention(config: ViTConfig, policy: Any, kept: int | None) -> Attention:
-    options = attention_options(
+def _attention(config: ViTConfig, policy: Any) -> Attention:
+    options = AttentionOptions.of(
         config,
-        kept,
         qk_norm=config.qk_norm,
         norm=config.attn_norm,
         relative_grid=config.grid if config.rel_pos == "blocks" else None,
-        interleaved=config.interleaved,
+        rotary_neighbours=config.rotary == "eva02",
     )
     return Attention(options, dtype=policy, name="attn")
 
 
 def _mlp(config: ViTConfig, policy: Any) -> Mlp | SwiGlu:
-    norm = None
-    if config.mlp_norm:
-        norm = LayerNorm(config.norm_eps, affine=not config.folded, dtype=policy, name="norm")
     sizes = (config.mlp_dim, config.embed_dim)
+    norm = LayerNorm(config.norm_eps, dtype=policy, name="norm") if config.mlp_norm else None
     if config.mlp == "plain":
         return Mlp(*sizes, config.gelu, config.drop_rate, norm, dtype=policy, name="mlp")
     packed = config.mlp == "swiglu-packed"
@@ -50,20 +46,16 @@ class Block(tf_keras.layers.Layer):
     Args:
         config: of the model.
         drop_path: the rate of stochastic depth.
-        kept: how many tokens are computed, the first ones; all by default.
     """
 
-    def __init__(
-        self, config: ViTConfig, drop_path: float, kept: int | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, config: ViTConfig, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.kept = kept
         self.norm_position = config.norm_position
-        self.norm1 = block_norm(config, policy, "norm1")
-        self.attn = _attention(config, policy, kept)
+        self.norm1 = LayerNorm(config.norm_eps, dtype=policy, name="norm1")
+        self.attn = _attention(config, policy)
         self.ls1 = _scale(config, policy, "ls1")
-        self.norm2 = block_norm(config, policy, "norm2")
+        self.norm2 = LayerNorm(config.norm_eps, dtype=policy, name="norm2")
         self.mlp = _mlp(config, policy)
         self.ls2 = _scale(config, policy, "ls2")
         self.drop_path = DropPath(drop_path, dtype=policy)
@@ -75,15 +67,13 @@ class Block(tf_keras.layers.Layer):
         rotary: Tables | None = None,
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim), what is added to the attention scores (1, heads, n, n), what turns q
-        and k -> (batch, kept, dim), attention weights (batch, heads, n, n)."""
-        pre = self.norm_position == "pre"
-        normal = self.norm1(x) if pre else x
+        """(batch, n, dim), a bias of the attention scores (1, heads, n, n), tables that turn q
+        and k -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        normal = self.norm1(x) if self.norm_position == "pre" else x
         branch, weights = self.attn(normal, bias=bias, rotary=rotary, training=training)
-        if self.kept is not None:
-            x = x[:, : self.kept]
         x = self._add(x, branch, self.norm1, self.ls1, training)
-        branch = self.mlp(self.norm2(x) if pre else x, training=training)
+        normal = self.norm2(x) if self.norm_position == "pre" else x
+        branch = self.mlp(normal, training=training)
         return self._add(x, branch, self.norm2, self.ls2, training), weights
 
     def _add(
@@ -104,15 +94,13 @@ class Block(tf_keras.layers.Layer):
 
 
 class _Branch(tf_keras.layers.Layer):
-    """LayerNorm, then attention or MLP, then LayerScale: (batch, n, dim) -> the same shape."""
+    """LayerNorm, then attention or MLP, then LayerScale."""
 
-    def __init__(
-        self, config: ViTConfig, kind: str, drop_path: float, kept: int | None, **kwargs: Any
-    ) -> None:
+    def __init__(self, config: ViTConfig, kind: str, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.norm = block_norm(config, policy, "norm")
-        self.attn = _attention(config, policy, kept) if kind == "attn" else None
+        self.norm = LayerNorm(config.norm_eps, dtype=policy, name="norm")
+        self.attn = _attention(config, policy) if kind == "attn" else None
         self.mlp = _mlp(config, policy) if kind == "mlp" else None
         self.ls = _scale(config, policy, "ls")
         self.drop_path = DropPath(drop_path, dtype=policy)
@@ -121,34 +109,29 @@ class _Branch(tf_keras.layers.Layer):
         self, x: tf.Tensor, training: bool | None = None
     ) -> tuple[tf.Tensor, tf.Tensor | None]:
         """(batch, n, dim) -> the same shape, attention weights (batch, heads, n, n) if any."""
-        weights = None
+        branch, weights = self.norm(x), None
         if self.attn is not None:
-            branch, weights = self.attn(self.norm(x), training=training)
+            branch, weights = self.attn(branch, training=training)
         if self.mlp is not None:
-            branch = self.mlp(self.norm(x), training=training)
+            branch = self.mlp(branch, training=training)
         if self.ls is not None:
             branch = self.ls(branch)
         return self.drop_path(branch, training=training), weights
 
 
 class _Branches(tf_keras.layers.Layer):
-    """Branches that read the same tokens: (batch, n, dim) -> the tokens and all branches, added."""
+    """Branches that read the same tokens, and are all added to them."""
 
-    def __init__(
-        self, config: ViTConfig, kind: str, drop_path: float, kept: int | None, **kwargs: Any
-    ) -> None:
+    def __init__(self, config: ViTConfig, kind: str, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kept = kept
         self.branches = [
-            _Branch(config, kind, drop_path, kept, dtype=self.dtype_policy, name=str(j))
+            _Branch(config, kind, drop_path, dtype=self.dtype_policy, name=str(j))
             for j in range(config.parallel)
         ]
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
-        """(batch, n, dim) -> (batch, kept, dim), each attention's weights (batch, heads, n, n)."""
+        """(batch, n, dim) -> the same shape, each attention's weights (batch, heads, n, n)."""
         found = [branch(x, training=training) for branch in self.branches]
-        if self.kept is not None:
-            x = x[:, : self.kept]
         for branch, _ in found:
             x = x + branch
         return x, [weights for _, weights in found if weights is not None]
@@ -158,20 +141,18 @@ class ParallelBlock(tf_keras.layers.Layer):
     """Attentions side by side, then MLPs side by side (Touvron et al. 2022, arXiv:2203.09795).
 
     Args:
-        config, drop_path, kept: as Block's.
+        config, drop_path: as Block's.
     """
 
-    def __init__(
-        self, config: ViTConfig, drop_path: float, kept: int | None = None, **kwargs: Any
-    ) -> None:
+    def __init__(self, config: ViTConfig, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.attns = _Branches(config, "attn", drop_path, kept, dtype=policy, name="attns")
-        self.ffns = _Branches(config, "mlp", drop_path, None, dtype=policy, name="ffns")
+        self.attns = _Branches(config, "attn", drop_path, dtype=policy, name="attns")
+        self.ffns = _Branches(config, "mlp", drop_path, dtype=policy, name="ffns")
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim)
-        -> (batch, kept, dim), attention weights (batch, parallel * heads, n, n)."""
+        -> the same shape, attention weights (batch, parallel * heads, n, n)."""
         x, weights = self.attns(x, training=training)
         x, _ = self.ffns(x, training=training)
         return x, tf.concat(weights, axis=1)

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from vit_convert.exporters import Artifact
 from vit_convert.exporters.options import QUANTISED
-from vit_convert.exporters.tflite.calibration import witness_images
+from vit_convert.exporters.tflite.calibration import probe_images
 from vit_convert.parity.compare import (
     TOLERANCES,
     Comparison,
@@ -29,7 +29,8 @@ def compare_made_of(artifact: Artifact, reference: Reference) -> tuple[Compariso
     note = "mistakes smaller than what rounding to int8 does go unnoticed: "
     if artifact.float32_outputs is None:
         return None, note + "the file does not tell what its float32 gave; export it again"
-    outputs = reference.outputs(witness_images(artifact.spec, as_pixels=False))
+    count = len(artifact.float32_outputs)
+    outputs = reference.outputs(probe_images(artifact.spec, as_pixels=False, count=count))
     if outputs is None:
         return None, note + "--source CHECKPOINT compares what the file was made of, too"
     limit, output = TOLERANCES["float32"], artifact.options.output

@@ -6,7 +6,7 @@ An .npz of NumPy with
     logits            (n, classes) float32
     names             optional: (n,) what the images are
     block:NAME        optional: (m, tokens, dim) what each block gave for the first m images, where
-                      NAME is embeddings, blocks.0, ..., blocks_token_only.0, ...
+                      NAME is embeddings, blocks.0, ...: see `Architecture.block_names`
     made_with         optional: the source model's framework and versions
 """
 

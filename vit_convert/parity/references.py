@@ -1,4 +1,4 @@
-"""What an artifact is compared with: the source run now, or what it gave when it was recorded."""
+"""The evidence that an artifact is compared with: the source run now, or its recorded outputs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.images.folders import find_images
 from vit_convert.images.preprocessing import load_image, preprocess
 from vit_convert.parity.recorded import Recording
@@ -54,11 +54,26 @@ class Reference(Protocol):
         """What the source gives for other images; None where it cannot be run."""
 
 
-def computed(blocks: Mapping[str, np.ndarray], spec: ModelSpec) -> dict[str, np.ndarray]:
-    """Of a source model's blocks what artifacts compute: of the last one only the pooled tokens."""
-    count = getattr(spec.config, "num_pooled_tokens", None)
-    last = f"blocks.{spec.config.depth - 1}"
-    return {name: array[:, :count] if name == last else array for name, array in blocks.items()}
+def comparable(
+    reference: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], spec: ModelSpec
+) -> dict[str, np.ndarray]:
+    """The reference's blocks as an artifact should have them, in the order of computation.
+
+    An artifact may lack those tokens of the last block that the rest of the model does not read
+    (see `Architecture.num_read_tokens`); of the reference's last block they are then left out.
+
+    Args:
+        reference, got: block name -> (n, tokens, dim).
+        spec: of the artifact.
+    """
+    names = spec.block_names()
+    places = {name: place for place, name in enumerate(names)}
+    ordered = sorted(reference, key=lambda name: places.get(name, len(names)))
+    blocks = {name: reference[name] for name in ordered}
+    count, last = architecture(spec.architecture).num_read_tokens(spec.config), names[-1]
+    if last in blocks and last in got and got[last].shape[1:2] == (count,):
+        blocks[last] = blocks[last][:, :count]
+    return blocks
 
 
 class LiveReference:

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from vit_convert.parity.block_ranges import Float16Profile
 from vit_convert.parity.compare import Comparison
 from vit_convert.parity.gpu.delegate import GpuReport
 from vit_convert.parity.result import VerifyResult
@@ -73,6 +74,23 @@ def gpu_lines(report: GpuReport) -> list[str]:
         tensor = f"; its output is {first.tensor}" if first.tensor else "; which one is not known"
         lines.append(f"the first refused operation is {first}{tensor}")
     return lines + [f"refused: {line}" for line in report.refused]
+
+
+def float16_lines(profile: Float16Profile) -> list[str]:
+    """How the blocks of a file stand float16, in words."""
+    lines = []
+    if profile.first_bad:
+        lines.append(f"in float16, the first block that goes wrong is {profile.first_bad}")
+    tight = profile.narrowest
+    if tight.headroom < math.inf:
+        room = (
+            f"{tight.headroom:.3g} times below 65504, where float16 ends"
+            if tight.headroom >= 1
+            else "more than 65504, where float16 ends"
+        )
+        where = f"in {tight.name}, at {tight.largest_at}"
+        lines.append(f"largest |value|: {tight.largest:.3g}, {room}; {where}")
+    return lines
 
 
 def made_of_line(made_of: Comparison) -> str:

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vit_convert.parity.compare import BlockDifference, Comparison
+from vit_convert.exporters import Artifact, artifact_size
+from vit_convert.parity.block_ranges import Float16Profile
+from vit_convert.parity.compare import BlockDifference, Comparison, default_tolerance
 from vit_convert.parity.gpu.delegate import GpuReport
 
 Delegate = Literal["cpu", "gpu"]
+Numbers = Literal["float32", "float16"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class VerifyResult:
         profile: the difference of every output and block, where that was asked.
         made_of: for a quantised artifact, how far the float32 that it was made of is from the
             source, held to the tolerance of float32; None where that cannot be told.
+        arithmetic: that the artifact was computed in.
+        float16: how its blocks stand float16, where it was computed in that.
     """
 
     artifact: Path
@@ -66,9 +71,32 @@ class VerifyResult:
     gpu: GpuReport | None = None
     profile: Profile | None = None
     made_of: Comparison | None = None
+    arithmetic: Numbers = "float32"
+    float16: Float16Profile | None = None
 
     @property
     def passed(self) -> bool:
         """Whether the artifact is equal to its source within the tolerance, and so is what it was
         made of."""
         return self.comparison.passed and (self.made_of is None or self.made_of.passed)
+
+
+def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResult:
+    """The result for a graph that the GPU does not take."""
+    infinite = float("inf")
+    comparison = Comparison(
+        infinite, infinite, infinite, 0.0, default_tolerance(artifact), False, report.problem
+    )
+    return VerifyResult(
+        artifact=artifact.path,
+        kind=artifact.kind,
+        size=artifact_size(artifact.path),
+        output=artifact.options.output,
+        comparison=comparison,
+        num_images=0,
+        reference=reference,
+        first_difference=None,
+        where=report.first_refused.block if report.first_refused else "",
+        note="",
+        seconds=0.0,
+    )

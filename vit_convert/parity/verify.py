@@ -13,7 +13,6 @@ from vit_convert.exporters import Artifact, artifact_size, open_artifact
 from vit_convert.exporters.artifact import Outputs
 from vit_convert.parity.compare import (
     BlockDifference,
-    Comparison,
     as_output,
     block_differences,
     compare,
@@ -22,7 +21,8 @@ from vit_convert.parity.compare import (
     relative_differences,
     tolerance_for_softmax,
 )
-from vit_convert.parity.gpu.delegate import GpuReport, on_gpu
+from vit_convert.parity.float16 import verify_in_float16
+from vit_convert.parity.gpu.delegate import on_gpu
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
 from vit_convert.parity.made_of import compare_made_of
 from vit_convert.parity.recorded import read_reference
@@ -32,9 +32,9 @@ from vit_convert.parity.references import (
     RecordedReference,
     Reference,
     Sample,
-    computed,
+    comparable,
 )
-from vit_convert.parity.result import Delegate, Profile, VerifyResult
+from vit_convert.parity.result import Delegate, Numbers, Profile, VerifyResult, not_run
 from vit_convert.parity.sources import source_model
 from vit_convert.progress import Progress, silent
 
@@ -48,6 +48,7 @@ def verify(
     tolerance: float | None = None,
     key: str | None = None,
     delegate: Delegate = "cpu",
+    arithmetic: Numbers = "float32",
     profile: bool = False,
     progress: Progress = silent,
 ) -> VerifyResult:
@@ -66,6 +67,8 @@ def verify(
             to that of float32.
         key: which state dict of the checkpoint.
         delegate: "gpu" runs a TFLite file on LiteRT's GPU accelerator, without a CPU fallback.
+        arithmetic: "float16" computes a TFLite file as a phone's GPU does, by
+            `vit_convert.exporters.tflite.runtime`.
         profile: tell the difference of every output and block.
         progress: told what is being done.
 
@@ -93,18 +96,30 @@ def verify(
             where="--images" if images is not None else "--key",
             expected="--source CHECKPOINT with it",
         )
+    if arithmetic == "float16" and delegate == "gpu":
+        raise UsageError(
+            "a delegate has an arithmetic of its own",
+            where="--arithmetic float16",
+            expected="either --arithmetic float16 or --delegate gpu",
+        )
     started = time.perf_counter()
     progress("opening the artifact")
     artifact = open_artifact(Path(artifact_path))
     progress("opening what it is compared with")
     evidence = _evidence(artifact, source, reference, images, key)
-    if delegate == "cpu":
+    if arithmetic == "float16":
+
+        def check(opened: Artifact, rounding: float | None) -> VerifyResult:
+            return verify_artifact(opened, evidence, tolerance, profile, progress, rounding)
+
+        result = verify_in_float16(artifact, evidence.num_images, check, progress)
+    elif delegate == "cpu":
         result = verify_artifact(artifact, evidence, tolerance, profile, progress)
     else:
         progress("compiling for the GPU")
         with on_gpu(artifact) as (report, accelerated):
             if accelerated is None:
-                result = _not_run(artifact, evidence, report)
+                result = not_run(artifact, evidence.description, report)
             else:
                 result = verify_artifact(accelerated, evidence, tolerance, profile, progress)
                 if not result.passed:
@@ -120,8 +135,10 @@ def verify_artifact(
     tolerance: float | None = None,
     profile: bool = False,
     progress: Progress = silent,
+    rounding: float | None = None,
 ) -> VerifyResult:
-    """Compare an open artifact with a reference; see `verify`."""
+    """Compare an open artifact with a reference; see `verify`. `rounding` is the tolerance by
+    default, where it is not that of the artifact's precision."""
     started = time.perf_counter()
     output = artifact.options.output
     outputs, expected, got, notes = [], [], [], set()
@@ -141,7 +158,7 @@ def verify_artifact(
             index = int(distances.argmax())
             worst, worst_distance = sample.images[index : index + 1], float(distances.max())
     assert worst is not None
-    limit = default_tolerance(artifact) if tolerance is None else tolerance
+    limit = tolerance or rounding or default_tolerance(artifact)
     limit_of_output = limit
     if output == "softmax" and tolerance is None:
         limit_of_output = tolerance_for_softmax(limit, np.concatenate(outputs))
@@ -187,7 +204,7 @@ def _profile(
     blocks: Outputs = {}
     if artifact.blocks is not None and sample.blocks:
         blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
-    reference = computed(sample.blocks, artifact.spec)
+    reference = comparable(sample.blocks, blocks, artifact.spec)
     return Profile(
         outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
         blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
@@ -218,27 +235,6 @@ def _evidence(
     pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
     model = source_model(spec, checkpoint, ledger, artifact.options.output == "features")
     return LiveReference(model, pictures, Path(source).name)
-
-
-def _not_run(artifact: Artifact, reference: Reference, report: GpuReport) -> VerifyResult:
-    """The result for a graph that the GPU does not take."""
-    infinite = float("inf")
-    comparison = Comparison(
-        infinite, infinite, infinite, 0.0, default_tolerance(artifact), False, report.problem
-    )
-    return VerifyResult(
-        artifact=artifact.path,
-        kind=artifact.kind,
-        size=artifact_size(artifact.path),
-        output=artifact.options.output,
-        comparison=comparison,
-        num_images=0,
-        reference=reference.description,
-        first_difference=None,
-        where=report.first_refused.block if report.first_refused else "",
-        note="",
-        seconds=0.0,
-    )
 
 
 def _blame(on_cpu: VerifyResult, note: str) -> str:
@@ -281,7 +277,9 @@ def _locate(
             "not known: reading the blocks out of the graph changes what it computes; "
             "--delegate cpu tells whether the file itself is right"
         )
-    difference = first_difference(computed(sample.blocks, artifact.spec), blocks, tolerance)
+    difference = first_difference(
+        comparable(sample.blocks, blocks, artifact.spec), blocks, tolerance
+    )
     if difference is not None:
         return difference, difference.name
     expected = as_output(sample.outputs, artifact.options.output)

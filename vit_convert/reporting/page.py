@@ -9,9 +9,10 @@ from datetime import datetime, timezone
 from markupsafe import Markup, escape
 
 from vit_convert.conversion.name_table import readable
+from vit_convert.parity.report import float16_lines
 from vit_convert.parity.result import VerifyResult
 from vit_convert.reporting.facts import Subject
-from vit_convert.reporting.plots import block_plot, output_plot
+from vit_convert.reporting.plots import block_plot, digits_plot, output_plot, range_plot
 
 _LEGEND = {
     "read": "from the names and shapes in the checkpoint",
@@ -45,6 +46,7 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     environment.filters["readable"] = readable
     environment.filters["breakable"] = _breakable
     environment.globals["verdict_of"] = _verdict
+    environment.globals["float16_lines"] = float16_lines
     plots = [{name: Markup(svg) for name, svg in _plots(subject).items()} for subject in subjects]
     template = environment.get_template("report.html")
     return template.render(
@@ -79,11 +81,14 @@ def _breakable(name: str) -> Markup:
 def _plots(subject: Subject) -> dict[str, str]:
     """SVGs, "" for what is not known."""
     profile = subject.result.profile
-    found = {"outputs": "", "blocks": ""}
+    found = {"outputs": "", "blocks": "", "ranges": "", "digits": ""}
     if profile is not None and profile.outputs:
         labels = subject.summary["labels"] if subject.result.output != "features" else ()
         tolerance = subject.result.comparison.tolerance
         found["outputs"] = output_plot(profile.outputs, labels, tolerance)
     if profile is not None and profile.blocks:
         found["blocks"] = block_plot(profile.blocks)
+    if subject.result.float16 is not None:
+        found["ranges"] = range_plot(subject.result.float16.blocks)
+        found["digits"] = digits_plot(subject.result.float16.blocks)
     return found

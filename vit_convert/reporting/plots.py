@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from vit_convert.parity.block_ranges import DIGITS, LARGEST, BlockRange
 from vit_convert.parity.compare import BlockDifference
 
 if TYPE_CHECKING:
@@ -53,20 +55,53 @@ def output_plot(differences: Sequence[float], labels: Sequence[str], tolerance: 
 def block_plot(differences: Sequence[BlockDifference]) -> str:
     """An SVG of the relative difference of each block, with what is allowed."""
     figure, axes = _axes("block", "|difference| / max |token|")
-    places = range(len(differences))
-    values = [max(min(each.relative, 1e3), _LEAST) for each in differences]
+    values = [each.relative for each in differences]
+    return _of_blocks(
+        figure, axes, [each.name for each in differences], values, differences[0].tolerance
+    )
+
+
+def range_plot(blocks: Sequence[BlockRange]) -> str:
+    """An SVG of the largest |value| of each block, with the largest that float16 has."""
+    figure, axes = _axes("block", "largest |value|")
+    values = [each.largest for each in blocks]
+    limit = f"float16 ends: {LARGEST:.0f}"
+    return _of_blocks(figure, axes, [each.name for each in blocks], values, LARGEST, limit)
+
+
+def digits_plot(blocks: Sequence[BlockRange]) -> str:
+    """An SVG of what each block loses in float16, with what counts as lost digits."""
+    figure, axes = _axes("block", "|error| / max |value|")
+    values = [each.relative for each in blocks]
+    limit = f"digits are lost: {DIGITS:g}"
+    return _of_blocks(figure, axes, [each.name for each in blocks], values, DIGITS, limit)
+
+
+def _of_blocks(
+    figure: Figure,
+    axes: Axes,
+    blocks: Sequence[str],
+    found: Sequence[float],
+    tolerance: float,
+    limit: str = "",
+) -> str:
+    """An SVG of a number of each block; beyond what a logarithmic axis can show it is cut off."""
+    places = range(len(blocks))
+    most = max(1e3, 1e4 * tolerance)
+    values = [max(min(value, most), _LEAST) for value in found]
     axes.plot(places, values, "-", color=_MARK, linewidth=1, alpha=0.5)
     axes.plot(places, values, "o", color=_MARK, markersize=5)
     step = -(-len(values) // _NAMED)
-    names = [_short(each.name) for each in differences]
+    names = _short_names(blocks)
     axes.set_xticks(places[::step], names[::step], rotation=60, ha="right")
-    return _finished(figure, axes, values, differences[0].tolerance)
+    return _finished(figure, axes, values, tolerance, limit)
 
 
-def _short(block: str) -> str:
-    """ "blocks.3" -> "3", "blocks_token_only.1" -> "class 1"."""
-    group, _, index = block.partition(".")
-    return {"blocks": index, "blocks_token_only": f"class {index}"}.get(group, block)
+def _short_names(blocks: Sequence[str]) -> list[str]:
+    """The names of blocks; those of the largest group, "blocks.3", are their index alone."""
+    groups = Counter(name.partition(".")[0] for name in blocks if "." in name)
+    largest = groups.most_common(1)[0][0] if groups else ""
+    return [name.removeprefix(f"{largest}.") for name in blocks]
 
 
 def _axes(across: str, up: str) -> tuple[Figure, Axes]:
@@ -88,13 +123,15 @@ def _axes(across: str, up: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finished(figure: Figure, axes: Axes, values: Sequence[float], tolerance: float) -> str:
+def _finished(
+    figure: Figure, axes: Axes, values: Sequence[float], tolerance: float, limit: str = ""
+) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     axes.axhline(tolerance, color=_LIMIT, linewidth=1, linestyle="--")
     axes.annotate(
-        f"allowed: {tolerance:.1e}",
+        limit or f"allowed: {tolerance:.1e}",
         (1, tolerance),
         xycoords=("axes fraction", "data"),
         xytext=(0, 3),

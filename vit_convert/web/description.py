@@ -124,15 +124,13 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     """The outputs that say which patches the answer came from, the last block's first.
 
-    Of CaiT these are the class-attention blocks. Each output is (1, heads, queries, tokens), and
-    the patches of the "grid" are the last tokens. As in `vit_convert.inference.attention`, the
-    "query" that is shown is 0, the class token, or None, the mean over the patches, where the model
-    does not pool by a class token.
+    Each output is (1, heads, queries, tokens), and the patches of the "grid" are the last tokens.
+    As in `vit_convert.inference.attention`, the "query" that is shown is 0, the class token, or
+    None, the mean over the patches, where the model does not pool by a class token.
     """
-    config = spec.config
-    names = architecture(spec.architecture).attention_endpoints(outputs)
-    by_class = [point for point in names if point.startswith("class_attention.")]
-    kind = "class-attention block" if by_class else "block"
+    config, family = spec.config, architecture(spec.architecture)
+    names = family.attention_endpoints(outputs)
+    kind, shown = family.shown_attention(names)
     return [
         {
             "output": names[point],
@@ -141,5 +139,5 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
             "query": 0 if config.pool == "token" else None,
             "grid": list(config.grid),
         }
-        for point in reversed(by_class or list(names))
+        for point in reversed(shown)
     ]

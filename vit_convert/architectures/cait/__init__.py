@@ -1,1 +1,29 @@
-"""CaiT: configuration, parameters, variants, recognition."""
+"""CaiT, class-attention in image transformers (arXiv:2103.17239)."""
+
+from __future__ import annotations
+
+from vit_convert.architectures.cait.config import CaiTConfig
+from vit_convert.architectures.cait.parameters import cait_block_names, cait_parameters
+from vit_convert.architectures.cait.recognition import recognise_cait
+from vit_convert.architectures.cait.residual import residual_graph
+from vit_convert.architectures.cait.variants import VARIANTS
+from vit_convert.architectures.definition import Architecture
+
+CAIT = Architecture(
+    name="cait",
+    title="CaiT",
+    config_class=CaiTConfig,
+    variants=VARIANTS,
+    recognise=recognise_cait,
+    parameters=lambda config: tuple(cait_parameters(config)),
+    block_names=cait_block_names,
+    residual_graph=residual_graph,
+    attention_names={
+        "attention": "output_2_sa_ffn_block_{i}_att",
+        "class_attention": "output_3_ca_ffn_block_{i}_att",
+    },
+    no_rollout="its heads are mixed after the softmax, so that its maps are no distributions",
+    keras_model="vit_convert.models.cait:CaiT",
+    lowering="vit_convert.exporters.tflite.lowering.cait:lower",
+    source_model="vit_convert.parity.sources.timm_models:cait",
+)

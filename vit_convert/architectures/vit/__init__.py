@@ -1,1 +1,29 @@
-"""The Vision Transformer: configuration, parameters, variants, recognition."""
+"""Vision Transformer (arXiv:2010.11929), DeiT (arXiv:2012.12877), and what descends from them."""
+
+from __future__ import annotations
+
+from vit_convert.architectures.definition import Architecture
+from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.parameters import (
+    vit_block_names,
+    vit_num_read_tokens,
+    vit_parameters,
+)
+from vit_convert.architectures.vit.recognition import ALL_VARIANTS, recognise_vit
+from vit_convert.architectures.vit.residual import residual_graph
+
+VIT = Architecture(
+    name="vit",
+    title="Vision Transformer",
+    config_class=ViTConfig,
+    variants=ALL_VARIANTS,
+    recognise=recognise_vit,
+    parameters=lambda config: tuple(vit_parameters(config)),
+    block_names=vit_block_names,
+    num_read_tokens=vit_num_read_tokens,
+    residual_graph=residual_graph,
+    attention_names={"attention": "output_2_transformer_block_{i}_att"},
+    keras_model="vit_convert.models.vit:VisionTransformer",
+    lowering="vit_convert.exporters.tflite.lowering.vit:lower",
+    source_model="vit_convert.parity.sources.timm_models:vit",
+)

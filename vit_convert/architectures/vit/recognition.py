@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Any
 
 from vit_convert.architectures.base import (
-    Architecture,
     Fact,
     Overrides,
     Position,
@@ -23,12 +22,14 @@ from vit_convert.architectures.recognition import (
     shape_of,
     source_image_size,
 )
-from vit_convert.architectures.vit.config import ViTConfig, vit_parameters
+from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.relative_position import grid_patches
+from vit_convert.architectures.vit.relative_position_variants import RELATIVE_POSITION_VARIANTS
 from vit_convert.architectures.vit.rotary_recognition import rotary_facts
-from vit_convert.architectures.vit.rotary_variants import ROTARY_VARIANTS
 from vit_convert.architectures.vit.variants import VARIANTS
 from vit_convert.errors import RecognitionError, UsageError
+
+ALL_VARIANTS = (*VARIANTS, *RELATIVE_POSITION_VARIANTS)
 
 
 def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
@@ -69,9 +70,9 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     pool = _pool(shapes, read, overrides)
     read["pool"] = pool.value
     read |= _read_position(shapes, read, overrides)
-    rotary = rotary_facts(read, VIT.variants, overrides, hint)
+    rotary = rotary_facts(read, ALL_VARIANTS, overrides, hint)
     overrides = replace(overrides, stated={**overrides.stated, **rotary})
-    found = settle(VIT.variants, read, ViTConfig, overrides, hint, Preprocessing())
+    found = settle(ALL_VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
     if pool.known == "assumed" and rotary["rotary"].value == "dinov3":
         why = "as DINOv3's authors have it; timm's models average the patches by default"
@@ -258,22 +259,3 @@ def _size_of_table(
     patch_size: tuple[int, int] = read["patch_size"]
     grid = (wanted[0] // patch_size[0], wanted[1] // patch_size[1]) if wanted else None
     return source_image_size(grid_patches(shapes[name][0], grid), patch_size, wanted)
-
-
-def _matches(shapes: Mapping[str, Shape]) -> bool:
-    markers = ("blocks.0.attn.qkv.weight", "blocks.0.attns.0.attn.qkv.weight")
-    return any(marker in shapes for marker in markers) and not any(
-        name.startswith("blocks_token_only.") for name in shapes
-    )
-
-
-VIT = Architecture(
-    name="vit",
-    title="Vision Transformer",
-    config_class=ViTConfig,
-    variants=(*VARIANTS, *ROTARY_VARIANTS),
-    matches=_matches,
-    recognise=recognise_vit,
-    parameters=lambda config: tuple(vit_parameters(config)),
-    attention_names={"attention": "output_2_transformer_block_{i}_att"},
-)

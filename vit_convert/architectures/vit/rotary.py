@@ -14,11 +14,12 @@ are not turned.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 
-Rotary = Literal["none", "eva02", "dinov3"]
+from vit_convert.architectures.base import Rotary
+
 KINDS: tuple[Rotary, ...] = get_args(Rotary)
 
 PUBLISHED_BASES: dict[Rotary, float] = {"eva02": 10000.0, "dinov3": 100.0}

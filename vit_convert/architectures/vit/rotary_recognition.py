@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from vit_convert.architectures.base import Fact, Overrides, Variant
+from vit_convert.architectures.base import Fact, Overrides, Rotary, Variant
 from vit_convert.architectures.recognition import check_image_size, matching_variants
 from vit_convert.architectures.vit.config import ViTConfig
-from vit_convert.architectures.vit.rotary import PUBLISHED_BASES, PUBLISHED_GRID, Rotary
+from vit_convert.architectures.vit.rotary import PUBLISHED_BASES, PUBLISHED_GRID
 from vit_convert.errors import RecognitionError
 
 _USUAL_SIZE = 224  # of a model without positions that no variant and no file tells, in pixels

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.architectures.base import Variant
-from vit_convert.architectures.vit.published import (
-    CLIP,
-    IMAGENET,
-    INCEPTION,
-    Normalisation,
-    variant_of,
+from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing, Variant
+from vit_convert.architectures.vit.config import ViTConfig
+
+Normalisation = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+INCEPTION: Normalisation = ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+IMAGENET: Normalisation = (IMAGENET_MEAN, IMAGENET_STD)
+# arXiv:2103.00020, openai/CLIP
+CLIP: Normalisation = (
+    (0.48145466, 0.4578275, 0.40821073),
+    (0.26862954, 0.26130258, 0.27577711),
 )
 
 # width, depth, heads, MLP width
-_SIZES = {
+SIZES = {
     # table 1 of arXiv:2010.11929, table 2 of arXiv:2106.10270
     "tiny": (192, 12, 3, 768),
     "small": (384, 12, 6, 1536),
@@ -37,6 +41,41 @@ _SIZES = {
 }
 
 
+def variant_of(
+    name: str,
+    source: str,
+    sizes: tuple[int, int, int, int],
+    patch: int,
+    image: int,
+    normalisation: Normalisation,
+    crop_pct: float,
+    **options: Any,
+) -> Variant:
+    """A published model.
+
+    Args:
+        name: in timm.
+        source: where the numbers come from.
+        sizes: width, depth, heads, MLP width.
+        patch, image: side in pixels.
+        normalisation: mean and standard deviation of the channels.
+        crop_pct: see `Preprocessing`.
+        options: of `ViTConfig`.
+    """
+    width, depth, heads, mlp = sizes
+    config = ViTConfig(
+        image_size=(image, image),
+        patch_size=(patch, patch),
+        embed_dim=width,
+        depth=depth,
+        num_heads=heads,
+        mlp_dim=mlp,
+        **options,
+    )
+    mean, std = normalisation
+    return Variant(name, config, Preprocessing(mean, std, "bicubic", crop_pct), source)
+
+
 def _variant(
     name: str,
     source: str,
@@ -48,7 +87,7 @@ def _variant(
     **options: Any,
 ) -> Variant:
     crop_pct = crop_pct or (1.0 if image > 224 else 0.9)
-    sizes = _SIZES[size]
+    sizes = SIZES[size]
     return variant_of(name, source, sizes, patch, image, normalisation, crop_pct, **options)
 
 
@@ -178,33 +217,6 @@ _SIGLIP = (
     for prefix, gelu in (("siglip", "tanh"), ("vit", "erf"))
 )
 
-_BEIT = (
-    _variant(
-        f"{name}_{size}_patch16_{image}",
-        source,
-        size,
-        16,
-        image,
-        normalisation,
-        crop_pct,
-        layer_scale=True,
-        position="none",
-        rel_pos="blocks",
-        pool="avg",
-        final_norm=False,
-        fc_norm=True,
-    )
-    for name, source, normalisation, size, image, crop_pct in (
-        ("beit", "arXiv:2106.08254", INCEPTION, "base", 224, 0.9),
-        ("beit", "arXiv:2106.08254", INCEPTION, "base", 384, 1.0),
-        ("beit", "arXiv:2106.08254", INCEPTION, "large", 224, 0.9),
-        ("beit", "arXiv:2106.08254", INCEPTION, "large", 384, 1.0),
-        ("beit", "arXiv:2106.08254", INCEPTION, "large", 512, 1.0),
-        ("beitv2", "arXiv:2208.06366", IMAGENET, "base", 224, 0.9),
-        ("beitv2", "arXiv:2208.06366", IMAGENET, "large", 224, 0.95),
-    )
-)
-
 _EVA = (
     *(
         _variant(
@@ -280,7 +292,6 @@ VARIANTS: tuple[Variant, ...] = (
     *_DINOV2,
     *_CLIP_TOWERS,
     *_SIGLIP,
-    *_BEIT,
     *_EVA,
     *_OTHERS,
 )

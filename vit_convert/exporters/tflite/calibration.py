@@ -19,7 +19,7 @@ from vit_convert.progress import Progress, counted, silent
 _MOST = 512  # pictures; ranges hardly change after a few hundred
 _GENERATED = 16
 _GRID = 5
-_WITNESSES = 4
+_PROBES = 4
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ def calibration_images(
     )
 
 
-def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
-    """Sixteen smooth coloured patterns with some noise, always the same for a size.
+def generated_images(spec: ModelSpec, as_pixels: bool, count: int = _GENERATED) -> np.ndarray:
+    """Smooth coloured patterns with some noise, always the same for a size.
 
     Grids of 5x5 random values are enlarged bicubically: most of a photograph's energy is in low
     frequencies too, while pure noise gives the same class for every image.
@@ -103,7 +103,7 @@ def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
     config = spec.config
     rng = np.random.default_rng(0)
     height, width = config.image_size
-    images = np.empty((_GENERATED, height, width, config.in_channels), np.uint8)
+    images = np.empty((count, height, width, config.in_channels), np.uint8)
     for plane in (images[n, :, :, c] for n in range(len(images)) for c in range(images.shape[3])):
         grid = Image.fromarray(rng.integers(0, 256, (_GRID, _GRID), np.uint8))
         smooth = np.asarray(grid.resize((width, height), Image.Resampling.BICUBIC), np.float32)
@@ -111,12 +111,18 @@ def generated_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
     return images if as_pixels else _normalised(images, spec)
 
 
-def witness_images(spec: ModelSpec, as_pixels: bool) -> np.ndarray:
-    """Four images of noise, for a size the same bit for bit everywhere and for ever."""
+def probe_images(spec: ModelSpec, as_pixels: bool, count: int = _PROBES) -> np.ndarray:
+    """Images of noise, for a size the same bit for bit everywhere and for ever.
+
+    Args:
+        spec: the model.
+        as_pixels: leave them in 0..255, uint8.
+        count: how many, at most 4; the first ones.
+    """
     config = spec.config
-    shape = (_WITNESSES, *config.image_size, config.in_channels)
+    shape = (_PROBES, *config.image_size, config.in_channels)
     noise = hashlib.shake_256(b"vit-convert").digest(math.prod(shape))
-    images = np.frombuffer(noise, np.uint8).reshape(shape)
+    images = np.frombuffer(noise, np.uint8).reshape(shape)[:count]
     return images if as_pixels else _normalised(images, spec)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,16 +34,44 @@ def is_tflite(path: Path) -> bool:
 
 
 @dataclass(frozen=True)
+class Quantised:
+    """Values of a weight (outputs, ...) and the scale of each output.
+
+    Attributes:
+        values: int8, of the weight's shape.
+        scales: (outputs,) float32; value * scale is the weight.
+    """
+
+    values: np.ndarray
+    scales: np.ndarray
+
+
+@dataclass(frozen=True)
 class Content:
-    """What belongs into a large buffer.
+    """The data of a buffer.
 
     Attributes:
         size: in bytes.
-        read: gives it; called once, when it is written.
+        read: gives them; called once, when they are written.
+        scales_of: the tensor whose scales are known only then; `read` gives a Quantised.
     """
 
     size: int
-    read: Callable[[], np.ndarray]
+    read: Callable[[], np.ndarray | Quantised]
+    scales_of: int | None = None
+
+
+@dataclass
+class TfliteModel:
+    """A model in flatbuffers' object form, with the data of its buffers beside it.
+
+    Attributes:
+        tree: the model; a buffer in `contents` has no data.
+        contents: index of a buffer -> its data.
+    """
+
+    tree: Any
+    contents: dict[int, Content]
 
 
 def tree_of(content: bytes | bytearray | np.ndarray) -> Any:
@@ -59,13 +87,30 @@ def tree_of(content: bytes | bytearray | np.ndarray) -> Any:
     return tree
 
 
+def text_of(name: str | bytes) -> str:
+    """A name in a tree: flatbuffers' objects have bytes where they were read from a file."""
+    return name if isinstance(name, str) else name.decode()
+
+
+def operation_name(code: Any) -> str:
+    """An operation by the name that LiteRT has for it, "BATCH_MATMUL"."""
+    return _operation_names()[max(code.builtinCode, code.deprecatedBuiltinCode)]
+
+
+@cache
+def _operation_names() -> dict[int, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    return {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
+
+
 def add_entry(tree: Any, name: str, content: bytes) -> None:
     """Add an entry to the metadata table of a model in flatbuffers' object form, or replace it."""
     from ai_edge_litert import schema_py_generated as schema
 
     others = []
     for other in tree.metadata or []:
-        if other.name in (name, name.encode()):
+        if text_of(other.name) == name:
             tree.buffers[other.buffer].data = None
         else:
             others.append(other)
@@ -80,8 +125,7 @@ def add_entry(tree: Any, name: str, content: bytes) -> None:
 
 def write(
     path: Path,
-    tree: Any,
-    contents: Mapping[int, Content],
+    model: TfliteModel,
     beyond_limit: bool = False,
     progress: Progress = silent,
 ) -> None:
@@ -93,8 +137,7 @@ def write(
 
     Args:
         path: where.
-        tree: the model in flatbuffers' object form. Its buffers are emptied.
-        contents: index of a buffer -> what belongs into it; the others have their data in the tree.
+        model: what to write. Data in the buffers of its tree move into a copy of its contents.
         beyond_limit: let the tables tell by 64-bit numbers where `contents` are, so that the file
             may be larger than a flatbuffer's offsets can reach. LiteRT reads that; others may not.
         progress: told of each buffer.
@@ -103,9 +146,10 @@ def write(
         OSError: it cannot be written.
     """
     import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
 
+    tree, contents = model.tree, {**model.contents}
     far = {*contents} if beyond_limit else set()
-    contents = {**contents}
     for index, buffer in enumerate(tree.buffers):
         if buffer.data is not None and len(buffer.data):
             data = np.asarray(buffer.data, np.uint8)
@@ -120,14 +164,22 @@ def write(
     tables = bytearray(builder.Output())
     order = sorted(contents, key=lambda index: (index in far, index))
     places = _lay_out(tables, {index: contents[index] for index in order})
+    main = schema.Model.GetRootAs(tables).Subgraphs(0)
     with path.open("wb") as file:
         file.write(tables)
         for index, start in counted(progress, "writing tensors", [*places.items()]):
+            content = contents[index]
             file.write(bytes(start - _LENGTH.size - file.tell()))
-            file.write(_LENGTH.pack(contents[index].size))
-            array = contents[index].read()
-            assert array.nbytes == contents[index].size
-            file.write(array.reshape(-1).view(np.uint8).data)
+            file.write(_LENGTH.pack(content.size))
+            found = content.read()
+            array = found.values if isinstance(found, Quantised) else found
+            if isinstance(found, Quantised):
+                # an array that shares the memory of the tables
+                main.Tensors(content.scales_of).Quantization().ScaleAsNumpy()[:] = found.scales
+            assert array.nbytes == content.size
+            file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+        file.seek(0)  # the scales are in the tables
+        file.write(tables)
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:

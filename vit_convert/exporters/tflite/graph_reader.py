@@ -16,10 +16,10 @@ from vit_convert.exporters.tflite.file_reader import Tensor, TfliteFile, read_fi
 # Tensors bear the names of the layer and operation that they come from ("blocks.3/attn/MatMul"),
 # of parameters ("blocks.3.attn.qkv.weight"), or of the block that they leave ("blocks.3").
 _LAYER = re.compile(
-    r"(?:^|/)(embeddings|blocks(?:_token_only)?\.\d+|patch_embed|(?:cls|dist)_token|pos_embed|norm"
-    r"|fc_norm|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
+    r"(?:^|/)(embeddings|[a-z_]+\.\d+|patch_embed|[a-z]+_token|pos_embed|norm(?:_pre)?|fc_norm"
+    r"|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
 )
-_BLOCK = re.compile(r"embeddings|blocks(_token_only)?\.\d+")
+_BLOCK = re.compile(r"embeddings|[a-z_]+\.\d+")
 _SMALL = 4096  # bytes of a constant that is read to look at it
 _FORMS: dict[str, np.dtype[Any]] = {"int32": np.dtype("<i4"), "int64": np.dtype("<i8")}
 

@@ -10,7 +10,7 @@ needed are written here.
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
-from vit_convert.exporters.tflite.flatbuffer import Content, add_entry, write
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel, add_entry, text_of, write
 from vit_convert.progress import Progress, silent
 
 ENTRY = "TFLITE_METADATA"
@@ -53,8 +53,7 @@ class _Byte:
 
 def write_described(
     path: Path,
-    tree: Any,
-    contents: Mapping[int, Content],
+    model: TfliteModel,
     metadata: Metadata,
     *,
     beyond_limit: bool = False,
@@ -63,19 +62,19 @@ def write_described(
     """Write a model with metadata, the standard's and our own.
 
     Args:
-        path, tree, contents, beyond_limit, progress: see `vit_convert.exporters.tflite.flatbuffer
-            .write`.
+        path, model, beyond_limit, progress: see `vit_convert.exporters.tflite.flatbuffer.write`.
         metadata: what the file says about itself, in place of what it said before.
 
     Raises:
         OSError: it cannot be written.
     """
+    tree = model.tree
     (signature,), (main,) = tree.signatureDefs, tree.subgraphs
-    names = {entry.tensorIndex: entry.name.decode() for entry in signature.outputs}
+    names = {entry.tensorIndex: text_of(entry.name) for entry in signature.outputs}
     standard = _standard(metadata, [names[int(index)] for index in main.outputs])
     add_entry(tree, ENTRY, standard)
     add_entry(tree, OWN_ENTRY, metadata.to_json().encode())
-    write(path, tree, contents, beyond_limit, progress)
+    write(path, model, beyond_limit, progress)
     _attach_labels(path, metadata)
 
 

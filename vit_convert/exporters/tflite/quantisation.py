@@ -16,17 +16,21 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from vit_convert.exporters.tflite.flatbuffer import tree_of
+from vit_convert.exporters.options import Precision
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel, operation_name, text_of, tree_of
 from vit_convert.progress import Progress
 from vit_convert.runtime.quiet_tensorflow import quiet
 
 _SIGNATURE = "serving_default"
 OPERATION = "FULLY_CONNECTED"
+_NOT = "no_quantize"  # the quantizer's name of an algorithm that does nothing
+_PASSING = ("ADD", "MUL", "RESHAPE", "SOFTMAX")
 Ranges = Mapping[str, Any]
 # What becomes of a layer. static: weights and activations are int8, in fixed ranges. dynamic: the
 # weights are int8, and of the float activations CPU kernels make int8 as they run, in ranges of the
@@ -53,28 +57,31 @@ class Layer:
 
 def layers_of(path: Path) -> list[Layer]:
     """The linear layers of a .tflite file, but for talking heads, in the order of execution."""
-    from ai_edge_litert import schema_py_generated as schema
-
     tree = tree_of(np.memmap(path, np.uint8, mode="r"))
     (main,) = tree.subgraphs
-    kinds = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
-    names = [kinds[tree.operatorCodes[o.opcodeIndex].builtinCode] for o in main.operators]
-    consumers: dict[int, list[str]] = {int(i): [""] for i in main.outputs}
-    for operator, kind in zip(main.operators, names, strict=True):
-        for index in map(int, operator.inputs):
-            consumers.setdefault(index, []).append(kind)
+    kinds = [operation_name(tree.operatorCodes[node.opcodeIndex]) for node in main.operators]
+    followers: dict[int, list[int]] = {}
+    for place, node in enumerate(main.operators):
+        for index in map(int, node.inputs):
+            followers.setdefault(index, []).append(place)
+    outputs = set(map(int, main.outputs))
+
+    @cache
+    def leads_out(tensor: int) -> bool:
+        """Whether a tensor becomes an output by nothing but additions and the like."""
+        return tensor in outputs or any(
+            leads_out(int(main.operators[place].outputs[0]))
+            for place in followers.get(tensor, ())
+            if kinds[place] in _PASSING
+        )
+
     found = []
-    for operator, kind in zip(main.operators, names, strict=True):
-        if kind != OPERATION:
-            continue
-        output, weight = int(operator.outputs[0]), main.tensors[int(operator.inputs[1])]
-        name = weight.name.decode()
-        if name.endswith(".weight"):  # talking heads' are the converter's own constants
-            takers = consumers[output]
-            stream = "ADD" in takers and len(takers) > 1  # the next branch, and what it is added to
-            inner = not stream and "" not in takers
-            tensor = main.tensors[output].name.decode()
-            found.append(Layer(name.removesuffix(".weight"), tensor, inner))
+    for node, kind in zip(main.operators, kinds, strict=True):
+        name = text_of(main.tensors[int(node.inputs[1])].name) if kind == OPERATION else ""
+        if name.endswith(".weight"):
+            output = int(node.outputs[0])
+            tensor = text_of(main.tensors[output].name)
+            found.append(Layer(name.removesuffix(".weight"), tensor, not leads_out(output)))
     return found
 
 
@@ -109,33 +116,49 @@ def calibrate(path: Path, images: np.ndarray, batch: int, progress: Progress) ->
     return ranges
 
 
-def quantise(path: Path, plan: Mapping[Layer, Mode], ranges: Ranges | None = None) -> Any:
-    """Quantise layers of a float32 file, weights per output channel.
+def quantise(
+    path: Path, plan: Mapping[Layer, Mode], ranges: Ranges, precision: Precision
+) -> TfliteModel:
+    """Quantise a float32 file with AI Edge Quantizer, weights per output channel.
+
+    int8 quantises the layers of the plan alone. int16x8 quantises every operation that the
+    quantizer can, but for linear layers that the plan has not; inputs and outputs stay in float.
 
     Args:
         path: the file.
         plan: how to quantise which layer.
-        ranges: what `calibrate` gave; needed where a layer is "static".
-
-    Returns:
-        the model in flatbuffers' object form.
+        ranges: of `calibrate`.
+        precision: int8 or int16x8.
     """
     with _quiet_quantizer():
         from ai_edge_quantizer import quantizer
 
         work = quantizer.Quantizer(str(path))
-        for layer, mode in plan.items():
-            scope = f"^{re.escape(layer.tensor)};$"
-            if mode == "static":
-                work.add_static_config(scope, OPERATION, 8, 8)
-            elif mode == "dynamic":
-                work.add_dynamic_config(scope, OPERATION, 8)
+        if precision == "int16x8":
+            work.add_static_config(".*", "*", 16, 8)
+            for boundary in ("INPUT", "OUTPUT"):
+                work.update_quantization_recipe(".*", boundary, algorithm_key=_NOT)
+            for layer in layers_of(path):
+                if plan.get(layer, "float") == "float":
+                    work.update_quantization_recipe(_scope(layer), "*", algorithm_key=_NOT)
+        else:
+            for layer, mode in plan.items():
+                if mode == "static":
+                    work.add_static_config(_scope(layer), OPERATION, 8, 8)
+                elif mode == "dynamic":
+                    work.add_dynamic_config(_scope(layer), OPERATION, 8)
+        static = precision == "int16x8" or "static" in plan.values()
         result = work.quantize(
-            None if ranges is None or "static" not in plan.values() else dict(ranges),
+            dict(ranges) if static else None,
             enable_progress_bar=False,
             enable_progress_report=False,
         )
-    return tree_of(result.quantized_model)
+    return TfliteModel(tree_of(result.quantized_model), {})
+
+
+def _scope(layer: Layer) -> str:
+    """The quantizer knows an operation by the names of its outputs."""
+    return f"^{re.escape(layer.tensor)};$"
 
 
 @contextmanager

@@ -1,16 +1,17 @@
-"""An int8 file from a float32 one, and how well both agree."""
+"""An int8 or int16 file, and how well it agrees with float32."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.options import CALIBRATED, Precision
 from vit_convert.exporters.quantisation_report import (
     ENOUGH,
     Cost,
@@ -20,6 +21,7 @@ from vit_convert.exporters.quantisation_report import (
 )
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
 from vit_convert.exporters.tflite.model_metadata import write_described
+from vit_convert.exporters.tflite.opening import open_file
 from vit_convert.exporters.tflite.quantisation import (
     OPERATION,
     Layer,
@@ -29,107 +31,143 @@ from vit_convert.exporters.tflite.quantisation import (
     layers_of,
     quantise,
 )
+from vit_convert.exporters.tflite.writer import TfliteWriter
 from vit_convert.progress import Progress, counted
-
-if TYPE_CHECKING:
-    from vit_convert.exporters.tflite.calibration import CalibrationImages
 
 _FEW = 16  # images that single layers are tried on: those that differ most
 _SHOWN_COSTS = 5
+# parameters of a model -> probe images, and as many generated ones, that float32 is run on without
+# calibration images: NumPy takes 1 s for four of a ViT-B, and as long for one of a ViT-H
+_PROBES = ((200_000_000, 4), (500_000_000, 2), (math.inf, 1))
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One export.
+    """One export with calibration images.
 
     Attributes:
+        writer: writes files whose weights alone are quantised.
         wide: the float32 file.
         path: where the quantised file is written, and tried.
         metadata: what it says of itself.
         inputs: the images that both are run on.
         expected: first output of the float32 file for them.
         ranges: of its tensors; None where activations are not quantised.
-        open: opens a .tflite file.
     """
 
+    writer: TfliteWriter
     wide: Path
     path: Path
     metadata: Metadata
     inputs: np.ndarray
     expected: np.ndarray
     ranges: Ranges | None
-    open: Callable[[Path], Artifact]
 
     @property
     def classes(self) -> bool:
         """Whether the outputs belong to classes."""
-        metadata = self.metadata
-        return metadata.options.output != "features" and metadata.spec.config.num_classes > 0
+        return has_classes(self.metadata)
 
     def make(self, plan: Mapping[Layer, Mode]) -> None:
-        """Write the file with these layers quantised."""
-        tree = quantise(self.wide, plan, self.ranges)
+        """Write the file with these layers quantised; those that are not in the plan stay in
+        float."""
         self.path.unlink(missing_ok=True)  # LiteRT may still have the last one mapped
-        write_described(self.path, tree, {}, self.metadata)
+        if self.ranges is not None:
+            model = quantise(self.wide, plan, self.ranges, self.metadata.options.precision)
+            write_described(self.path, model, self.metadata)
+            return
+        dynamic = {layer.name for layer, mode in plan.items() if mode == "dynamic"}
+        kept = {layer.name for layer in layers_of(self.wide)} - dynamic
+        self.writer.write(self.path, "int8-dynamic", kept, self.metadata)
 
     def outputs(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
         """What the written file gives for some of the images."""
-        return first_output(self.open(self.path), self.inputs[rows])
+        return first_output(open_file(self.path), self.inputs[rows])
 
     def difference(self) -> Difference:
         """Between the written file and float32."""
         return measure(self.expected, self.outputs(), self.classes)
 
 
-def write_quantised(
-    wide: Path,
-    path: Path,
-    metadata: Metadata,
-    calibration: CalibrationImages,
-    open_file: Callable[[Path], Artifact],
-    progress: Progress,
-) -> QuantisationReport:
-    """Quantise a float32 file, compare both, and see what can be done where they disagree.
+def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> QuantisationReport:
+    """Write an int8-dynamic file without a float32 file beside it, and compare both on few images.
+
+    The float32 outputs are computed in NumPy, with one weight in memory. The file carries those of
+    the probe images, so that it can be told later whether a difference from the source is the
+    quantisation's or the conversion's.
+    """
+    from vit_convert.exporters.tflite.calibration import (  # imports Pillow
+        generated_images,
+        probe_images,
+    )
+
+    spec, pixels = writer.spec, writer.options.embed_preprocessing
+    size = sum(math.prod(p.shape) for p in spec.parameters())
+    count = next(number for limit, number in _PROBES if size <= limit)
+    generated = generated_images(spec, pixels, count)
+    inputs = np.concatenate([probe_images(spec, pixels, count), generated])
+    progress("running float32 on generated images")
+    expected = writer.float32_outputs(inputs)
+    metadata = writer.metadata(writer.lower())
+    metadata = replace(metadata, float32_outputs=expected[:count])
+    writer.write(path, "int8-dynamic", metadata=metadata, progress=progress)
+    progress("running the file on the same images")
+    got = first_output(open_file(path), generated.astype(np.float32))
+    return QuantisationReport(
+        images=count,
+        source=f"{count} generated images",
+        calibrated=False,
+        unreadable=(),
+        difference=measure(expected[count:], got, has_classes(metadata)),
+        size=path.stat().st_size,
+        float_size=writer.float32_size(),
+    )
+
+
+def write_calibrated(writer: TfliteWriter, path: Path, progress: Progress) -> QuantisationReport:
+    """Quantise with the help of calibration images, compare with float32, and see what can be done
+    where they disagree.
 
     Layers that the calibration images show to cost too much stay in float: as few of the costliest
     (1, 2, 4, ..., at most a quarter of all) as bring the agreement to 99 %; where none do, those
     that agree best. Not of a float32 file beyond the limit of the format: with one layer quantised,
     it would be beyond it still.
 
-    The file carries what float32 gives for a few images of noise, so that it can be told later
-    whether a difference from the source is the quantisation's or the conversion's.
+    The file carries what float32 gives for the probe images; see `write_uncalibrated`.
 
     Args:
-        wide: the float32 file.
-        path: the file to write.
-        metadata: what it is to say of itself; its precision is int8 or int8-dynamic.
-        calibration: the images.
-        open_file: opens a .tflite file.
+        writer: of the model, with the options of the export.
+        path: the file to write. The float32 file is written beside it.
         progress: told what is being done.
     """
-    from vit_convert.exporters.tflite.calibration import witness_images  # imports Pillow
+    from vit_convert.exporters.tflite.calibration import (  # imports Pillow
+        calibration_images,
+        probe_images,
+    )
 
+    options, spec = writer.options, writer.spec
+    pixels = options.embed_preprocessing
+    calibration = calibration_images(options.calibration, spec, pixels, progress)
+    wide = path.with_name(f"{path.stem}_of_float32.tflite")
+    metadata = writer.write(wide, "float32", progress=progress)
     images, layers = calibration.images, layers_of(wide)
-    static = metadata.options.precision == "int8"
-    batch = metadata.options.batch_size
+    batch = options.batch_size
     ranges = None
-    if static:
+    if options.precision in CALIBRATED:
         ranges = calibrate(wide, images, batch if isinstance(batch, int) else 1, progress)
     progress("running float32 on the same images")
     inputs, source = images.astype(np.float32), open_file(wide)
     expected = first_output(source, inputs)
-    witnesses = witness_images(metadata.spec, metadata.options.embed_preprocessing)
-    outputs = first_output(source, witnesses.astype(np.float32))
+    outputs = first_output(source, probe_images(spec, pixels).astype(np.float32))
     metadata = replace(metadata, float32_outputs=outputs)
-    work = _Work(wide, path, metadata, inputs, expected, ranges, open_file)
-    plan: dict[Layer, Mode]
-    plan = {layer: "static" if static and layer.inner else "dynamic" for layer in layers}
+    work = _Work(writer, wide, path, metadata, inputs, expected, ranges)
+    plan: dict[Layer, Mode] = {layer: _mode(layer, options.precision) for layer in layers}
     progress("quantising")
     work.make(plan)
     difference = work.difference()
     in_float: list[Cost] = []
     costs: list[Cost] = []
-    if calibration.calibrated and difference.score < ENOUGH and wide.stat().st_size < LIMIT:
+    if difference.score < ENOUGH and wide.stat().st_size < LIMIT:
         ranked = sorted(_costs(work, plan, progress), key=lambda item: -item[1].relative)
         count, difference = _keep_some(work, plan, ranked, difference, progress)
         costs = [cost for _, cost in ranked]
@@ -145,6 +183,17 @@ def write_quantised(
         in_float=tuple(in_float),
     )
     return report if report.passed else replace(report, costs=tuple(costs[:_SHOWN_COSTS]))
+
+
+def _mode(layer: Layer, precision: Precision) -> Mode:
+    if precision == "int16x8" or (precision == "int8" and layer.inner):
+        return "static"
+    return "dynamic"
+
+
+def has_classes(metadata: Metadata) -> bool:
+    """Whether the outputs belong to classes."""
+    return metadata.options.output != "features" and metadata.spec.config.num_classes > 0
 
 
 def first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:

@@ -1,63 +1,66 @@
-"""Self-attention, with talking heads or without, and class attention.
-
-Every tensor has rank <= 4 with the batch first, and k is transposed as it is split, so that the
-same operations serve for training, a SavedModel, and mobile GPU delegates.
-"""
+"""Self-attention, with talking heads or without, and class attention."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.architectures import TransformerConfig
 from vit_convert.models.layers.linear import Linear
-from vit_convert.models.layers.mix_heads import MixHeads
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.relative_position import RelativePosition
-from vit_convert.models.layers.rotary import Tables, in_halves, turned
+from vit_convert.models.layers.rotary import Tables, turned
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class AttentionOptions:
-    """What the attention layers have in common.
+    """The options of attention layers.
 
     Attributes:
         dim: width of the tokens.
         num_heads: heads, each of dim / num_heads channels.
         qkv_bias: whether q, k and v have a bias.
         attn_drop, proj_drop: dropout on the attention weights and on the output.
-        scaled: the model is folded: the scale head_dim ** -0.5 is in the weights of q already, the
-            parameters of the norm before the projection are in the projection.
-        queries: how many tokens ask, the first ones; all by default.
         norm_eps: epsilon of the norms.
         qk_norm: LayerNorm over the channels of each head of q and k.
         norm: LayerNorm before the projection.
         relative_grid: patches per column and per row for a relative position bias of its own.
-        interleaved: rotary position embedding, where there is one, turns pairs of neighbours.
+        rotary_neighbours: rotary position embedding, where there is one, turns pairs of
+            neighbours.
     """
 
     dim: int
     num_heads: int
-    qkv_bias: bool = True
-    attn_drop: float = 0.0
-    proj_drop: float = 0.0
-    scaled: bool = False
-    queries: int | None = None
-    norm_eps: float = 1e-6
+    qkv_bias: bool
+    attn_drop: float
+    proj_drop: float
+    norm_eps: float
     qk_norm: bool = False
     norm: bool = False
     relative_grid: tuple[int, int] | None = None
-    interleaved: bool = False
+    rotary_neighbours: bool = False
+
+    @staticmethod
+    def of(config: TransformerConfig, **more: Any) -> AttentionOptions:
+        """The part of a configuration that concerns attention, and what one architecture adds."""
+        return AttentionOptions(
+            dim=config.embed_dim,
+            num_heads=config.num_heads,
+            qkv_bias=config.qkv_bias,
+            attn_drop=config.attn_drop_rate,
+            proj_drop=config.drop_rate,
+            norm_eps=config.norm_eps,
+            **more,
+        )
 
 
-def split_heads(x: tf.Tensor, num_heads: int, axes: tuple[int, ...] = (0, 2, 1, 3)) -> tf.Tensor:
-    """(batch, n, dim) -> (batch, heads, n, dim / heads), or another order of (b, n, h, d)."""
+def split_heads(x: tf.Tensor, num_heads: int) -> tf.Tensor:
+    """(batch, n, heads * d) -> (batch, heads, n, d)."""
     _, n, dim = x.shape
-    return tf.transpose(tf.reshape(x, (-1, n, num_heads, dim // num_heads)), axes)
+    return tf.transpose(tf.reshape(x, (-1, n, num_heads, dim // num_heads)), (0, 2, 1, 3))
 
 
 def merge_heads(x: tf.Tensor) -> tf.Tensor:
@@ -66,61 +69,37 @@ def merge_heads(x: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.transpose(x, (0, 2, 1, 3)), (-1, n, heads * d))
 
 
+def scaled_scores(q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
+    """q . k / sqrt(d): (batch, heads, n, d), (batch, heads, m, d) -> (batch, heads, n, m)."""
+    return tf.matmul(q * q.shape[-1] ** -0.5, k, transpose_b=True)
+
+
 def softmax(scores: tf.Tensor) -> tf.Tensor:
     """Over the last axis, in float32 whatever the policy."""
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
 
 
-class _AttentionBase(tf_keras.layers.Layer):
-    def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.options = options
-        self.norm: LayerNorm | None = None  # of what the heads give, before the projection
-
-    def _linear(self, units: int, name: str, use_bias: bool = True) -> Linear:
-        return Linear(units, use_bias, dtype=self.dtype_policy, name=name)
-
-    def _scores(self, q: tf.Tensor, k: tf.Tensor) -> tf.Tensor:
-        """(b, n, dim), (b, m, dim) -> (b, heads, n, m), scaled."""
-        heads = self.options.num_heads
-        if not self.options.scaled:
-            q = q * (self.options.dim // heads) ** -0.5
-        return tf.matmul(split_heads(q, heads), split_heads(k, heads, (0, 2, 3, 1)))
-
-    def _attend(self, weights: tf.Tensor, v: tf.Tensor, training: bool | None) -> tf.Tensor:
-        """(b, heads, n, m), (b, m, dim) -> (b, n, dim), projected."""
-        weights = self.attn_drop(weights, training=training)
-        mixed = merge_heads(tf.matmul(weights, split_heads(v, self.options.num_heads)))
-        if self.norm is not None:
-            mixed = self.norm(mixed)
-        return self.proj_drop(self.proj(mixed), training=training)
-
-    def _add_output(self) -> None:
-        self.proj = self._linear(self.options.dim, "proj")
-        self.attn_drop = tf_keras.layers.Dropout(self.options.attn_drop, dtype=self.dtype_policy)
-        self.proj_drop = tf_keras.layers.Dropout(self.options.proj_drop, dtype=self.dtype_policy)
-
-
-class Attention(RelativePosition, _AttentionBase):
+class Attention(RelativePosition, tf_keras.layers.Layer):
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) with a fused qkv."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
-        super().__init__(options, **kwargs)
-        eps, policy = options.norm_eps, self.dtype_policy
-        self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.options = options
+        self.qkv = Linear(3 * options.dim, options.qkv_bias, dtype=policy, name="qkv")
         if options.qk_norm:
-            self.q_norm = LayerNorm(eps, dtype=policy, name="q_norm")
-            self.k_norm = LayerNorm(eps, dtype=policy, name="k_norm")
+            self.q_norm = LayerNorm(options.norm_eps, dtype=policy, name="q_norm")
+            self.k_norm = LayerNorm(options.norm_eps, dtype=policy, name="k_norm")
         if options.norm:
-            self.norm = LayerNorm(eps, affine=not options.scaled, dtype=policy, name="norm")
-        self._add_output()
+            self.norm = LayerNorm(options.norm_eps, dtype=policy, name="norm")
+        self.proj = Linear(options.dim, dtype=policy, name="proj")
+        self.attn_drop = tf_keras.layers.Dropout(options.attn_drop, dtype=policy)
+        self.proj_drop = tf_keras.layers.Dropout(options.proj_drop, dtype=policy)
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create the table of the relative position bias, if there is one."""
         if self.options.relative_grid:
-            self.add_relative_position(
-                self.options.relative_grid, self.options.num_heads, self.options.scaled
-            )
+            self.add_relative_position(self.options.relative_grid, self.options.num_heads)
         super().build(input_shape)
 
     def call(
@@ -130,72 +109,82 @@ class Attention(RelativePosition, _AttentionBase):
         rotary: Tables | None = None,
         training: bool | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """(batch, n, dim), what is added to the scores (1, heads, n, n), what turns q and k
-        -> (batch, queries, dim), attention weights (batch, heads, n, n).
-
-        Where not all tokens ask, exported graphs keep the weights of the others only if they are an
-        output.
-        """
-        q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        if self.options.qk_norm:
-            q, k = self._per_head(self.q_norm, q), self._per_head(self.k_norm, k)
-        if self.options.relative_grid:
+        """(batch, n, dim), a bias of the scores (1, heads, n, n), tables that turn q and k
+        -> (batch, n, dim), attention weights (batch, heads, n, n)."""
+        options = self.options
+        q, k, v = [split_heads(y, options.num_heads) for y in tf.split(self.qkv(x), 3, axis=-1)]
+        if options.qk_norm:
+            q, k = self.q_norm(q), self.k_norm(k)
+        if rotary is not None:
+            q = turned(q, rotary, options.rotary_neighbours)
+            k = turned(k, rotary, options.rotary_neighbours)
+        scores = scaled_scores(q, k)
+        if options.relative_grid:
             bias = self.relative_position()
-        count = self.options.queries  # AutoGraph knows no assignment expressions
-        first = None if count is None else q[:, :count]
-        if rotary is not None:  # the first tokens, which are no patches, are not turned
-            turn = partial(turned, tables=rotary, interleaved=self.options.interleaved)
-            q, k = self._per_head(turn, q), self._per_head(turn, k)
-            if first is not None and self.options.interleaved:
-                first = self._per_head(in_halves, first)
-        weights = asked = self._weights(q, k, bias)
-        if first is not None:
-            asked = self._weights(first, k, None if bias is None else bias[:, :, :count])
-        return self._attend(asked, v, training), weights
-
-    def _weights(self, q: tf.Tensor, k: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
-        """(b, n, dim), (b, m, dim), what is added to the scores (1, heads, n, m)
-        -> (b, heads, n, m)."""
-        scores = self._scores(q, k)
-        return softmax(scores if bias is None else scores + tf.cast(bias, scores.dtype))
-
-    def _per_head(self, change: Callable[[tf.Tensor], tf.Tensor], x: tf.Tensor) -> tf.Tensor:
-        """What `change` makes of (batch, n, heads, d), for (batch, n, dim) -> the same shape."""
-        _, n, dim = x.shape
-        heads = self.options.num_heads
-        return tf.reshape(change(tf.reshape(x, (-1, n, heads, dim // heads))), (-1, n, dim))
+        if bias is not None:
+            scores = scores + tf.cast(bias, scores.dtype)
+        weights = softmax(scores)
+        mixed = merge_heads(tf.matmul(self.attn_drop(weights, training=training), v))
+        if options.norm:
+            mixed = self.norm(mixed)
+        return self.proj_drop(self.proj(mixed), training=training), weights
 
 
-class TalkingHeadsAttention(_AttentionBase):
+class MixHeads(Linear):
+    """A linear layer over the heads (Shazeer et al. 2020, arXiv:2003.02436)."""
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create kernel (heads, heads) and bias (heads,)."""
+        super().build((input_shape[1],))
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(batch, heads, n, m) -> the same shape."""
+        return tf.transpose(super().call(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
+
+
+class TalkingHeadsAttention(tf_keras.layers.Layer):
     """Self-attention whose heads are mixed before and after the softmax (Shazeer et al. 2020,
-    arXiv:2003.02436), as CaiT's blocks have it."""
+    arXiv:2003.02436), as in CaiT's blocks."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
-        super().__init__(options, **kwargs)
-        self.qkv = self._linear(3 * options.dim, "qkv", options.qkv_bias)
-        self._add_output()
-        heads, folded = options.num_heads, options.scaled
-        self.proj_l = MixHeads(heads, folded, dtype=self.dtype_policy, name="proj_l")
-        self.proj_w = MixHeads(heads, folded, dtype=self.dtype_policy, name="proj_w")
+        super().__init__(**kwargs)
+        policy, heads = self.dtype_policy, options.num_heads
+        self.num_heads = heads
+        self.qkv = Linear(3 * options.dim, options.qkv_bias, dtype=policy, name="qkv")
+        self.proj = Linear(options.dim, dtype=policy, name="proj")
+        self.proj_l = MixHeads(heads, dtype=policy, name="proj_l")
+        self.proj_w = MixHeads(heads, dtype=policy, name="proj_w")
+        self.attn_drop = tf_keras.layers.Dropout(options.attn_drop, dtype=policy)
+        self.proj_drop = tf_keras.layers.Dropout(options.proj_drop, dtype=policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim) -> (batch, n, dim), attention weights (batch, heads, n, n)."""
-        q, k, v = tf.split(self.qkv(x), 3, axis=-1)
-        weights = self.proj_w(softmax(self.proj_l(self._scores(q, k))))
-        return self._attend(weights, v, training), weights
+        q, k, v = [split_heads(y, self.num_heads) for y in tf.split(self.qkv(x), 3, axis=-1)]
+        scores = self.proj_l(scaled_scores(q, k))
+        weights = self.proj_w(softmax(scores))
+        mixed = merge_heads(tf.matmul(self.attn_drop(weights, training=training), v))
+        return self.proj_drop(self.proj(mixed), training=training), weights
 
 
-class ClassAttention(_AttentionBase):
+class ClassAttention(tf_keras.layers.Layer):
     """Attention in which the first token alone asks (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
-        super().__init__(options, **kwargs)
-        self.q = self._linear(options.dim, "q", options.qkv_bias)
-        self.k = self._linear(options.dim, "k", options.qkv_bias)
-        self.v = self._linear(options.dim, "v", options.qkv_bias)
-        self._add_output()
+        super().__init__(**kwargs)
+        policy = self.dtype_policy
+        self.num_heads = options.num_heads
+        self.q = Linear(options.dim, options.qkv_bias, dtype=policy, name="q")
+        self.k = Linear(options.dim, options.qkv_bias, dtype=policy, name="k")
+        self.v = Linear(options.dim, options.qkv_bias, dtype=policy, name="v")
+        self.proj = Linear(options.dim, dtype=policy, name="proj")
+        self.attn_drop = tf_keras.layers.Dropout(options.attn_drop, dtype=policy)
+        self.proj_drop = tf_keras.layers.Dropout(options.proj_drop, dtype=policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
         """(batch, n, dim) -> (batch, 1, dim), attention weights (batch, heads, 1, n)."""
-        weights = softmax(self._scores(self.q(x[:, 0:1]), self.k(x)))
-        return self._attend(weights, self.v(x), training), weights
+        q = split_heads(self.q(x[:, :1]), self.num_heads)
+        k = split_heads(self.k(x), self.num_heads)
+        v = split_heads(self.v(x), self.num_heads)
+        weights = softmax(scaled_scores(q, k))
+        mixed = merge_heads(tf.matmul(self.attn_drop(weights, training=training), v))
+        return self.proj_drop(self.proj(mixed), training=training), weights

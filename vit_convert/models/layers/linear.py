@@ -7,10 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.models.layers.weighted import Weighted
 
-
-class Linear(Weighted, tf_keras.layers.Layer):
+class Linear(tf_keras.layers.Layer):
     """x (..., inputs) -> x @ kernel + bias (..., outputs); kernel (inputs, outputs)."""
 
     def __init__(self, units: int, use_bias: bool = True, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Relative position bias: what is added to an attention score for where the two tokens are."""
+"""Relative position bias: added to an attention score for where its two tokens are."""
 
 from __future__ import annotations
 
@@ -11,44 +11,39 @@ from vit_convert.architectures.vit.relative_position import (
     num_relative_distances,
     relative_position_index,
 )
-from vit_convert.models.layers.weighted import Weighted
 
 
-class RelativePosition(Weighted):
-    """Mixin for a layer with a table of its own, or folded with what the table says of each pair of
-    tokens; see `vit_convert.architectures.vit.relative_position`."""
+class RelativePosition:
+    """Mixin for a layer with a table of its own; see
+    `vit_convert.architectures.vit.relative_position`."""
 
-    def add_relative_position(self, grid: tuple[int, int], heads: int, folded: bool) -> None:
-        """Create the table (distances, heads), or the bias (1, heads, n, n)."""
-        self._grid, self._heads, self._folded = grid, heads, folded
-        tokens = 1 + grid[0] * grid[1]
-        name, shape = (
-            ("relative_position_bias", (1, heads, tokens, tokens))
-            if folded
-            else ("relative_position_bias_table", (num_relative_distances(grid), heads))
+    def add_relative_position(self, grid: tuple[int, int], heads: int) -> None:
+        """Create the table (distances, heads) for a grid of (rows, columns) patches."""
+        self._grid = grid
+        self._table = self.add_weight(  # type: ignore[attr-defined]  # Keras's
+            "relative_position_bias_table",
+            (num_relative_distances(grid), heads),
+            initializer="zeros",
         )
-        self._relative = self.add_weight(name, shape, initializer="zeros")
 
     def relative_position(self) -> tf.Tensor:
         """The bias (1, heads, n, n)."""
-        if self._folded:
-            return self._relative
-        pairs = tf.gather(self._relative, relative_position_index(self._grid))
+        pairs = tf.gather(self._table, relative_position_index(self._grid))  # (n, n, heads)
         return tf.transpose(pairs, (2, 0, 1))[tf.newaxis]
 
 
 class RelativePositionBias(RelativePosition, tf_keras.layers.Layer):
     """A relative position bias that all blocks share."""
 
-    def __init__(self, grid: tuple[int, int], heads: int, folded: bool, **kwargs: Any) -> None:
+    def __init__(self, grid: tuple[int, int], heads: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.arguments = (grid, heads, folded)
+        self.grid, self.heads = grid, heads
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Create the weights."""
-        self.add_relative_position(*self.arguments)
+        """Create the table."""
+        self.add_relative_position(self.grid, self.heads)
         super().build(input_shape)
 
     def call(self, tokens: tf.Tensor) -> tf.Tensor:
-        """(batch, n, dim), of which nothing is used -> (1, heads, n, n)."""
+        """(batch, n, dim), of which only the type is used -> (1, heads, n, n)."""
         return tf.cast(self.relative_position(), tokens.dtype)

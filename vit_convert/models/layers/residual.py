@@ -1,4 +1,4 @@
-"""What happens to a residual branch before it is added: a learned scale, or dropping it."""
+"""The learned scale of a residual branch, and stochastic depth."""
 
 from __future__ import annotations
 
@@ -7,10 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
-from vit_convert.models.layers.weighted import Weighted
 
-
-class LayerScale(Weighted, tf_keras.layers.Layer):
+class LayerScale(tf_keras.layers.Layer):
     """x * gamma, one factor per channel (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:

@@ -1,4 +1,4 @@
-"""Rotary position embedding: q and k turned by where their tokens are."""
+"""Rotary position embedding: q and k are turned by angles that depend on where their tokens are."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tf_keras
 from vit_convert.architectures import ViTConfig
 from vit_convert.architectures.vit.rotary import neighbours_to_halves, rotary_tables
 
-# cosines and signed sines, (1, n, 1, channels of a head) each
+# cosines and signed sines, (1, 1, n, channels of a head) each
 Tables = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -29,27 +29,24 @@ class RotaryTables(tf_keras.layers.Layer):
         )
 
     def call(self, tokens: tf.Tensor) -> Tables:
-        """(batch, n, dim), of which nothing is used -> twice (1, n, 1, channels of a head)."""
-        cosines, sines = (tf.constant(t[None, :, None], tokens.dtype) for t in self.tables)
+        """(batch, n, dim), of which only the type is used
+        -> twice (1, 1, n, channels of a head)."""
+        cosines, sines = (tf.constant(t[None, None], tokens.dtype) for t in self.tables)
         return cosines, sines
 
 
-def in_halves(x: tf.Tensor) -> tf.Tensor:
-    """Pairs of neighbours as the halves of each head: (batch, n, heads, d) -> the same shape."""
-    return tf.gather(x, neighbours_to_halves(x.shape[-1]), axis=-1)
-
-
-def turned(x: tf.Tensor, tables: Tables, interleaved: bool) -> tf.Tensor:
-    """Turn the pairs of channels of each head: (batch, n, heads, d) -> the same shape.
+def turned(x: tf.Tensor, tables: Tables, neighbours: bool) -> tf.Tensor:
+    """Turn pairs of channels: (batch, heads, n, d) -> the same shape.
 
     Args:
-        x: of all tokens.
+        x: q or k of all tokens.
         tables: the constants.
-        interleaved: pairs are neighbours; they come out as halves, for q and k alike.
+        neighbours: pairs are channels 2 i and 2 i + 1, not i and i + d / 2. They come out as i and
+            i + d / 2, which changes no product of q and k.
     """
     d = x.shape[-1]
-    if interleaved:
-        x = in_halves(x)
+    if neighbours:
+        x = tf.gather(x, neighbours_to_halves(d), axis=-1)
     cosines, sines = tables
     swapped = tf.concat([x[..., d // 2 :], x[..., : d // 2]], axis=-1)
     return x * cosines + swapped * sines

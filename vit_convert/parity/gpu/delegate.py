@@ -120,11 +120,10 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
             return {name: outputs[name] for name in metadata.outputs}
 
         def blocks(images: np.ndarray) -> Outputs:
-            config = metadata.spec.config
-            count = 1 + config.depth + getattr(config, "depth_token_only", 0)
-            tensors = graph.blocks()
-            if len(tensors) != count:
+            found, names = graph.blocks(), metadata.spec.block_names()
+            if not found.keys() >= set(names):
                 return {}
+            tensors = {name: found[name] for name in names}
             outputs = _with_tensors(graph, tensors, process.environment, images)
             same = _equal(run(images), outputs, metadata.outputs[0])
             return metadata.unscaled({name: outputs[name] for name in tensors}) if same else {}

@@ -6,8 +6,7 @@ from __future__ import annotations
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
-from vit_convert.parity.sources.timm_models import timm_model
-from vit_convert.parity.sources.timm_source import import_library
+from vit_convert.parity.sources.timm_source import canonical_model, import_library
 from vit_convert.parity.sources.watched import WatchedModel, as_torch, load_strictly
 
 
@@ -18,8 +17,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
 
     vision_transformer = import_library("timm.models.vision_transformer")
     has_head = spec.config.num_classes > 0
-    canonical = as_torch(ledger.tensors)
-    model = timm_model(spec, canonical, spec.config.num_classes)
+    model = canonical_model(spec, spec.config.num_classes)
     if checkpoint.format == "npz":
         vision_transformer._load_weights(model, str(checkpoint.path))
     else:
@@ -29,15 +27,15 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
             for name, tensor in as_torch(checkpoint.tensors).items()
             if name not in ledger.ignored or name.endswith("mask_token")  # tells it the scheme
         }
-        rotary = getattr(spec.config, "rotary", "none") != "none"
+        rotary = spec.config.rotary != "none"
         theirs = import_library("timm.models.eva") if rotary else vision_transformer
         state = theirs.checkpoint_filter_fn(state, model)
-        if "head.bias" not in canonical:
+        if "head.bias" not in ledger.tensors:
             state.pop("head.bias", None)  # timm fills in zeros where CLIP has none
         load_strictly(model, state)
     if features and has_head:
         model.head = torch.nn.Identity()
     versions = f"timm {timm.__version__} on PyTorch {torch.__version__}, float32"
     described = f"{versions}, names read by timm"
-    layers = [model.get_submodule(f"blocks.{i}") for i in range(spec.config.depth)]
-    return WatchedModel(model, model.__call__, layers, described)
+    blocks = {name: model.get_submodule(name) for name in spec.block_names()[1:]}
+    return WatchedModel(model, model.__call__, blocks, described)

@@ -1,4 +1,4 @@
-"""timm's own model for a spec, and a checkpoint's tensors as that model names them.
+"""The models that run sources under canonical names: timm's own for a ViT and a CaiT.
 
 Where timm has no such block (a norm after the addition), it is PyTorch's TransformerEncoderLayer.
 PyTorch and timm are imported when they are needed.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from vit_convert.architectures import ModelSpec, ViTConfig
+from vit_convert.architectures import CaiTConfig, ModelSpec, TransformerConfig, ViTConfig
 from vit_convert.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,30 +23,33 @@ State = dict[str, "torch.Tensor"]
 _ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "quick": "quick_gelu", "relu": "relu"}
 
 
-def timm_model(spec: ModelSpec, state: State, num_classes: int) -> torch.nn.Module:
-    """The model, with fresh weights.
-
-    Args:
-        spec: what it is.
-        state: canonical name -> tensor of the source. Folding gives biases to q, k, v and the head,
-            and takes LayerScale away, so that a folded spec does not tell what the source has of
-            them; its tensors do.
-        num_classes: 0 for features.
-
-    Raises:
-        UsageError: timm has no such model.
-    """
-    config = spec.config
-    if not isinstance(config, ViTConfig):
-        return _cait(spec, state, num_classes)
-    model = _beit if config.rel_pos != "none" else _vit
+def vit(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
+    """timm's model of a Vision Transformer: VisionTransformer, Beit, Eva or a distilled DeiT."""
+    config: ViTConfig = spec.config
+    options = _options(config, num_classes)
     if config.rotary != "none":
-        model = _eva
-    return model(config, _options(spec, state, num_classes), state)
+        return _eva(config, options)
+    if config.rel_pos != "none":
+        return _beit(config, options)
+    return _vit(config, options)
 
 
-def timm_state(model: torch.nn.Module, state: State) -> State:
-    """Canonical tensors under the model's own names."""
+def cait(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
+    """timm's Cait."""
+    from timm.models.cait import Cait
+
+    config: CaiTConfig = spec.config
+    return Cait(
+        **_options(config, num_classes),
+        act_layer=_activation(config),
+        depth_token_only=config.depth_token_only,
+        mlp_ratio_token_only=_ratio(config.mlp_dim_token_only, config.embed_dim),
+    )
+
+
+def own_state(model: torch.nn.Module, state: State) -> State:
+    """Canonical tensors under the model's own names, where it is timm's or PyTorch's and calls them
+    otherwise."""
     wanted = model.state_dict()
     renamed: State = {}
     for name, tensor in state.items():
@@ -81,12 +84,10 @@ _INNER = {
 }
 
 
-def _options(spec: ModelSpec, state: State, num_classes: int) -> dict[str, Any]:
-    """What timm's models have in common."""
+def _options(config: TransformerConfig, num_classes: int) -> dict[str, Any]:
+    """The options that all of timm's models have."""
     import torch
 
-    config = spec.config
-    names = ("blocks.0.attn.qkv.bias", "blocks.0.attns.0.attn.qkv.bias")
     return {
         "img_size": config.image_size,
         "patch_size": config.patch_size,
@@ -96,12 +97,12 @@ def _options(spec: ModelSpec, state: State, num_classes: int) -> dict[str, Any]:
         "depth": config.depth,
         "num_heads": config.num_heads,
         "mlp_ratio": _ratio(config.mlp_dim, config.embed_dim),
-        "qkv_bias": any(name in state for name in names),
+        "qkv_bias": config.qkv_bias,
         "norm_layer": partial(torch.nn.LayerNorm, eps=config.norm_eps),
     }
 
 
-def _activation(config: Any) -> type[torch.nn.Module]:
+def _activation(config: TransformerConfig) -> type[torch.nn.Module]:
     from timm.layers import get_act_layer
 
     return get_act_layer(_ACTIVATIONS[config.gelu])
@@ -119,7 +120,7 @@ def _refuse(holds: bool, why: str) -> None:
         )
 
 
-def _vit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.Module:
+def _vit(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
     import torch
 
     _refuse(
@@ -138,7 +139,7 @@ def _vit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.M
         "scale_mlp_norm": config.mlp_norm,
         "global_pool": config.pool,
         "pool_include_prefix": config.pool_prefix,
-        "init_values": 1.0 if any(name.endswith(".gamma") for name in state) else None,
+        "init_values": 1.0 if config.layer_scale else None,
         "fc_norm": config.fc_norm,
         "final_norm": config.final_norm or config.fc_norm,
         "block_fn": _block(config),
@@ -151,7 +152,7 @@ def _vit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.M
     from timm.models.vision_transformer import VisionTransformer
 
     model = VisionTransformer(**options)
-    if "head.weight" in state and "head.bias" not in state:
+    if options["num_classes"] and not config.head_bias:
         model.head = torch.nn.Linear(config.embed_dim, options["num_classes"], bias=False)
     if config.patch_bias == config.pre_norm:  # timm has a bias there unless it has a norm
         sizes = (config.in_channels, config.embed_dim, config.patch_size, config.patch_size)
@@ -204,7 +205,7 @@ def _mlp(config: ViTConfig) -> dict[str, Any]:
     }
 
 
-def _beit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.Module:
+def _beit(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
     from timm.models.beit import Beit
 
     plain = {
@@ -224,7 +225,7 @@ def _beit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.
         use_abs_pos_emb=config.position == "all",
         use_rel_pos_bias=config.rel_pos == "blocks",
         use_shared_rel_pos_bias=config.rel_pos == "shared",
-        init_values=1.0 if "blocks.0.ls1.gamma" in state else None,
+        init_values=1.0 if config.layer_scale else None,
         global_pool=config.pool,
         use_fc_norm=config.fc_norm,
         swiglu_mlp=config.mlp == "swiglu",
@@ -236,7 +237,7 @@ def _beit(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.
     return model
 
 
-def _eva(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.Module:
+def _eva(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
     import torch
     from timm.models.eva import Eva
 
@@ -269,27 +270,15 @@ def _eva(config: ViTConfig, options: dict[str, Any], state: State) -> torch.nn.M
         swiglu_mlp=config.mlp != "plain",
         swiglu_align_to=int(config.mlp == "swiglu"),  # then gate and value are two layers
         scale_mlp=config.mlp_norm,
-        init_values=1.0 if "blocks.0.ls1.gamma" in state else None,
+        init_values=1.0 if config.layer_scale else None,
         global_pool=config.pool,
         use_pre_transformer_norm=config.pre_norm,
         use_post_transformer_norm=config.final_norm,
         use_fc_norm=config.fc_norm,
     )
-    if "head.weight" in state and "head.bias" not in state:
+    if options["num_classes"] and not config.head_bias:
         model.head = torch.nn.Linear(config.embed_dim, options["num_classes"], bias=False)
     if config.mlp == "plain":
         for block in model.blocks:
             block.mlp.act = _activation(config)()
     return model
-
-
-def _cait(spec: ModelSpec, state: State, num_classes: int) -> torch.nn.Module:
-    from timm.models.cait import Cait
-
-    config = spec.config
-    return Cait(
-        **_options(spec, state, num_classes),
-        act_layer=_activation(config),
-        depth_token_only=config.depth_token_only,
-        mlp_ratio_token_only=_ratio(config.mlp_dim_token_only, config.embed_dim),
-    )

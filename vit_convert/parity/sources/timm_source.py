@@ -1,4 +1,4 @@
-"""The source checkpoint in PyTorch, as its authors would run it: timm's own classes.
+"""The source checkpoint in PyTorch, in the model that its architecture names: timm's own classes.
 
 Of the package's arithmetic nothing is used here, resampling included: what both sides shared could
 not be compared. PyTorch and timm are imported when they are needed.
@@ -6,18 +6,17 @@ not be compared. PyTorch and timm are imported when they are needed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, ViTConfig
+from vit_convert.architectures import ModelSpec, architecture, resolve
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.errors import MissingDependencyError, UsageError
-from vit_convert.parity.sources.timm_models import timm_model, timm_state
+from vit_convert.parity.sources.timm_models import own_state
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +25,7 @@ _BATCH = 16
 
 
 class TorchReference:
-    """A checkpoint's weights in timm's model, in float32 and evaluation mode.
+    """A checkpoint's weights in its architecture's source model, in float32 and evaluation mode.
 
     Args:
         spec: of the converted model: it tells what tensors cannot (heads, GELU, epsilon, pooling)
@@ -57,15 +56,16 @@ class TorchReference:
         self.description = f"timm {timm.__version__} on PyTorch {torch.__version__}, float32"
         if _resample(state, spec):
             self.description += f", position embedding resampled by PyTorch ({spec.pos_embed})"
-        model = timm_model(spec, state, 0 if features else spec.config.num_classes)
+        model = canonical_model(spec, 0 if features else spec.config.num_classes)
         try:
-            model.load_state_dict(timm_state(model, state), strict=True)
+            model.load_state_dict(own_state(model, state), strict=True)
         except RuntimeError as error:
             raise UsageError(
                 f"the checkpoint's tensors are not those of the converted model:\n{error}",
                 expected="the checkpoint that the artifact was made from",
             ) from error
         self.model = model.eval()
+        self._block_names = spec.block_names()
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """Normalised images (n, height, width, channels) float32 -> logits (n, classes), or
@@ -78,22 +78,41 @@ class TorchReference:
 
     def blocks(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """The same images -> what each block gives; see `block_outputs`."""
-        return block_outputs(self.model, images)
+        return block_outputs(self.model, self._block_names, images)
 
 
-def block_outputs(model: torch.nn.Module, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What each block of a timm ViT or CaiT gives, under the names that artifacts use.
+def canonical_model(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
+    """The source's model, with fresh weights; see `Architecture.source_model`.
 
     Args:
-        model: timm's, in evaluation mode.
+        spec: what it is.
+        num_classes: 0 for features.
+
+    Raises:
+        RecognitionError: the architecture is not known here, or has no such model.
+        UsageError: the source's library has no such model.
+    """
+    make = resolve(architecture(spec.architecture).source_model)
+    model: torch.nn.Module = make(spec, num_classes)
+    return model
+
+
+def block_outputs(
+    model: torch.nn.Module, names: Sequence[str], images: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The residual stream of a model whose modules have canonical names.
+
+    Args:
+        model: in evaluation mode.
+        names: as `Architecture.block_names` gives them: "embeddings", then the blocks.
         images: (n, height, width, channels) float32, normalised.
 
     Returns:
-        "embeddings" (the tokens with their positions, as the first block sees them), "blocks.0",
-        ... and for CaiT "blocks_token_only.0", ... -> (n, tokens, dim) float32.
+        name -> (n, tokens, dim) float32: the input of the first block, and every block's output.
     """
     import torch
 
+    embeddings, *blocks = names
     found: dict[str, np.ndarray] = {}
 
     def keep(name: str) -> Callable[..., None]:
@@ -103,16 +122,13 @@ def block_outputs(model: torch.nn.Module, images: np.ndarray) -> dict[str, np.nd
         return hook
 
     def keep_input(module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        found["embeddings"] = inputs[0].numpy().copy()
+        found[embeddings] = inputs[0].numpy().copy()
 
     @contextmanager
     def hooked() -> Iterator[None]:
-        modules = dict(model.named_modules())
-        handles = [modules["blocks.0"].register_forward_pre_hook(keep_input)]
-        for group in ("blocks", "blocks_token_only"):
-            for i in range(len(getattr(model, group, ()))):
-                name = f"{group}.{i}"
-                handles.append(modules[name].register_forward_hook(keep(name)))
+        handles = [model.get_submodule(blocks[0]).register_forward_pre_hook(keep_input)]
+        for name in blocks:
+            handles.append(model.get_submodule(name).register_forward_hook(keep(name)))
         try:
             yield
         finally:
@@ -157,9 +173,7 @@ def _resample(state: dict[str, torch.Tensor], spec: ModelSpec) -> bool:
     if stored is None or stored.ndim != 3:
         return False  # loading it says what is wrong
     grid: tuple[int, int] = spec.config.grid
-    prefix = 0
-    if isinstance(spec.config, ViTConfig):
-        prefix = replace(spec.config, folded=False).num_positioned_prefix_tokens
+    prefix: int = spec.config.num_positioned_prefix_tokens
     patches = stored.shape[1] - prefix
     if patches == grid[0] * grid[1] and "pos_embed" not in spec.source.changed:
         return False

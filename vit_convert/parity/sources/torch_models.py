@@ -72,7 +72,8 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         return result
 
     versions = f"nn.TransformerEncoder of PyTorch {torch.__version__}, float32"
-    return WatchedModel(model, forward, model.encoder.layers, versions)
+    blocks = dict(zip(spec.block_names()[1:], model.encoder.layers, strict=True))
+    return WatchedModel(model, forward, blocks, versions)
 
 
 def _quick_gelu(x: torch.Tensor) -> torch.Tensor:

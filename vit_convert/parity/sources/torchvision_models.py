@@ -49,4 +49,5 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         return logits
 
     versions = f"torchvision {torchvision.__version__} on PyTorch {torch.__version__}"
-    return WatchedModel(model, forward, model.encoder.layers, f"{versions}, float32")
+    blocks = dict(zip(spec.block_names()[1:], model.encoder.layers, strict=True))
+    return WatchedModel(model, forward, blocks, f"{versions}, float32")

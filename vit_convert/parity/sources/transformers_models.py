@@ -58,7 +58,8 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         return result
 
     versions = f"transformers {transformers.__version__} on PyTorch {torch.__version__}, float32"
-    return WatchedModel(model, forward, _layers(model), versions)
+    blocks = dict(zip(spec.block_names()[1:], _layers(model), strict=True))
+    return WatchedModel(model, forward, blocks, versions)
 
 
 def _config(config_class: Any, spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger) -> Any:

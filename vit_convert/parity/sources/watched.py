@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ class WatchedModel:
     Args:
         model: in any mode; it is put into evaluation mode.
         forward: images (n, channels, height, width) -> logits or features.
-        layers: the blocks, in order.
+        blocks: name of a block, as artifacts have it -> its module, in the order of computation.
         description: for people.
     """
 
@@ -30,12 +30,12 @@ class WatchedModel:
         self,
         model: torch.nn.Module,
         forward: Callable[[torch.Tensor], torch.Tensor],
-        layers: Iterable[torch.nn.Module],
+        blocks: Mapping[str, torch.nn.Module],
         description: str,
     ) -> None:
         self.model = model.eval().float()
         self._forward = forward
-        self._layers = list(layers)
+        self._blocks = dict(blocks)
         self.description = description
 
     def run(self, images: np.ndarray) -> np.ndarray:
@@ -63,9 +63,10 @@ class WatchedModel:
 
             return keep
 
-        handles = [self._layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)]
-        for i, layer in enumerate(self._layers):
-            handles.append(layer.register_forward_hook(keeper(f"blocks.{i}")))
+        first = next(iter(self._blocks.values()))
+        handles = [first.register_forward_pre_hook(keep_input, with_kwargs=True)]
+        for name, block in self._blocks.items():
+            handles.append(block.register_forward_hook(keeper(name)))
         try:
             with torch.inference_mode():
                 self._forward(_channels_first(images))

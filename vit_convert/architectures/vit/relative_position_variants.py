@@ -1,15 +1,43 @@
-"""Published Vision Transformers with rotary position embedding, as in vit_variants.py."""
+"""Published Vision Transformers whose attention sees relative positions: by BEiT's bias, or by
+rotary position embedding. As variants.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.architectures.base import Variant
-from vit_convert.architectures.vit.published import CLIP, IMAGENET, INCEPTION, variant_of
-from vit_convert.architectures.vit.rotary import PUBLISHED_BASES, Rotary
+from vit_convert.architectures.base import Rotary, Variant
+from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
+from vit_convert.architectures.vit.variants import CLIP, IMAGENET, INCEPTION, SIZES, variant_of
+
+_BEIT = (
+    variant_of(
+        f"{name}_{size}_patch16_{image}",
+        source,
+        SIZES[size],
+        16,
+        image,
+        normalisation,
+        crop_pct,
+        layer_scale=True,
+        position="none",
+        rel_pos="blocks",
+        pool="avg",
+        final_norm=False,
+        fc_norm=True,
+    )
+    for name, source, normalisation, size, image, crop_pct in (
+        ("beit", "arXiv:2106.08254", INCEPTION, "base", 224, 0.9),
+        ("beit", "arXiv:2106.08254", INCEPTION, "base", 384, 1.0),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 224, 0.9),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 384, 1.0),
+        ("beit", "arXiv:2106.08254", INCEPTION, "large", 512, 1.0),
+        ("beitv2", "arXiv:2208.06366", IMAGENET, "base", 224, 0.9),
+        ("beitv2", "arXiv:2208.06366", IMAGENET, "large", 224, 0.95),
+    )
+)
 
 
-def _variant(*published: Any, rotary: Rotary, **options: Any) -> Variant:
+def _rotary_variant(*published: Any, rotary: Rotary, **options: Any) -> Variant:
     """As `variant_of`, with the base that all published models of the kind have."""
     return variant_of(*published, rotary=rotary, rotary_base=PUBLISHED_BASES[rotary], **options)
 
@@ -23,7 +51,7 @@ _EVA02_SIZES = {
 }
 _EVA02 = (
     *(
-        _variant(
+        _rotary_variant(
             f"eva02_{size}_patch14_{image}",
             "arXiv:2303.11331",
             _EVA02_SIZES[size],
@@ -50,7 +78,7 @@ _EVA02 = (
         )
     ),
     *(
-        _variant(
+        _rotary_variant(
             f"eva02_{size}_patch{patch}_clip_{image}",
             "arXiv:2303.15389",
             _EVA02_SIZES[size],
@@ -71,7 +99,7 @@ _EVA02 = (
 # the larger models they are zeros). 256 pixels are timm's choice: there is no position embedding
 # that would tell. timm's own models average the patches, unless global_pool="token" is asked for.
 _DINOV3 = (
-    _variant(
+    _rotary_variant(
         f"vit_{name}_patch16_dinov3{'_qkvb' if qkv_bias else ''}",
         "arXiv:2508.10104",
         sizes,
@@ -102,7 +130,7 @@ _DINOV3 = (
 
 # timm's own, of its "searching for better baselines"
 _TIMM = (
-    _variant(
+    _rotary_variant(
         f"vit_{name}_patch16_rope_reg{registers}_gap_256",
         "timm: ViT with EVA-02's rotary embedding",
         sizes,
@@ -128,4 +156,4 @@ _TIMM = (
     )
 )
 
-ROTARY_VARIANTS: tuple[Variant, ...] = (*_EVA02, *_DINOV3, *_TIMM)
+RELATIVE_POSITION_VARIANTS: tuple[Variant, ...] = (*_BEIT, *_EVA02, *_DINOV3, *_TIMM)

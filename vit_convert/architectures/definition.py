@@ -1,0 +1,123 @@
+"""What an architecture says of itself: everything that the rest of the package knows of a family of
+models is read from here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from itertools import count
+from typing import Any
+
+from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
+from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.residual_graph import ResidualGraph
+from vit_convert.errors import RecognitionError
+
+PUBLISHED_LOGITS = "output_1"  # the logits' name in published CaiT and DeiT SavedModels
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One family of models.
+
+    Three fields are import paths, "package.module:name", because the rooms that they lead into
+    import this one. `resolve` follows them.
+
+    Attributes:
+        name: the key in the registry: "vit", "cait", ...
+        title: the name for people.
+        config_class: its configuration.
+        variants: the published models.
+        recognise: canonical names and shapes, the user's options, the file name -> Recognition.
+        parameters: configuration -> every array of the model, in the order of the Keras model's
+            layers and weights.
+        block_names: configuration -> the points of the residual stream in the order of computation:
+            "embeddings" (the tokens as the first block sees them), then every block. A block's name
+            is also its module's name, in the Keras model and in the source model.
+        num_read_tokens: configuration -> how many tokens of the last block the rest of the model
+            reads, the first ones; None if it reads all. A .tflite file need not have the others.
+        attention_names: kind of attention map ("attention", "class_attention") -> the name in
+            published SavedModels for block {i}. The last kind is the one nearest to the answer.
+        no_rollout: the reason why attention rollout has no meaning here, "" where it has one.
+        residual_graph: configuration -> what writes to the residual stream, and what reads it.
+        keras_model: import path of the Keras class, a `vit_convert.models.base.ConvertedModel`.
+        lowering: import path of the function that writes the forward pass into a .tflite file.
+        source_model: import path of the function that makes the source's model:
+            (ModelSpec, number of classes, 0 for features) -> torch.nn.Module, whose modules have
+            canonical names.
+    """
+
+    name: str
+    title: str
+    config_class: type[TransformerConfig]
+    variants: tuple[Variant, ...]
+    recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
+    parameters: Callable[[Any], tuple[Parameter, ...]]
+    block_names: Callable[[Any], tuple[str, ...]]
+    num_read_tokens: Callable[[Any], int | None] = lambda config: None
+    attention_names: Mapping[str, str] = field(default_factory=dict)
+    no_rollout: str = ""
+    residual_graph: Callable[[Any], ResidualGraph]
+    keras_model: str
+    lowering: str
+    source_model: str
+
+    def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
+        """Published name -> endpoint ("attention.3"), of those that are attention maps."""
+        found = {}
+        for endpoint in endpoints:
+            kind, _, index = endpoint.rpartition(".")
+            if kind in self.attention_names:
+                found[self.attention_names[kind].format(i=index)] = endpoint
+        return found
+
+    def attention_endpoints(self, outputs: Collection[str]) -> dict[str, str]:
+        """Endpoint -> published name, of those that are among an artifact's outputs."""
+        found = {}
+        for kind, template in self.attention_names.items():
+            for i in count():
+                if template.format(i=i) not in outputs:
+                    break
+                found[f"{kind}.{i}"] = template.format(i=i)
+        return found
+
+    def shown_attention(self, endpoints: Iterable[str]) -> tuple[str, list[str]]:
+        """The attention maps that say where the answer came from.
+
+        Args:
+            endpoints: those that there are.
+
+        Returns:
+            the kind of their blocks for people ("block", "class-attention block"), and their
+            endpoints, the first block first.
+        """
+        kind = list(self.attention_names)[-1] if self.attention_names else ""
+        found = [point for point in endpoints if point.rpartition(".")[0] == kind]
+        found.sort(key=lambda point: int(point.rpartition(".")[2]))
+        return "block" if kind == "attention" else f"{kind.replace('_', '-')} block", found
+
+
+def resolve(path: str) -> Any:
+    """The object that an import path leads to.
+
+    Args:
+        path: `keras_model`, `lowering` or `source_model` of an architecture.
+
+    Raises:
+        RecognitionError: there is no such object.
+        ImportError: the module is there, and something that it imports is not.
+    """
+    module, _, name = path.partition(":")
+    found = None
+    try:
+        found = getattr(import_module(module), name, None)
+    except ModuleNotFoundError as error:
+        if not f"{module}.".startswith(f"{error.name}."):
+            raise  # a dependency of the module is missing
+    if found is None:
+        raise RecognitionError(
+            f"the architecture is not provided for here: there is no {path}",
+            expected="module:name of an object that can be imported",
+        )
+    return found

@@ -1,0 +1,32 @@
+"""The architectures that are known, by name. To add one: a package like vit/, and a line in the
+table."""
+
+from __future__ import annotations
+
+from vit_convert.architectures.cait import CAIT
+from vit_convert.architectures.definition import Architecture
+from vit_convert.architectures.vit import VIT
+from vit_convert.errors import RecognitionError
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "vit": VIT,
+    "cait": CAIT,
+}
+
+
+def architectures() -> tuple[Architecture, ...]:
+    """All architectures."""
+    return tuple(ARCHITECTURES.values())
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture of that name.
+
+    Raises:
+        RecognitionError: there is none.
+    """
+    if name not in ARCHITECTURES:
+        raise RecognitionError(
+            f"no architecture is called {name!r}", expected=" or ".join(ARCHITECTURES)
+        )
+    return ARCHITECTURES[name]

@@ -1,0 +1,133 @@
+"""The parameters of a Vision Transformer, and the names of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from vit_convert.architectures.parameters import (
+    Parameter,
+    convolution,
+    linear,
+    norm,
+    plain,
+)
+from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.relative_position import num_relative_distances
+
+
+def vit_block_names(config: ViTConfig) -> tuple[str, ...]:
+    """See `Architecture.block_names`."""
+    return ("embeddings", *(f"blocks.{i}" for i in range(config.depth)))
+
+
+def vit_num_read_tokens(config: ViTConfig) -> int | None:
+    """See `Architecture.num_read_tokens`."""
+    return 1 + int(config.distilled) if config.pool == "token" else None
+
+
+def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
+    """See `Architecture.parameters`."""
+    dim = config.embed_dim
+    yield from convolution(
+        "patch_embed.proj", config.in_channels, dim, config.patch_size, config.patch_bias
+    )
+    yield from _tokens(config)
+    if config.pre_norm:
+        yield from norm("norm_pre", dim)
+    if config.rel_pos == "shared":
+        yield _relative_position(config, "rel_pos_bias")
+    for i in range(config.depth):
+        yield from _block(config, f"blocks.{i}")
+    if config.final_norm:
+        yield from norm("norm", dim)
+    if config.pool == "map":
+        yield from _attention_pool(config)
+    if config.fc_norm:
+        yield from norm("fc_norm", dim)
+    if config.num_classes:
+        width = 2 * dim if config.pool == "token-avg" else dim
+        yield from linear("head", width, config.num_classes, config.head_bias)
+        if config.distilled:
+            yield from linear("head_dist", dim, config.num_classes, config.head_bias)
+
+
+def _tokens(config: ViTConfig) -> Iterator[Parameter]:
+    """Tokens and their positions: those that have one come before `pos_embed`, others after it."""
+    dim = config.embed_dim
+    tokens: dict[str, int] = {
+        "reg_token": config.reg_tokens,
+        "dist_token": int(config.distilled),
+        "cls_token": int(config.class_token),
+    }
+    positioned = {"all": tuple(tokens), "class": ("dist_token", "cls_token")}
+    before = positioned.get(config.position, ())
+    order = [*(t for t in tokens if t in before), "pos_embed"]
+    order += [t for t in tokens if t not in before]
+    for name in order:
+        if name == "pos_embed":
+            if config.position != "none":
+                count = config.num_positioned_prefix_tokens + config.num_patches
+                yield from plain("pos_embed", 1, count, dim)
+        elif tokens[name]:
+            yield from plain(name, 1, tokens[name], dim)
+
+
+def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
+    dim = config.embed_dim
+
+    def attention(name: str) -> Iterator[Parameter]:
+        if config.rel_pos == "blocks":
+            yield _relative_position(config, name)
+        yield from linear(f"{name}.qkv", dim, 3 * dim, config.qkv_bias)
+        if config.qk_norm:
+            yield from norm(f"{name}.q_norm", config.head_dim)
+            yield from norm(f"{name}.k_norm", config.head_dim)
+        if config.attn_norm:
+            yield from norm(f"{name}.norm", dim)
+        yield from linear(f"{name}.proj", dim, dim)
+
+    def mlp(name: str) -> Iterator[Parameter]:
+        hidden = config.mlp_dim
+        if config.mlp == "swiglu":
+            yield from linear(f"{name}.fc1_g", dim, hidden)
+            yield from linear(f"{name}.fc1_x", dim, hidden)
+        else:
+            packed = config.mlp == "swiglu-packed"
+            yield from linear(f"{name}.fc1", dim, 2 * hidden if packed else hidden)
+        if config.mlp_norm:
+            yield from norm(f"{name}.norm", hidden)
+        yield from linear(f"{name}.fc2", hidden, dim)
+
+    def scale(name: str) -> Iterator[Parameter]:
+        if config.layer_scale:
+            yield from plain(f"{name}.gamma", dim)
+
+    if config.parallel > 1:
+        for kind, module, layers in (("attns", "attn", attention), ("ffns", "mlp", mlp)):
+            for j in range(config.parallel):
+                yield from norm(f"{block}.{kind}.{j}.norm", dim)
+                yield from layers(f"{block}.{kind}.{j}.{module}")
+                yield from scale(f"{block}.{kind}.{j}.ls")
+        return
+    yield from norm(f"{block}.norm1", dim)
+    yield from attention(f"{block}.attn")
+    yield from scale(f"{block}.ls1")
+    yield from norm(f"{block}.norm2", dim)
+    yield from mlp(f"{block}.mlp")
+    yield from scale(f"{block}.ls2")
+
+
+def _relative_position(config: ViTConfig, module: str) -> Parameter:
+    shape = (num_relative_distances(config.grid), config.num_heads)
+    return Parameter(f"{module}.relative_position_bias_table", shape, "plain")
+
+
+def _attention_pool(config: ViTConfig) -> Iterator[Parameter]:
+    dim = config.embed_dim
+    yield from plain("attn_pool.latent", 1, 1, dim)
+    yield from linear("attn_pool.q", dim, dim)
+    yield from linear("attn_pool.kv", dim, 2 * dim)
+    yield from linear("attn_pool.proj", dim, dim)
+    yield from norm("attn_pool.norm", dim)
+    yield from linear("attn_pool.mlp.fc1", dim, config.mlp_dim)
+    yield from linear("attn_pool.mlp.fc2", config.mlp_dim, dim)

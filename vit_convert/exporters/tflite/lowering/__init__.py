@@ -1,0 +1,63 @@
+"""From a folded model to a TFLite graph: one file for each architecture, a builder call for each
+layer of the model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from vit_convert.architectures import architecture, resolve
+from vit_convert.exporters.graph import output_endpoints
+from vit_convert.exporters.options import ExportOptions
+from vit_convert.exporters.tflite.builder import BATCH, Tensor
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel
+from vit_convert.exporters.tflite.lowering.layers import Lowering, StoreWeight
+from vit_convert.folding import FoldedModel
+
+
+@dataclass(frozen=True)
+class Lowered:
+    """A model as a graph.
+
+    Attributes:
+        model: its graph, ready to be written.
+        outputs: names of its outputs; logits, probabilities or features first.
+    """
+
+    model: TfliteModel
+    outputs: tuple[str, ...]
+
+
+def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreWeight) -> Lowered:
+    """Lower a folded model.
+
+    Args:
+        model: folded with `pixels` where the options embed preprocessing, and without a head where
+            they ask for features.
+        options: what to export; the precision is in `store_weight` alone.
+        store_weight: how weights are stored.
+
+    Raises:
+        UsageError: the options do not fit the model.
+    """
+    spec, config = model.spec, model.config
+    lower = resolve(architecture(spec.architecture).lowering)
+    g = Lowering(model, store_weight, options.attention)
+    batch = BATCH if options.batch_size == "dynamic" else options.batch_size or 1
+    shape = (batch, *config.image_size, config.in_channels)
+    if model.pixels and options.input_type == "uint8":
+        images = g.cast(g.input("images", shape, "uint8"), "float32", "pixels")
+    else:
+        images = g.input("images", shape)
+    points = lower(g, images)
+    points.setdefault("logits", points.get("features"))
+    outputs: dict[str, Tensor] = {}
+    for name, point in output_endpoints(spec, points, options).items():
+        outputs[name] = points[point]
+        if point in ("logits", "features"):
+            last = points[point]
+            if options.output == "softmax":
+                last = g.softmax(last, "probabilities")
+            outputs[name] = g.reshape(last, (batch, last.shape[-1]), name)
+    made_by = f"vit-convert {version('vit-convert')}"
+    return Lowered(g.finish(outputs, made_by), tuple(outputs))

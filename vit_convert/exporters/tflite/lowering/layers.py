@@ -1,0 +1,157 @@
+"""The layers that models are made of, as operations of a TFLite graph.
+
+Tokens are (batch, 1, tokens, channels) throughout: GPU delegates of phones take rank 4 with the
+batch first, and nothing else so well (google-ai-edge/LiteRT#8619, #9277).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from vit_convert.architectures.base import Gelu
+from vit_convert.exporters.tflite.builder import Activation, GraphBuilder, Tensor
+from vit_convert.folding import FoldedModel, Weight
+from vit_convert.folding.embeddings import TOKENS
+
+# What gives the tensor of a weight of the linear layer or convolution of that name
+StoreWeight = Callable[[GraphBuilder, str, Weight], Tensor]
+
+
+class Lowering(GraphBuilder):
+    """A graph builder that knows the folded model, and layers instead of operations.
+
+    Args:
+        model: what is lowered.
+        store_weight: how weights of linear layers and of the patch embedding are stored.
+        attention: whether attention maps are outputs.
+    """
+
+    def __init__(
+        self, model: FoldedModel, store_weight: StoreWeight, attention: bool = False
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.config: Any = model.config
+        self.attention = attention
+        self._store_weight = store_weight
+
+    def has(self, name: str) -> bool:
+        """Whether the folded model still has that weight."""
+        return name in self.model.weights
+
+    def small(self, name: str, shape: tuple[int, ...] | None = None) -> Tensor:
+        """A weight that is no matrix, in float32 whatever the precision is.
+
+        Args:
+            name: of the weight.
+            shape: to give it, its own by default.
+        """
+        weight = self.model.weights[name]
+        wanted = weight.shape if shape is None else shape
+        return self.constant(name, wanted, lambda: weight.array().reshape(wanted))
+
+    def linear(
+        self, x: Tensor, layer: str, activation: Activation = "none", name: str | None = None
+    ) -> Tensor:
+        """(batch, 1, n, inputs) -> (batch, 1, n, outputs)."""
+        weight = self._store_weight(self, f"{layer}.weight", self.model.weights[f"{layer}.weight"])
+        bias = self.small(f"{layer}.bias") if self.has(f"{layer}.bias") else None
+        with self.module(layer):
+            return self.fully_connected(x, weight, bias, activation, name or "")
+
+    def norm(self, x: Tensor, norm: str) -> Tensor:
+        """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left
+        it: (..., channels) -> the same shape."""
+        last = len(x.shape) - 1
+        with self.module(norm):
+            if norm not in self.model.centred_norms:
+                x = self.sub(x, self.mean(x, last, "mean"), "centred")
+            variance = self.mean(self.square(x), last, "variance")
+            epsilon = self.values("epsilon", [self.model.epsilons[norm]])
+            y = self.mul(x, self.rsqrt(self.add(variance, epsilon)), "normal")
+            if self.has(f"{norm}.weight"):
+                y = self.mul(y, self.small(f"{norm}.weight"), "scaled")
+                y = self.add(y, self.small(f"{norm}.bias"), "shifted")
+            if norm in self.model.recentred_norms:
+                y = self.sub(y, self.mean(y, last, "mean"), "recentred")
+        return y
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Images (batch, height, width, channels) -> tokens (batch, 1, n, channels), as the first
+        block sees them.
+
+        A row of a patch becomes one pixel of many channels: the same numbers in the same order, and
+            a
+        convolution with longer inner products. Learned tokens are added to zeros, not concatenated:
+        they then have any batch size.
+        """
+        embedding, config = self.model.graph.embedding, self.config
+        batch, height, _, channels = images.shape
+        high, wide = config.patch_size
+        rows, columns = embedding.grid
+        name = f"{embedding.patches}.weight"
+        kernel, bias = self.model.weights[name], f"{embedding.patches}.bias"
+        dim = kernel.shape[0]
+        by_rows = kernel.changed(
+            lambda array: array.transpose(0, 2, 3, 1).reshape(dim, high, 1, wide * channels),
+            shape=(dim, high, 1, wide * channels),
+        )
+        with self.module(embedding.patches):
+            pixels = self.reshape(images, (batch, height, columns, wide * channels), "rows")
+            zeros = Weight((dim,), lambda: np.zeros(dim))
+            patches = self.conv_2d(
+                pixels,
+                self._store_weight(self, name, by_rows),
+                self.constant(bias, (dim,), self.model.weights.get(bias, zeros).array),
+                (high, 1),
+            )
+        x = self.reshape(patches, (batch, 1, rows * columns, dim), "patches")
+        if not self.has(TOKENS):
+            return x
+        before = sum(token.count for token in embedding.prefix)
+        if before:
+            x = self.pad(x, 2, before, "padded")
+        tokens = self.small(TOKENS, (1, 1, before + rows * columns, dim))
+        return self.add(x, tokens, "positioned")
+
+    def activation(self, x: Tensor, kind: Gelu) -> Tensor:
+        """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415): exact, by tanh, or "quick", x *
+        sigmoid(1.702 x); ReLU is part of the linear layer before it."""
+        if kind == "quick":
+            slope = self.values("slope", [1.702])
+            return self.mul(x, self.logistic(self.mul(x, slope, "sloped")), "gelu")
+        return self.gelu(x, approximate=kind == "tanh")
+
+    def mlp(self, x: Tensor, mlp: str, gelu: Gelu) -> Tensor:
+        """Two linear layers with GELU between them: (batch, 1, n, dim) -> the same shape."""
+        if gelu == "relu":
+            hidden = self.linear(x, f"{mlp}.fc1", "relu")
+        else:
+            hidden = self.linear(x, f"{mlp}.fc1")
+            with self.module(mlp):
+                hidden = self.activation(hidden, gelu)
+        if f"{mlp}.norm" in self.model.epsilons:
+            hidden = self.norm(hidden, f"{mlp}.norm")
+        return self.linear(hidden, f"{mlp}.fc2")
+
+    def swiglu(self, x: Tensor, mlp: str) -> Tensor:
+        """fc2(silu(gate) * value) (Shazeer 2020, arXiv:2002.05202): (batch, 1, n, dim) -> the same
+        shape."""
+        gate, value = self.linear(x, f"{mlp}.fc1_g"), self.linear(x, f"{mlp}.fc1_x")
+        with self.module(mlp):
+            hidden = self.mul(self.mul(gate, self.logistic(gate), "silu"), value, "gated")
+        if f"{mlp}.norm" in self.model.epsilons:
+            hidden = self.norm(hidden, f"{mlp}.norm")
+        return self.linear(hidden, f"{mlp}.fc2")
+
+    def tokens(self, x: Tensor, start: int, stop: int, name: str = "slice") -> Tensor:
+        """Some of the tokens: (batch, 1, n, dim) -> (batch, 1, stop - start, dim)."""
+        return x if (start, stop) == (0, x.shape[2]) else self.slice(x, 2, start, stop, name)
+
+    def module(self, name: str) -> Any:
+        """Let names of tensors begin with the path of a module: blocks.3.attn is blocks.3/attn."""
+        return self.scope(re.sub(r"\.(?!\d)", "/", name))

@@ -1,0 +1,143 @@
+"""Opening a .tflite file: as a function with LiteRT's interpreter, and to be timed."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vit_convert.architectures import architecture
+from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Run
+from vit_convert.exporters.metadata import Metadata, foreign
+from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
+from vit_convert.runtime.quiet_tensorflow import quiet
+
+_DELEGATE = "DELEGATE"  # the interpreter's name of an operation that stands for many
+
+
+def open_file(path: Path) -> Artifact:
+    """As `Target.open`."""
+    metadata = describe_file(path)
+    interpreter = _interpreter(path)
+    size = int(interpreter.get_input_details()[0]["shape_signature"][0])
+    static = size if size > 0 else None
+    dtype = interpreter.get_input_details()[0]["dtype"]
+    runner = interpreter.get_signature_runner("serving_default")
+    tensors = _block_tensors(interpreter, metadata)
+
+    keeping = cache(lambda: _keeping(path, tensors))
+
+    def run(images: np.ndarray) -> Outputs:
+        return dict(runner(images=images.astype(dtype)))
+
+    def blocks(images: np.ndarray) -> Outputs:
+        return keeping()(images.astype(dtype))
+
+    return metadata.artifact(path, run, blocks if tensors else None, static)
+
+
+def describe_file(path: Path) -> Metadata:
+    """As `Target.describe`."""
+    content = read_entry(path)
+    if content is None:
+        raise foreign("a .tflite file", str(path), "--tflite")
+    return Metadata.from_json(content, str(path))
+
+
+def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
+    """A LiteRT interpreter with its tensors allocated.
+
+    Raises:
+        ArtifactError: LiteRT refuses the file.
+    """
+    with quiet():
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count(), **options)
+            interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise damaged(path) from error
+    return interpreter
+
+
+def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
+    """ "embeddings", "blocks.0", ... -> tensor index; empty unless every one is found."""
+    names = architecture(metadata.spec.architecture).block_names(metadata.spec.config)
+    found = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
+    return {name: found[name] for name in names} if found.keys() >= set(names) else {}
+
+
+def _keeping(path: Path, tensors: dict[str, int]) -> Run:
+    """images -> name -> tensor inside the graph, by an interpreter that reuses no memory."""
+    from ai_edge_litert.interpreter import OpResolverType
+
+    interpreter = _interpreter(
+        path,
+        experimental_preserve_all_tensors=True,
+        # XNNPACK would keep what is inside its part of the graph to itself
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    entrance = interpreter.get_input_details()[0]["index"]
+
+    def run(images: np.ndarray) -> Outputs:
+        interpreter.resize_tensor_input(entrance, images.shape)
+        interpreter.allocate_tensors()
+        interpreter.set_tensor(entrance, images)
+        interpreter.invoke()
+        return {name: _tokens(interpreter, index) for name, index in tensors.items()}
+
+    return run
+
+
+def _tokens(interpreter: Any, index: int) -> np.ndarray:
+    """A tensor (batch, 1, n, channels), or (batch, n, channels) as files of 0.1 have it, as float32
+    (batch, n, channels)."""
+    array = interpreter.get_tensor(index)
+    if np.issubdtype(array.dtype, np.integer):
+        scale, zero = interpreter.get_tensor_details()[index]["quantization"]
+        array = (array.astype(np.float32) - zero) * np.float32(scale)
+    return array.reshape(len(array), -1, array.shape[-1])
+
+
+def prepare_file(path: Path, threads: int) -> Inference:
+    """As `Target.prepare`; of any .tflite file, whoever wrote it. The interpreter alone is timed,
+    without copying images to it."""
+    interpreter = _interpreter(path, threads)
+    rng = np.random.default_rng(0)
+    for entry in interpreter.get_input_details():
+        whole = np.issubdtype(entry["dtype"], np.integer)
+        values = rng.integers(0, 128, entry["shape"]) if whole else rng.normal(size=entry["shape"])
+        interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
+    operations = interpreter._get_ops_details()
+    delegates = [node for node in operations if node["op_name"] == _DELEGATE]
+    return Inference(
+        interpreter.invoke,
+        batch=int(interpreter.get_input_details()[0]["shape"][0]),
+        operations=len(operations) - len(delegates),
+        delegated=len(_behind(delegates, operations)),
+    )
+
+
+def _behind(delegates: list[Any], operations: list[Any]) -> set[int]:
+    """Indices of the operations that delegates replaced: all on which a delegate's outputs depend
+    and its inputs do not."""
+    producers = {
+        tensor: node
+        for node in operations
+        if node["op_name"] != _DELEGATE
+        for tensor in node["outputs"]
+    }
+    found: set[int] = set()
+    for delegate in delegates:
+        inputs = set(delegate["inputs"])
+        wanted = list(delegate["outputs"])
+        while wanted:
+            node = producers.get(wanted.pop())
+            if node is not None and node["index"] not in found:
+                found.add(node["index"])
+                wanted += [tensor for tensor in node["inputs"] if tensor not in inputs]
+    return found
