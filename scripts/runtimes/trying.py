@@ -20,6 +20,7 @@ from vit_convert.parity.gpu.delegate import parse_refusal
 from vit_convert.parity.gpu.process import environments
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+LOGITS = ("logits", "output_1")  # the names of the first output, without and with maps
 TIMEOUT = 120  # seconds for one file on one runtime
 # Mesa in place of a GPU; MediaPipe refuses renderers that are made of software by their names
 _MESA = {
@@ -34,7 +35,7 @@ _BEHIND_THE_FRONT = "lite/delegates/gpu/gl/"  # where the error came from: from 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a file.
+    """What became of a file on a runtime.
 
     Attributes:
         verdict: "right", "accepted" (by a front end that runs nothing), "wrong", "refused" or
@@ -61,15 +62,14 @@ class Result:
 def on_litert(python: Path, tried: Tried, where: str) -> Result:
     """Run a file on a version of LiteRT, on "cpu" or "gpu"."""
     with tempfile.TemporaryDirectory() as folder:
-        images, output = Path(folder, "images.npy"), Path(folder, "output.npy")
+        images, output = Path(folder, "images.npy"), Path(folder, "outputs.npz")
         np.save(images, tried.images)
         script = Path(__file__).with_name("litert_worker.py")
-        classes = str(tried.expected.shape[-1])
         environment = {**environments()[-1], "PYTHONPATH": str(ROOT)}
-        command = [python, script, tried.path, images, output, where, classes]
+        command = [python, script, tried.path, images, output, where]
         code, log = _run([*map(str, command)], environment)
         if code == 0 and output.exists():
-            return _judged(tried, np.load(output), log if where == "gpu" else "")
+            return _judged(tried, dict(np.load(output)), where, log)
     return _failure(code, log)
 
 
@@ -106,14 +106,18 @@ def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:
     return done.returncode, done.stdout.decode(errors="replace")
 
 
-def _judged(tried: Tried, got: np.ndarray, log: str) -> Result:
-    difference = float(np.abs(got - tried.expected).max() / np.abs(tried.expected).max())
-    parts = _REPLACED.search(log)
+def _judged(tried: Tried, outputs: dict[str, np.ndarray], where: str, log: str) -> Result:
+    """The logits are held to the source's, other outputs of the GPU to those of the CPU."""
+    pairs = [
+        (tried.expected if name in LOGITS else outputs[f"cpu/{name}"], outputs[f"{where}/{name}"])
+        for name in (key.partition("/")[2] for key in outputs if key.startswith("cpu/"))
+    ]
+    difference = max(float(np.abs(got - right).max() / np.abs(right).max()) for right, got in pairs)
+    parts = _REPLACED.search(log) if where == "gpu" else None
     if parts is not None and parts[1] != parts[2]:
         return Result("refused", difference, f"{parts[1]} of {parts[2]} operations on the GPU")
-    if np.isfinite(difference) and difference <= TOLERANCES[tried.precision]:
-        return Result("right", difference)
-    return Result("wrong", difference)
+    right = np.isfinite(difference) and difference <= TOLERANCES[tried.precision]
+    return Result("right" if right else "wrong", difference)
 
 
 def _failure(code: int, log: str) -> Result:

@@ -88,6 +88,14 @@ def biased(t: Tiny, inside: bool) -> int:
     return hidden if inside else add(t, hidden, t.c(7), 1, 1, 5, 7)
 
 
+def split_and(t: Tiny, name: str) -> int:
+    axis = t.c(dtype="int32", values=3)
+    left = t.op("SPLIT", axis, t.x(1, 3, 5, 6), shape=(1, 3, 5, 3))
+    right = t.tensor(1, 3, 5, 3)
+    t.graph.operators[-1].outputs = [left, right]
+    return t.op(name, left, right, shape=(1, 3, 5, 3))
+
+
 def one(name: str, dtype: str = "float32", to: str = "float32") -> Make:
     """One operation on an activation of rank 4."""
     return lambda t: t.op(name, t.x(1, 3, 5, 6, dtype=dtype), shape=(1, 3, 5, 6), dtype=to)
@@ -112,13 +120,14 @@ CASES: dict[str, tuple[Make, Make]] = {
         lambda t: add(t, t.x(4, 5, 7), t.x(1, 1, 5, 7), 1, 4, 5, 7),
         lambda t: add(t, t.x(1, 4, 5, 7), t.x(1, 1, 5, 7), 1, 4, 5, 7),
     ),
-    "sum-output-read-on": (
+    "split-added": (lambda t: split_and(t, "ADD"), lambda t: split_and(t, "MUL")),
+    "elementwise-output-read-on": (
         lambda t: read_on(t, "ADD", 1, 1, 5, 6),
         lambda t: read_on(t, "ADD", 1, 1, 5, 6, copied=True),
     ),
     "low-rank-output-read-on": (
-        lambda t: read_on(t, "TANH", 1, 5, 6),
-        lambda t: read_on(t, "TANH", 1, 1, 5, 6),
+        lambda t: read_on(t, "SOFTMAX", 1, 5, 6),
+        lambda t: read_on(t, "SOFTMAX", 1, 1, 5, 6),
     ),
     "output-into-whole-slice": (lambda t: sliced_output(t, 5), lambda t: sliced_output(t, 4)),
     "transposed-product": (lambda t: product(t, 1, 4, adjY=True), lambda t: product(t, 1, 4)),
@@ -178,7 +187,8 @@ CASES: dict[str, tuple[Make, Make]] = {
     "custom-operation": (one("CUSTOM FlexErf"), one("GELU")),
     "broadcast-to": (one("BROADCAST_TO"), one("GELU")),
     "shape-operations": (one("EXPAND_DIMS"), one("RESHAPE")),
-    "unsupported-operation": (one("GATHER_ND"), one("RESHAPE")),
+    "gather-nd": (one("GATHER_ND"), one("RESHAPE")),
+    "unsupported-operation": (one("PACK"), one("RESHAPE")),
     "split": (one("SPLIT"), one("SLICE")),
     "shrinking-slice": (
         lambda t: strided(t, (1, 5, 6), 0b0010),

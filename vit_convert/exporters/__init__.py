@@ -19,7 +19,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.progress import Progress, of_part, silent
-from vit_convert.runtime.atomic_write import check_output, whole
+from vit_convert.runtime.atomic_write import atomic_write, check_output
 
 __all__ = [
     "TARGETS",
@@ -140,7 +140,7 @@ def export_all(
                 raise UsageError("would be written twice", where=str(path), hint="ask for it once")
             check_output(path, force, target.folder_with)
         scratch = [
-            stack.enter_context(whole(path, force, target.folder_with))
+            stack.enter_context(atomic_write(path, force, target.folder_with))
             for path, (target, _, _) in zip(paths, plan, strict=True)
         ]
         reports = []

@@ -34,7 +34,7 @@ class Sample:
 
 
 class Reference(Protocol):
-    """The outputs that an artifact is compared with."""
+    """The evidence that an artifact is compared with."""
 
     @property
     def description(self) -> str:
@@ -42,7 +42,7 @@ class Reference(Protocol):
 
     @property
     def num_images(self) -> int:
-        """The number of all images."""
+        """The number of images in all."""
 
     def batches(self) -> Iterator[Sample]:
         """All images, a batch at a time, without blocks."""
@@ -103,7 +103,7 @@ class LiveReference:
 
 
 class RecordedReference:
-    """The outputs that a source gave when they were recorded."""
+    """Outputs of the source that were recorded."""
 
     def __init__(self, recording: Recording, name: str = "file") -> None:
         self.recording = recording

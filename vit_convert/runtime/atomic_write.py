@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Writes files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def whole(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
+def atomic_write(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
     If the block fails, the temporary path is removed and `path` stays as it was.

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from vit_convert.errors import MissingDependencyError, OutputError
 from vit_convert.progress import Progress, silent
-from vit_convert.runtime.atomic_write import whole
+from vit_convert.runtime.atomic_write import atomic_write
 
 PACKAGE = "@litertjs/core"
 VERSION = "2.5.3"
@@ -139,7 +139,7 @@ def _cached(progress: Progress) -> bytes:
     content = _verified(_download(url), url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path, force=True) as scratch:
+        with atomic_write(path, force=True) as scratch:
             scratch.write_bytes(content)
     except (OSError, OutputError) as error:
         progress(f"going on without keeping the download: {error}")

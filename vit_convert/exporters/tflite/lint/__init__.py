@@ -10,13 +10,14 @@ from vit_convert.exporters.tflite.file_reader import TfliteFile
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.exporters.tflite.lint.fragile import FRAGILE
 from vit_convert.exporters.tflite.lint.operations import OPERATIONS
+from vit_convert.exporters.tflite.lint.outputs import OUTPUTS
 from vit_convert.exporters.tflite.lint.rule import Finding, Place, Rule
 from vit_convert.exporters.tflite.lint.shapes import SHAPES
 from vit_convert.exporters.tflite.lint.wrong import WRONG
 
 __all__ = ["RULES", "Finding", "Place", "Rule", "findings", "findings_of_file"]
 
-RULES: tuple[Rule, ...] = (*WRONG, *SHAPES, *OPERATIONS, *FRAGILE)
+RULES: tuple[Rule, ...] = (*WRONG, *OUTPUTS, *SHAPES, *OPERATIONS, *FRAGILE)
 
 
 def findings(graph: TfliteGraph, subgraph: int = 0) -> list[Finding]:
