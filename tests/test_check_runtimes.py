@@ -13,6 +13,9 @@ import pytest
 SCRIPTS = str(Path(__file__).parent.parent / "scripts")
 
 
+pytestmark = pytest.mark.torch  # scripts/runtimes/files.py exports the models of families.py
+
+
 @pytest.fixture(scope="module", autouse=True)
 def scripts_on_the_path() -> Iterator[None]:
     sys.path.insert(0, SCRIPTS)
