@@ -1,4 +1,4 @@
-"""Opening a checkpoint of any kind, which is told from its content."""
+"""Opens a checkpoint of any kind, which it recognises from the content."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ class ZipArchive:
             content = packed
         else:
             content, check = self._inflate(info, packed), True
-        # PyTorch can be told to leave checksums out; they are 0 then
+        # PyTorch has an option to leave checksums out; they are 0 then
         if check and info.CRC not in (0, zlib.crc32(content.data)):
             raise self._damaged(info)
         return content

@@ -91,7 +91,7 @@ def table(
 
 @contextmanager
 def progress(what: str) -> Iterator[Progress]:
-    """Show on stderr how far long work is: by bars, or by lines where stderr is no terminal.
+    """Show the progress of long work on stderr: as bars, or as lines if stderr is not a terminal.
 
     There is a bar for the step, which moves to and fro where nothing can be counted, and one for
     all parts where there are several. There is a line for each step, and one for each tenth of its

@@ -44,7 +44,7 @@ def evaluate(
 
     if confusion is not None:
         check_output(confusion, force)
-    ImageFolder(image_folder)  # what is wrong with it is told before anything is opened
+    ImageFolder(image_folder)  # so that a bad folder is refused before anything is opened
     with console.progress("evaluating") as progress:
         paths = counted(progress, "opening artifacts", artifacts)
         results = run(

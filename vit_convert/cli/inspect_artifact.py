@@ -61,7 +61,7 @@ def inspect_tflite(path: Path, as_json: bool) -> bool:
 
 
 def _own_summary(file: TfliteFile) -> dict[str, Any] | None:
-    """What our metadata in a .tflite file say; None where there are none."""
+    """Read our metadata from a .tflite file; None if it has none."""
     from vit_convert.exporters.metadata import Metadata
     from vit_convert.exporters.summary import summary
     from vit_convert.exporters.tflite.flatbuffer import ENTRY

@@ -1,4 +1,4 @@
-"""Models that are taken for Vision Transformers and are none, told by their names."""
+"""Models that are mistaken for Vision Transformers, recognised by their tensor names."""
 
 from __future__ import annotations
 

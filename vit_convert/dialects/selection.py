@@ -48,7 +48,7 @@ from vit_convert.dialects.transformers_vit import (
 from vit_convert.errors import RecognitionError, UsageError
 
 # where two know a checkpoint equally well, the first is taken
-_FEW = 3  # dialects that are told by their titles
+_FEW = 3  # dialects that an error lists by their titles
 _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
@@ -189,7 +189,7 @@ def read_as_canonical(
             that is known not to be supported.
     """
     candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
-    candidates.sort(key=lambda d: not d.stem)  # one that the file's name tells comes first
+    candidates.sort(key=lambda d: not d.stem)  # the one that the file's name suggests comes first
     ledgers = [
         read_with(candidate, tensors, prefix, body)
         for candidate in candidates

@@ -181,7 +181,7 @@ def _exporter(name: str) -> tuple[Target, Write]:
 
 
 def open_artifact(path: str | Path) -> Artifact:
-    """Open any artifact; its kind is told from its content.
+    """Open any artifact; its kind is recognised from its content.
 
     Args:
         path: of an .h5, a SavedModel or Hub folder, or a .tflite file.

@@ -24,7 +24,7 @@ _ACTIVATIONS = {
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """A JSON object from a file, or None where there is no such file."""
+    """Read a JSON object from a file; None if there is no such file."""
     if not path.is_file():
         return None
     problem = ""

@@ -59,7 +59,7 @@ def _crop_mode(data: Mapping[str, Any]) -> CropMode:
 
 
 def _side(size: Any) -> int | None:
-    """The shorter side of a size as transformers writes it, None if it tells none."""
+    """The shorter side of a size as transformers writes it; None if the size does not give one."""
     match size:
         case {"shortest_edge": int(side)} | {"height": int(side), "width": int()} | int(side):
             return side if 0 < side < 1 << 16 else None

@@ -14,7 +14,7 @@ SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", "
 
 
 def find_images(folder: str | Path) -> list[Path]:
-    """Every picture in a folder and its subfolders, told by file name suffix, sorted.
+    """Every picture in a folder and its subfolders, recognised by its suffix, sorted.
 
     Names that begin with a dot are passed over; symbolic links are followed.
 

@@ -64,7 +64,7 @@ def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def gpu_lines(report: GpuReport) -> list[str]:
-    """How a graph and the GPU get along, in words."""
+    """Describe in words which operations the GPU runs and which it refuses."""
     lines = [
         f"on the GPU: {report.on_gpu} of {report.operations} operations",
         f"adapter: {report.adapter}; {report.runtime}",
@@ -77,7 +77,7 @@ def gpu_lines(report: GpuReport) -> list[str]:
 
 
 def float16_lines(profile: Float16Profile) -> list[str]:
-    """How the blocks of a file stand float16, in words."""
+    """Describe in words how float16 changes the blocks of a file."""
     lines = []
     if profile.first_bad:
         lines.append(f"in float16, the first block that goes wrong is {profile.first_bad}")
@@ -94,7 +94,7 @@ def float16_lines(profile: Float16Profile) -> list[str]:
 
 
 def made_of_line(made_of: Comparison) -> str:
-    """How far the float32 that a quantised artifact was made of is from the source, in words."""
+    """Describe in words the comparison of a quantised artifact's float32 with the source."""
     return (
         f"the float32 that it was made of: relative difference {made_of.relative:.1e}, "
         f"{made_of.tolerance:g} allowed"

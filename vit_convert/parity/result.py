@@ -1,4 +1,4 @@
-"""What verifying an artifact found."""
+"""The result of verifying an artifact."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Numbers = Literal["float32", "float16"]
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the differences are.
+    """The differences of every output and block.
 
     Attributes:
         outputs: of each logit (or probability, or feature) the largest |difference| over the
@@ -32,7 +32,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class VerifyResult:
-    """What was found.
+    """The result of comparing one artifact with its source.
 
     Attributes:
         artifact: its path.
@@ -44,11 +44,11 @@ class VerifyResult:
         reference: what it was compared with, library versions included.
         first_difference: the first block that differs, where parity failed and a block does.
         where: where the difference begins, for people; "" where parity holds.
-        note: what the numbers cannot be blamed on the artifact for, or cannot tell, or "".
-        seconds: that it took.
-        delegate: what a TFLite file was run on.
-        gpu: how its graph and the GPU get along, where that was asked. Nothing is compared unless
-            all of it runs there.
+        note: a limit of the comparison, or a difference that is not the artifact's fault; or "".
+        seconds: the time that verifying took.
+        delegate: the processor that a TFLite file ran on, "cpu" or "gpu".
+        gpu: the operations that the GPU runs and refuses, if `delegate` is "gpu". Nothing is
+            compared unless the GPU runs all of them.
         profile: the difference of every output and block, where that was asked.
         made_of: for a quantised artifact, how far the float32 that it was made of is from the
             source, held to the tolerance of float32; None where that cannot be told.

@@ -1,4 +1,4 @@
-"""Is an artifact equal to the model it came from? Run both, compare, and say where they part."""
+"""Verifies an artifact: runs it and its source, compares them, and finds where they part."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def _evidence(
     images: str | Path | None,
     key: str | None,
 ) -> Reference:
-    """What to compare with: the source run on pictures, or the recording."""
+    """Make the reference: the source run on pictures, or the recording."""
     if reference is not None:
         if artifact.options.output == "features":
             raise UsageError(
@@ -252,7 +252,7 @@ def _first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
 
 
 def _distances(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
-    """The largest |difference| of each image; infinite where it cannot be told."""
+    """The largest |difference| of each image; infinite where the outputs cannot be compared."""
     if expected.shape != got.shape:
         return np.full(len(expected), np.inf)
     distances = np.abs(expected.astype(np.float64) - got).max(axis=-1)

@@ -31,8 +31,8 @@ def quiet() -> Iterator[None]:
     output that was held back is added to the exception as a note, from Python 3.11 on. Nothing is
     held back while this module's logger is enabled for DEBUG.
     """
-    # 3 rather than 2, because a machine without a GPU is an error to it, told when the first
-    # variable is made. Lines before absl's logging is initialised are written whatever this says.
+    # 3 rather than 2, because TensorFlow logs a machine without a GPU as an error when it makes
+    # the first variable. Lines before absl's logging is initialised appear at any level.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     if _log.isEnabledFor(logging.DEBUG):
         yield

@@ -28,7 +28,7 @@ _log = logging.getLogger(__name__)
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    # Not what this machine's registry says: Windows knows .js as text/plain.
+    # Fixed here, because the registry of Windows may call .js text/plain.
     extensions_map = {  # noqa: RUF012 - so declared by the class above
         "": "application/octet-stream",
         ".css": "text/css",

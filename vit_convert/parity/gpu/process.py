@@ -100,7 +100,7 @@ def environments() -> list[dict[str, str]]:
 
 
 def no_adapter(log: str) -> MissingDependencyError:
-    """The error where there is no GPU: says how to get one made of software."""
+    """The error for a machine without a GPU. It says how to install a software driver."""
     chosen = os.environ.get(VARIABLE)
     reason = _NO_VULKAN.search(log)
     parts = [
