@@ -17,7 +17,7 @@ from synthesizer import DIALECT, SYNTHESIZER
 from synthesizer.config import SynthesizerConfig
 from synthesizer.source import Synthesizer
 
-from vit_convert.architectures import ModelSpec, registry
+from vit_convert.architectures import ModelSpec, Overrides, registry
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import recognise
 from vit_convert.conversion.files import keras2torch, torch2keras
@@ -147,6 +147,15 @@ def test_it_says_that_it_has_no_attention_maps(h5: Path) -> None:
     maps = artifact.attention(np.zeros((1, 32, 40, 3), np.float32))
     with pytest.raises(UsageError, match="attention"):
         look(artifact.spec, maps)
+
+
+@pytest.mark.usefixtures("known")
+def test_a_size_that_its_parameters_are_tied_to_is_not_changed(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=r"blocks\.0\.scores cannot be resampled"):
+        torch2keras(checkpoint, tmp_path / "large.h5", overrides=Overrides(image_size=(64, 40)))
+    assert not (tmp_path / "large.h5").exists()
 
 
 def test_a_checkpoint_is_not_taken_for_a_model_that_is_known(checkpoint: Path) -> None:

@@ -228,6 +228,7 @@ def test_verify_needs_something_to_compare_with(run: Run, tmp_path: Path) -> Non
     assert "images" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_name_that_is_nearly_right_is_told(run: Run, tmp_path: Path) -> None:
     for name in ("model.pth", "model.h5", "vit_float32.tflite", "picture.jpg", "reference.npz"):
         (tmp_path / name).touch()

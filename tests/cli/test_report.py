@@ -211,7 +211,7 @@ def test_plots_have_room_for_any_difference(best: float, worst: float) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         plot = block_plot(blocks)
-        assert "class 0" in plot
+        assert "blocks_token_only.0" in plot
         assert "allowed: 2.0e-06" in plot
         if np.isfinite(worst):
             for count, most in ((3, 30_000), (1000, 200_000)):

@@ -62,6 +62,7 @@ def test_h5_opens_in_keras_both_ways(name: str, dtype: torch.dtype, tmp_path: Pa
         assert model.spec.source.file == "source.pth"
 
 
+@pytest.mark.slow
 def test_keras_opens_the_file_after_import_vit_convert_alone(tmp_path: Path) -> None:
     torch.save(small_vit().model.state_dict(), tmp_path / "source.pth")
     torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", **STATED)

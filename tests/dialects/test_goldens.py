@@ -56,6 +56,7 @@ def test_a_golden_gives_what_its_library_gave(name: str, tmp_path: Path) -> None
         )
 
 
+@pytest.mark.slow
 def test_they_hold_where_there_is_no_pytorch() -> None:
     """In a process of their own, in which its import fails, and with that what compares with it."""
     program = (

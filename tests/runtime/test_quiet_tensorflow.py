@@ -19,6 +19,7 @@ def run(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_exporting_and_opening_say_nothing(tmp_path):
     from families import small_cait
 
@@ -44,6 +45,7 @@ for path in [folder / "model.h5", *exported]:
     assert len(list(tmp_path.iterdir())) == 5
 
 
+@pytest.mark.slow
 def test_importing_the_models_says_nothing():
     done = run("import vit_convert.models")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

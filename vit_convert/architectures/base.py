@@ -18,7 +18,7 @@ Known = Literal["read", "recognised", "assumed", "given"]
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes a model's input, as the checkpoint's authors did it.
+    """The way from a picture to a model's input, as the checkpoint's authors did it.
 
     Attributes:
         mean, std: of the channels R, G, B, for pixels scaled to 0..1.
@@ -115,7 +115,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Fact:
-    """How one value of a configuration is known.
+    """One value of a configuration, and how it is known.
 
     Attributes:
         value: the value.
@@ -131,7 +131,7 @@ class Fact:
 
 @dataclass(frozen=True)
 class Recognition:
-    """What a checkpoint's names and shapes say.
+    """The result of recognising a checkpoint by its names and shapes.
 
     Attributes:
         config: the model's configuration.
@@ -149,7 +149,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Overrides:
-    """What the user states about a checkpoint that its tensors cannot say; None where nothing.
+    """The values that the user states of a checkpoint; None where nothing is stated.
 
     Attributes:
         variant: the published model it is, as timm calls it.
@@ -183,7 +183,7 @@ class Overrides:
     stated: Mapping[str, Fact] = field(default_factory=dict)
 
     def fact(self, name: str) -> Fact | None:
-        """What the user says of a field, or else the naming scheme or a file; None if none does."""
+        """The user's value of a field, or the naming scheme's, or a file's; None without any."""
         given = getattr(self, name)
         return self.stated.get(name) if given is None else Fact(given, "given", "your option")
 

@@ -1,5 +1,5 @@
-"""What an architecture says of itself: everything that the rest of the package knows of a family of
-models is read from here."""
+"""The description of an architecture. The rest of the package reads from it all that it knows of a
+family of models."""
 
 from __future__ import annotations
 

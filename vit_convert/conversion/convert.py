@@ -193,9 +193,9 @@ def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, in
     resized = spec.with_config(image_size=size)
     if resized.config.grid == spec.config.grid:
         return resized
-    if getattr(spec.config, "rel_pos", "none") != "none":
+    if tied := _tied_to_grid(spec) - {"pos_embed"}:
         raise UsageError(
-            "a relative position bias cannot be resampled for another image size",
+            f"{min(tied)} cannot be resampled for another image size",
             where=f"--image-size {size[0]}x{size[1]}",
             expected=f"the {spec.config.image_size[0]}x{spec.config.image_size[1]} of the source",
         )
@@ -206,6 +206,15 @@ def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, in
         resample_pos_embed(array, spec.config.grid, resized.config.grid, prefix, spec.pos_embed),
     )
     return _mark_changed(resized, "pos_embed")
+
+
+def _tied_to_grid(spec: ModelSpec) -> set[str]:
+    """The parameters whose shape depends on the grid of patches, found with a larger one."""
+    height, width = spec.config.image_size
+    larger = spec.with_config(image_size=(2 * height, 2 * width)).parameters()
+    return {p.name for p in larger} - {
+        p.name for p, other in zip(spec.parameters(), larger, strict=True) if p.shape == other.shape
+    }
 
 
 def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -> ModelSpec:

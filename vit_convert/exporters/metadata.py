@@ -17,6 +17,8 @@ from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
 from vit_convert.exporters.options import ExportOptions, InputRange
 
 _PACKAGES = ("vit-convert", "tensorflow")
+# of the JSON. 0.1 wrote none, which counts as 0 and can still be read.
+FORMAT = 1
 _PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 
 
@@ -56,6 +58,7 @@ class Metadata:
         """JSON, with the versions of what made the artifact beside."""
         return json.dumps(
             {
+                "format": FORMAT,
                 "target": self.target,
                 "spec": self.spec.to_dict(),
                 "options": {k: v for k, v in asdict(self.options).items() if k not in _PRIVATE},
@@ -118,6 +121,14 @@ class Metadata:
         """
         try:
             data = json.loads(text)
+            if data.get("format", 0) > FORMAT:
+                raise ArtifactError(
+                    f"was written by a newer vit-convert: its metadata have format "
+                    f"{data['format']}",
+                    where=where,
+                    expected=f"format {FORMAT} or older",
+                    hint="pip install --upgrade vit-convert",
+                )
             return Metadata(
                 target=data["target"],
                 spec=ModelSpec.from_dict(data["spec"]),

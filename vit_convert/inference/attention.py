@@ -139,7 +139,7 @@ def look(
 
 
 def towards_patches(weights: np.ndarray, grid: tuple[int, int], query: Query) -> np.ndarray:
-    """What is paid to each patch.
+    """The attention paid to each patch.
 
     Args:
         weights: (heads, queries, tokens); the patches are the last tokens, and the class token is

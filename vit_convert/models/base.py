@@ -56,12 +56,12 @@ class ConvertedModel(tf_keras.Model):
 
     @property
     def spec(self) -> ModelSpec:
-        """What the model is."""
+        """The description of the model."""
         return ModelSpec.from_dict(json.loads(self.spec_json))
 
     @property
     def endpoint_names(self) -> tuple[str, ...]:
-        """What `view` can give."""
+        """The endpoints that `view` knows."""
         return tuple(self._endpoints)
 
     def view(self, names: Mapping[str, str]) -> tf_keras.Model:

@@ -111,11 +111,12 @@ def read_reference(path: str | Path) -> Recording:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        file = np.load(path, allow_pickle=False)
-        if not isinstance(file, np.lib.npyio.NpzFile):
-            raise ValueError("it is a single array")
-        with file:
-            return {name: file[name] for name in file.files}
+        with path.open("rb") as file:  # NumPy would leave half an archive open
+            arrays = np.load(file, allow_pickle=False)
+            if not isinstance(arrays, np.lib.npyio.NpzFile):
+                raise ValueError("it is a single array")
+            with arrays:
+                return {name: arrays[name] for name in arrays.files}
     except FileNotFoundError as error:
         raise ArtifactError(
             "there is no such file",

@@ -34,7 +34,7 @@ class Sample:
 
 
 class Reference(Protocol):
-    """What an artifact is compared with."""
+    """The evidence that an artifact is compared with."""
 
     @property
     def description(self) -> str:
@@ -42,7 +42,7 @@ class Reference(Protocol):
 
     @property
     def num_images(self) -> int:
-        """How many there are in all."""
+        """The number of images in all."""
 
     def batches(self) -> Iterator[Sample]:
         """All images, a batch at a time, without blocks."""
@@ -51,7 +51,7 @@ class Reference(Protocol):
         """Images with blocks: the one given (1, height, width, channels), or those recorded."""
 
     def outputs(self, images: np.ndarray) -> np.ndarray | None:
-        """What the source gives for other images; None where it cannot be run."""
+        """The source's outputs for other images; None where it cannot be run."""
 
 
 def comparable(
@@ -103,7 +103,7 @@ class LiveReference:
 
 
 class RecordedReference:
-    """What the source gave when it was recorded."""
+    """Outputs of the source that were recorded."""
 
     def __init__(self, recording: Recording, name: str = "file") -> None:
         self.recording = recording

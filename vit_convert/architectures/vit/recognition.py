@@ -1,4 +1,4 @@
-"""What the names and shapes of a Vision Transformer's tensors say of its configuration."""
+"""The configuration of a Vision Transformer, from the names and shapes of its tensors."""
 
 from __future__ import annotations
 
@@ -106,8 +106,8 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
 
 
 def _refuse_combinations(config: TransformerConfig) -> None:
-    """Raises RecognitionError for options that no model has together, so that the forward pass and
-    folding need not know what they would mean."""
+    """Raises RecognitionError for options that no model has together, so that nothing else has to
+    give them a meaning."""
     assert isinstance(config, ViTConfig)
     blocks = config.norm_position, config.rel_pos
     wrong = {
@@ -140,7 +140,7 @@ def _refuse_combinations(config: TransformerConfig) -> None:
 
 
 def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
-    """What block 0 says of all of them."""
+    """The values that all blocks share, from block 0."""
     parallel = 1
     attn, mlp, scale = "blocks.0.attn", "blocks.0.mlp", "blocks.0.ls1.gamma"
     if "blocks.0.attns.0.attn.qkv.weight" in shapes:

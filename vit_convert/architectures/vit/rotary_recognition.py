@@ -1,4 +1,4 @@
-"""Whether a Vision Transformer has rotary position embedding, which leaves no tensors, and which.
+"""The kind of rotary position embedding of a Vision Transformer, which leaves no tensors.
 
 Published models are known by the rest of their tensors. Where those do not match, what is left are
 signs: no positions at all, registers, SwiGLU; what is told by them is an assumption.

@@ -75,13 +75,15 @@ class _Half(Arithmetic):
         result = np.empty((*leading, a.shape[-2], b.shape[-1]), np.float32)
         a = np.broadcast_to(a, (*leading, *a.shape[-2:]))
         b = np.broadcast_to(b, (*leading, *b.shape[-2:]))
-        for index in np.ndindex(leading):
-            _product(a[index], b[index], result[index])
+        with np.errstate(all="ignore"):
+            for index in np.ndindex(leading):
+                _product(a[index], b[index], result[index])
         return result
 
     def sum(self, array: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
-        for axis in axes:
-            array = np.expand_dims(_total(np.moveaxis(array, axis, 0)), axis)
+        with np.errstate(all="ignore"):
+            for axis in axes:
+                array = np.expand_dims(_total(np.moveaxis(array, axis, 0)), axis)
         return array
 
 
