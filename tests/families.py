@@ -293,12 +293,35 @@ def with_outliers(family: Family, weight: float, bias: float) -> dict[str, LazyT
     return {name: LazyTensor.of(name, array) for name, array in arrays.items()}
 
 
+# Every kind of model that an architecture has, three blocks deep; each architecture must be here.
 FAMILIES: dict[str, Callable[..., Family]] = {
     "vit": small_vit,
     "deit": small_deit,
     "cait": small_cait,
 }
 
+# as FAMILIES, with fewer blocks, for whatever is made of each
+SHALLOW: dict[str, Callable[..., Family]] = {
+    name: partial(make, depth=2) for name, make in FAMILIES.items()
+}
+
+# models with something that changes how they begin or end
+SPECIAL: dict[str, Callable[..., Family]] = {
+    "layer scale": partial(small_vit, depth=2, layer_scale=True),
+    "average pool": partial(
+        small_vit, depth=2, class_token=False, pool="avg", final_norm=False, fc_norm=True
+    ),
+    "average beside a class token": partial(
+        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
+    ),
+    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
+    "no norm": partial(
+        small_vit, depth=1, class_token=False, pool="avg", final_norm=False, layer_scale=True
+    ),
+    "headless": partial(small_vit, depth=1, num_classes=0),
+    "one channel": partial(small_vit, depth=1, in_channels=1),
+    "3 class blocks": partial(small_cait, depth=1, depth_token_only=3),
+}
 
 # small models of what ViT's descendants added, each with several options at once
 OPTIONS: dict[str, Callable[..., Family]] = {
@@ -353,3 +376,8 @@ OPTIONS: dict[str, Callable[..., Family]] = {
     ),
     "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }
+
+# Every small model there is. A test of what artifacts must be takes them all from here.
+MODELS: dict[str, Callable[..., Family]] = SHALLOW | SPECIAL | OPTIONS
+# those that stand for the others where each takes long
+CLASSIFIERS = (*SHALLOW, "layer scale", "average pool")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import inspect
 import os
@@ -14,6 +15,7 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
+from test_layout import FLOORS, LIGHT
 
 import vit_convert
 from vit_convert.cli import cli
@@ -159,3 +161,46 @@ def test_other_shells_have_their_script(shell: str) -> None:
     done = CliRunner().invoke(cli, ["completion", shell], prog_name="vit-convert")
     assert done.exit_code == 0
     assert f"_VIT_CONVERT_COMPLETE={shell}_complete" in done.output
+
+
+def test_the_design_names_every_room_and_its_floor() -> None:
+    """In docs/design.md, as tests/test_layout.py holds them."""
+    design = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| .", design, flags=re.MULTILINE)
+    floors = re.findall(r"^\d+\. (`\w+`(?:, `\w+`)*)$", design, flags=re.MULTILINE)
+    assert [tuple(re.findall(r"\w+", floor)) for floor in floors] == list(FLOORS)
+    assert rows == [room for floor in FLOORS for room in floor]
+
+
+def test_the_design_names_what_is_light() -> None:
+    design = (HOME / "docs" / "design.md").read_text(encoding="utf-8")
+    (sentence,) = re.findall(r"((?:`[\w.]+`[ ,and\n]*)+) can be imported without", design)
+    assert {*re.findall(r"`([\w.]+)`", sentence)} == {*LIGHT}
+
+
+def names_cait(path: Path) -> bool:
+    """Whether the code of a module names CaiT; comments and docstrings do not count."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    bare = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        words = [getattr(node, field, None) for field in ("id", "attr", "name", "module")]
+        if isinstance(node, ast.Constant) and node not in bare:
+            words.append(node.value)
+        if any(isinstance(word, str) and re.search("cait", word, re.IGNORECASE) for word in words):
+            return True
+    return False
+
+
+def test_contributing_counts_the_files_of_an_architecture() -> None:
+    text = (HOME / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    counted = re.search(
+        r"has (\d+) files of its own: (\d+) in .*?(\d+) other files.*?them\.", text, re.S
+    )
+    assert counted is not None
+    package = HOME / "vit_convert"
+    own = {p for p in package.rglob("*.py") if "cait" in (p.stem, p.parent.name)}
+    folder = {p for p in own if p.parent.name == "cait"}
+    others = {p for p in package.rglob("*.py") if p not in own and names_cait(p)}
+    assert counted.groups() == (str(len(own)), str(len(folder)), str(len(others)))
+    named = {package / path for path in re.findall(r"`([\w/]+\.py)`", counted[0])}
+    assert named == (own - folder) | others

@@ -66,8 +66,7 @@ class MissingDependencyError(VitConvertError):
 
 
 def similar_to(path: str | Path) -> str:
-    """What to try for a path that does not exist: the name beside it that is most like its own, or
-    "" where none is."""
+    """A hint for a path that does not exist: the most similar name in its folder, or ""."""
     from difflib import get_close_matches
 
     path = Path(path)

@@ -1,4 +1,4 @@
-"""How long work tells what it does and how far it is. Who shows it is another matter."""
+"""Progress reports of long work. They are shown elsewhere: see `vit_convert.cli.console`."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ _Item = TypeVar("_Item")
 
 
 class Progress(Protocol):
-    """A function that is called when a step begins, and as it goes on."""
+    """A function that receives a report when a step begins, and as it goes on."""
 
     def __call__(
         self, step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /
     ) -> None:
-        """Be told.
+        """Report a step.
 
         Args:
-            step: what is being done, in the same words as long as it goes on.
-            done: things (pictures, tensors, layers) that are behind it.
-            total: how many there are in this step; 0 where they cannot be counted.
-            part: pieces of work (artifacts) that are behind it.
-            parts: how many there are in all; the step belongs to the next one.
+            step: a description of the step, in the same words as long as it goes on.
+            done: the number of things (pictures, tensors, layers) that are done.
+            total: the number of things in this step; 0 where they cannot be counted.
+            part: the number of pieces of work (artifacts) that are done.
+            parts: the number of all pieces; the step belongs to the next one.
         """
 
 
 def silent(step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /) -> None:
-    """A Progress that keeps it to itself."""
+    """A Progress that shows nothing."""
 
 
 def of_part(progress: Progress, name: str, part: int, parts: int) -> Progress:
-    """What one of several pieces of work tells its steps to.
+    """Make the Progress for one of several pieces of work.
 
     Args:
-        progress: is told each step, behind the name.
-        name: of the piece of work: an artifact's.
-        part, parts: how many are behind it, and how many there are in all.
+        progress: receives every step, with the name in front of it.
+        name: the name of the piece of work, such as an artifact's.
+        part, parts: the number of pieces that are done, and of all pieces.
     """
 
     def tell(step: str, done: int = 0, total: int = 0, *_: int) -> None:
@@ -45,7 +45,7 @@ def of_part(progress: Progress, name: str, part: int, parts: int) -> Progress:
 
 
 def counted(progress: Progress, step: str, items: Sequence[_Item]) -> Iterator[_Item]:
-    """The items; each is told when it is done with."""
+    """Yield the items, and report each one when it is done."""
     progress(step, 0, len(items))
     for done, item in enumerate(items, 1):
         yield item

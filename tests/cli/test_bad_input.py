@@ -140,14 +140,14 @@ def test_no_space_left(run: Run, tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path) -> None:
     """What is known before writing, and what the system says while writing."""
     from vit_convert.errors import OutputError
-    from vit_convert.runtime.atomic_write import check_space, whole
+    from vit_convert.runtime.atomic_write import atomic_write, check_space
 
     with pytest.raises(OutputError, match="no space left") as error:
         check_space(tmp_path, 2**62)
     assert "MB free" in error.value.expected
 
     def write() -> None:
-        with whole(tmp_path / "x", force=False) as path:
+        with atomic_write(tmp_path / "x", force=False) as path:
             path.write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
@@ -275,7 +275,7 @@ def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> N
 def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
     """Not even with --force, unless it is what the command writes."""
     from vit_convert.errors import OutputError
-    from vit_convert.runtime.atomic_write import check_output, whole
+    from vit_convert.runtime.atomic_write import atomic_write, check_output
 
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").touch()
@@ -287,7 +287,7 @@ def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
         check_output(tmp_path / "mine", force=True)
     with pytest.raises(OutputError, match="--force"):
         check_output(tmp_path / "mine", force=False, folder_with="saved_model.pb")
-    with whole(tmp_path / "mine", force=True, folder_with="saved_model.pb") as scratch:
+    with atomic_write(tmp_path / "mine", force=True, folder_with="saved_model.pb") as scratch:
         scratch.mkdir()
     assert [p.name for p in tmp_path.iterdir()] == ["mine"]
     assert not list((tmp_path / "mine").iterdir())

@@ -3,36 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from families import OPTIONS, PREPROCESSING, Family, small_cait, small_deit, small_vit
+from families import CLASSIFIERS, PREPROCESSING, Family
+from families import MODELS as FAMILIES
 
-from vit_convert.exporters import Artifact
+from vit_convert.exporters import TARGETS, Artifact
 
-FAMILIES = {
-    "vit": partial(small_vit, depth=2),
-    "layer scale": partial(small_vit, depth=2, layer_scale=True),
-    "average pool": partial(
-        small_vit, depth=2, class_token=False, pool="avg", final_norm=False, fc_norm=True
-    ),
-    "deit": partial(small_deit, depth=2),
-    "cait": partial(small_cait, depth=2),
-    "average beside a class token": partial(
-        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
-    ),
-    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
-    "no norm": partial(
-        small_vit, depth=1, class_token=False, pool="avg", final_norm=False, layer_scale=True
-    ),
-    "headless": partial(small_vit, depth=1, num_classes=0),
-    "one channel": partial(small_vit, depth=1, in_channels=1),
-    "eva02": OPTIONS["eva02"],
-    "dinov3": OPTIONS["dinov3"],
-}
-CLASSIFIERS = ("vit", "layer scale", "average pool", "deit", "cait")
+__all__ = ["CLASSIFIERS", "FAMILIES", "TARGET_NAMES", "Sample", "as_input", "centred", "relative"]
+
+# what `export` can be asked for
+TARGET_NAMES = [target.name for target in TARGETS.values() if target.write]
 
 
 @dataclass(frozen=True)

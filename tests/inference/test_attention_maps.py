@@ -6,12 +6,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from families import Family, small_cait, small_deit, small_vit
+from families import FAMILIES, SPECIAL, Family, small_cait, small_deit, small_vit
 from PIL import Image
 
 from vit_convert.conversion.h5_file import write_h5
@@ -20,14 +21,7 @@ from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
 from vit_convert.inference.attention import attention_of, look, rollout
 from vit_convert.reporting.attention_figure import draw_attention
 
-MODELS: dict[str, Callable[[], Family]] = {
-    "vit": small_vit,
-    "deit": small_deit,
-    "cait": lambda: small_cait(depth=2),
-    "average pool": lambda: small_vit(
-        class_token=False, pool="avg", final_norm=False, fc_norm=True
-    ),
-}
+MODELS = FAMILIES | {"average pool": SPECIAL["average pool"]}
 GRID = (3, 5)
 Open = Callable[[str, str], Artifact]
 
@@ -66,11 +60,7 @@ def timm_attention(family: Family, images: np.ndarray) -> dict[str, torch.Tensor
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
-        ("vit", "keras"),
-        ("vit", "tflite"),
-        ("deit", "tflite"),
-        ("cait", "keras"),
-        ("cait", "tflite"),
+        *product(FAMILIES, ["keras", "tflite"]),
         ("cait", "saved_model"),
     ],
 )
@@ -128,7 +118,7 @@ def test_without_a_class_token_all_patches_ask() -> None:
     maps = {k: v.numpy() for k, v in timm_attention(family, family.images(1)).items()}
     view = look(family.spec, maps)
     assert view.query == "mean over patches"
-    expected = maps["attention.2"][0].mean(axis=1).reshape(4, *GRID)
+    expected = maps["attention.1"][0].mean(axis=1).reshape(4, *GRID)
     np.testing.assert_allclose(view.layers[0].heads, expected, rtol=1e-6)
 
 

@@ -6,7 +6,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from families import FAMILIES, Family, small_beit, small_cait, small_deit, small_eva, small_vit
+from families import (
+    FAMILIES,
+    OPTIONS,
+    SPECIAL,
+    Family,
+    small_beit,
+    small_cait,
+    small_deit,
+    small_eva,
+    small_vit,
+)
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.models import build
@@ -115,6 +125,7 @@ OPTION_CASES: dict[str, tuple[Any, dict[str, Any]]] = {
     ),
 }
 CASES |= {name: (make, {"depth": 1} | changes) for name, (make, changes) in OPTION_CASES.items()}
+CASES |= {f"small {name}": (make, {}) for name, make in (FAMILIES | OPTIONS | SPECIAL).items()}
 
 
 def relative(expected: np.ndarray, got: np.ndarray) -> float:

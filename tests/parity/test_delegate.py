@@ -10,7 +10,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,8 @@ import numpy as np
 import pytest
 import torch
 from ai_edge_litert import schema_py_generated as schema
-from families import Family, small_cait, small_deit, small_vit, with_outliers
+from families import CLASSIFIERS, SPECIAL, small_vit, with_outliers
+from families import MODELS as ALL_MODELS
 from pictures import paint
 
 from vit_convert.checkpoint.tensor import LazyTensor
@@ -39,25 +39,8 @@ from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
 from vit_convert.parity.verify import verify, verify_artifact
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-MODELS: dict[str, Callable[[], Family]] = {
-    "vit": partial(small_vit, depth=2),
-    "layer scale": partial(small_vit, depth=2, layer_scale=True),
-    "average pool": partial(
-        small_vit, depth=2, class_token=False, pool="avg", final_norm=False, fc_norm=True
-    ),
-    "deit": partial(small_deit, depth=2),
-    "cait": partial(small_cait, depth=2),
-}
-RARER: dict[str, Callable[[], Family]] = {
-    "average beside a class token": partial(
-        small_vit, depth=1, pool="avg", final_norm=False, fc_norm=True, gelu="quick"
-    ),
-    "average, norm before": partial(small_vit, depth=1, pool="avg", gelu="tanh"),
-    "no norm": partial(small_vit, depth=1, pool="avg", final_norm=False, qkv_bias=False),
-    "headless": partial(small_vit, depth=1, num_classes=0),
-    "one channel": partial(small_vit, depth=1, in_channels=1),
-    "3 class blocks": partial(small_cait, depth=1, depth_token_only=3),
-}
+MODELS = {name: ALL_MODELS[name] for name in CLASSIFIERS}
+RARER = {name: make for name, make in SPECIAL.items() if name not in MODELS}
 # The GPU does not quantise the activations of int8-dynamic: only its weights are rounded.
 LIMITS = {"float32": 1e-5, "float16": 5e-3, "int8-dynamic": 0.05}
 Edit = Callable[["Editor"], None]

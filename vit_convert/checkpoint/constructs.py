@@ -1,7 +1,7 @@
-"""What a pickle may have made: the allow-list. Everything else becomes an `Inert`.
+"""The allowlist: the classes and functions that a pickle may name. All others become an `Inert`.
 
-None of the named classes and functions is imported or called. Each entry is a function of ours that
-takes the pickled arguments and makes a plain value, or gives NotImplemented if they are unusual.
+None of them is imported or called. Each entry is a function of ours that takes the pickled
+arguments and returns a plain value, or NotImplemented if the arguments are unusual.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def _bytearray(args: tuple[Any, ...]) -> Any:
 
 
 def _encode(args: tuple[Any, ...]) -> Any:
-    """How protocol 2 spells bytes."""
+    """Read bytes as pickle protocol 2 writes them: a string and its encoding."""
     match args:
         case (str() as text, "latin1" | "latin-1"):
             content = numpy_pickles.as_bytes(text)
@@ -198,7 +198,7 @@ CONSTRUCTS: dict[tuple[str, str], Construct] = {
 
 
 def call(function: Any, args: Any, kwargs: dict[Any, Any] | None = None) -> Any:
-    """What stands for `function(*args, **kwargs)`.
+    """Return the value that stands in for `function(*args, **kwargs)`, without calling it.
 
     Raises:
         CheckpointError: the arguments are no tuple, or describe an impossible tensor.

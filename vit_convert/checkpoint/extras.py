@@ -1,4 +1,4 @@
-"""What stands beside the weights, as plain values."""
+"""Reads the values that a checkpoint holds beside its weights, as plain values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands for the classes, functions and objects that a pickle names: records, never code."""
+"""Records that stand in for the classes, functions and objects that a pickle names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Global:
 
 @dataclass(eq=False, repr=False)
 class Inert:
-    """What a pickle wanted made by calling something that is not known here; nothing was called.
+    """A record of a call that a pickle asked for and that is not on the allowlist.
 
     Attributes:
         of: what was to be called or instantiated.

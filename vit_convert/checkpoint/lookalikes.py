@@ -1,4 +1,4 @@
-"""What a file that is no checkpoint looks like, to say so."""
+"""Recognises common files that are not checkpoints, so that an error can name them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def not_a_checkpoint(head: bytes, where: str) -> CheckpointError:
 
 
 def looks_like(path: Path) -> str:
-    """What a file that cannot be used is, for people: "a JPEG picture"; "" where that is not known.
+    """Name the kind of a file that cannot be used, such as "a JPEG picture"; "" if it is unknown.
 
     Raises:
         OSError: it cannot be read.

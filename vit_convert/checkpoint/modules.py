@@ -32,7 +32,7 @@ def _is_script(value: Any) -> bool:
 
 
 def module_state(module: Inert) -> dict[str, Any]:
-    """What `module.state_dict()` would hold, in its order.
+    """Collect what `module.state_dict()` would return, in the same order.
 
     Raises:
         CheckpointError: the modules contain one another without end.

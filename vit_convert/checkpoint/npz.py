@@ -72,7 +72,7 @@ def _tensor(archive: ZipArchive, name: str) -> LazyTensor:
 
 
 def _header(head: bytes, damaged: CheckpointError) -> tuple[int, Any]:
-    """Where the elements begin, and the table before them."""
+    """Parse the header: return where the elements begin, and the table that precedes them."""
     if len(head) < 12 or head[:6] != _MAGIC or head[6] not in (1, 2, 3):
         raise damaged
     width = 2 if head[6] == 1 else 4

@@ -46,7 +46,7 @@ DTYPES = {
 
 
 class _InvalidError(Exception):
-    """What is wrong with the header."""
+    """The header is damaged. The message says how."""
 
 
 def is_safetensors(head: bytes) -> bool:

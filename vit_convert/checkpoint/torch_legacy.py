@@ -1,4 +1,4 @@
-"""What `torch.save` wrote before PyTorch 1.6: pickles one after the other, then raw storages.
+"""The format of `torch.save` before PyTorch 1.6: several pickles, then raw storages.
 
 pickle  0x1950a86a20f9469cfc6c
 pickle  1001, the version of the protocol

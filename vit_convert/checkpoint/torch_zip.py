@@ -1,4 +1,4 @@
-"""What `torch.save` has written since PyTorch 1.6, and `torch.jit.save`: a zip archive.
+"""The zip archives that `torch.save` (since PyTorch 1.6) and `torch.jit.save` write.
 
 PREFIX/data.pkl     the pickled object; a storage is ("storage", class, key, device, elements)
 PREFIX/data/KEY     the bytes of each storage

@@ -41,7 +41,7 @@ def attention(
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.reporting.attention_figure import draw_attention
-    from vit_convert.runtime.atomic_write import check_output, whole
+    from vit_convert.runtime.atomic_write import atomic_write, check_output
 
     target = output or Path(f"{image.stem}_attention.png")
     check_output(target, force)
@@ -50,6 +50,6 @@ def attention(
         opened = open_artifact(artifact)
         progress("running the model")
         png, view = draw_attention(opened, image, block=block, head=head, roll_out=rollout)
-        with whole(target, force) as scratch:
+        with atomic_write(target, force) as scratch:
             scratch.write_bytes(png)
     console.out(f"{target}: {view.saliency_of}, {view.query}")

@@ -44,7 +44,7 @@ def warn(text: str) -> None:
 
 
 def error(problem: VitConvertError) -> None:
-    """What was wrong, where, what was expected and what to try."""
+    """Print an error: what was wrong, where, what was expected and what to try."""
     label = click.style("error", fg="red", bold=True)
     where = f"{problem.where}: " if problem.where else ""
     click.echo(f"{label}: {where}{problem.what}", err=True)

@@ -40,7 +40,7 @@ def evaluate(
     from vit_convert.images.folders import ImageFolder
     from vit_convert.inference.evaluate import evaluate as run
     from vit_convert.progress import counted
-    from vit_convert.runtime.atomic_write import check_output, whole
+    from vit_convert.runtime.atomic_write import atomic_write, check_output
 
     if confusion is not None:
         check_output(confusion, force)
@@ -53,7 +53,7 @@ def evaluate(
     if confusion is not None:
         from vit_convert.reporting.confusion_figure import confusion_png
 
-        with whole(confusion, force) as scratch:
+        with atomic_write(confusion, force) as scratch:
             scratch.write_bytes(confusion_png(results))
     for name in results[0].unreadable:
         console.warn(f"not read: {name}")

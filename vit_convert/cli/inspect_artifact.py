@@ -1,4 +1,4 @@
-"""What vit-convert inspect shows of artifacts, and of .tflite files of anybody's making."""
+"""The part of `vit-convert inspect` that shows artifacts, and .tflite files of any origin."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class BatchSize(click.ParamType):
 
 
 def stem(checkpoint: Path) -> str:
-    """What to call what a checkpoint becomes: a folder's name, or a file's without suffixes."""
+    """The name for a conversion: the checkpoint's folder, or its file without suffixes."""
     if checkpoint.is_dir():
         return checkpoint.resolve().name
     for index in (".safetensors.index.json", ".bin.index.json"):

@@ -121,7 +121,7 @@ def _write_report(
 ) -> None:
     from vit_convert.progress import of_part
     from vit_convert.reporting import collect, page
-    from vit_convert.runtime.atomic_write import whole
+    from vit_convert.runtime.atomic_write import atomic_write
 
     subjects = []
     with console.progress("reporting") as progress:
@@ -129,7 +129,7 @@ def _write_report(
             inner = of_part(progress, result.artifact.name, part, len(results))
             subjects.append(collect(result, images=images, reference=reference, progress=inner))
     text = page(subjects, shlex.join(["vit-convert", *sys.argv[1:]]))
-    with whole(path, force) as scratch:
+    with atomic_write(path, force) as scratch:
         scratch.write_text(text, encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ from vit_convert.conversion.h5_file import open_h5, write_h5
 from vit_convert.dialects import rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.progress import Progress, silent
-from vit_convert.runtime.atomic_write import check_output, check_space, whole
+from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
 
 
 def torch2keras(
@@ -58,7 +58,7 @@ def torch2keras(
     conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
     size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
     check_space(output.parent, size)
-    with whole(output, force) as path:
+    with atomic_write(output, force) as path:
         write_h5(path, conversion.spec, conversion.weights, progress)
     return conversion
 
@@ -119,7 +119,7 @@ def keras2torch(
             for name, tensor in tensors.items()
             if tensor.dtype == "bfloat16" and _is_bfloat16(arrays[name])
         }
-        with whole(output, force) as path:
+        with atomic_write(output, force) as path:
             if output.suffix == ".safetensors":
                 write_safetensors(path, arrays, dtypes, {"format": "pt"})
             elif output.suffix == ".npz":

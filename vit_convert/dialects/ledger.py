@@ -18,7 +18,7 @@ _Groups = tuple[tuple[str, str], ...]  # a match's placeholders
 
 @dataclass(frozen=True)
 class Ledger:
-    """Where every tensor of a checkpoint went.
+    """A record of what became of every tensor of a checkpoint.
 
     Attributes:
         dialect: the scheme that was used.

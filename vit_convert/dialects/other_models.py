@@ -47,7 +47,7 @@ _OTHER_MODELS = {
 
 
 def guess(tensors: Iterable[str]) -> str:
-    """What else the names belong to, as the end of a sentence, or ""."""
+    """Guess another model from its tensor names. The text ends a sentence; "" if none is known."""
     dotted = [f".{name}." for name in tensors]
     for part, what in _OTHER_MODELS.items():
         if any(f".{part}." in name for name in dotted):

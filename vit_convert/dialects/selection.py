@@ -225,7 +225,7 @@ def _titles(dialects: Sequence[Dialect]) -> str:
 
 
 def _prefixes(tensors: Tensors, marker: str) -> list[str]:
-    """What stands before the marker: "", "module.", "backbone.", "opt/target/" ..."""
+    """The prefixes in front of the marker: "", "module.", "backbone.", "opt/target/" ..."""
     return sorted(
         name[: -len(marker)]
         for name in tensors

@@ -1,4 +1,4 @@
-"""What a new dialect has to fill in: a rule file for a checkpoint that no dialect knows."""
+"""Writes a rule file to be filled in, for a checkpoint that no dialect knows."""
 
 from __future__ import annotations
 

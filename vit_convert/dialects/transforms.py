@@ -25,7 +25,7 @@ class MisfitError(Exception):
 
 @dataclass(frozen=True)
 class Transform:
-    """How the arrays of a rule's sources become those of its targets, and back.
+    """A reversible function from the arrays of a rule's sources to those of its targets.
 
     Attributes:
         name: for people and for rule files.

@@ -1,4 +1,4 @@
-"""What must hold of every dialect's table, a user's too."""
+"""Checks that the table of a dialect makes sense, ours or a user's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vit_convert.dialects.rules import Dialect, Ignore, Rule
 
 
 def problems_of(dialect: Dialect, canonical: Collection[str]) -> list[tuple[str, str]]:
-    """What is wrong with a dialect: (pattern concerned, what is wrong), nothing if it is right.
+    """Find the faults of a dialect, as (pattern concerned, what is wrong).
 
     Args:
         dialect: the table.

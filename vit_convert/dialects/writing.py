@@ -95,8 +95,11 @@ def _fills_of(groups: Mapping[str, str], fills: Mapping[str, tuple[str, ...]]) -
 def _instances(
     rule: Rule, tensors: Mapping[str, LazyTensor]
 ) -> Iterable[tuple[dict[str, str], list[list[LazyTensor]]]]:
-    """Where a rule's targets are all there: placeholders, and the targets of each block (of one,
-    unless the rule is stacked)."""
+    """Find each place where all targets of a rule exist.
+
+    Yields the values of the placeholders, and the targets of each block: of one block, unless the
+    rule is stacked.
+    """
     first = compile_pattern(rule.targets[0])
     found: dict[_Groups, dict[int, list[LazyTensor]]] = {}
     for name in tensors:

@@ -19,7 +19,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.progress import Progress, of_part, silent
-from vit_convert.runtime.atomic_write import check_output, whole
+from vit_convert.runtime.atomic_write import atomic_write, check_output
 
 __all__ = [
     "TARGETS",
@@ -70,7 +70,7 @@ class Exported:
 
     @property
     def passed(self) -> bool:
-        """Whether there is nothing to complain about."""
+        """Whether a quantised artifact is close enough to its float32; true for all others."""
         return self.report is None or self.report.passed
 
 
@@ -91,8 +91,8 @@ def export(
         options: of each artifact.
 
     Returns:
-        the paths, in the order of the targets. How a quantised file compares with its float32 tells
-        `export_all`.
+        the paths, in the order of the targets. `export_all` also returns how a quantised file
+        compares with its float32.
 
     Raises:
         UsageError, OutputError, ArtifactError: as `export_all`.
@@ -140,7 +140,7 @@ def export_all(
                 raise UsageError("would be written twice", where=str(path), hint="ask for it once")
             check_output(path, force, target.folder_with)
         scratch = [
-            stack.enter_context(whole(path, force, target.folder_with))
+            stack.enter_context(atomic_write(path, force, target.folder_with))
             for path, (target, _, _) in zip(paths, plan, strict=True)
         ]
         reports = []
@@ -197,7 +197,7 @@ def open_artifact(path: str | Path) -> Artifact:
 
 
 def describe_artifact(path: str | Path) -> Metadata:
-    """What any artifact says about itself. TensorFlow is not imported, and no weights are read.
+    """Read the metadata of any artifact, without TensorFlow and without reading weights.
 
     Raises:
         ArtifactError: as `open_artifact`.
@@ -206,7 +206,7 @@ def describe_artifact(path: str | Path) -> Metadata:
 
 
 def target_of(path: str | Path) -> Target:
-    """What kind of artifact there is, told from its content.
+    """Find the target that an artifact belongs to, from its content.
 
     Raises:
         ArtifactError: there is nothing, or nothing that is known here.

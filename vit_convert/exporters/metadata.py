@@ -1,4 +1,4 @@
-"""What every artifact says about itself, as JSON."""
+"""The metadata that every artifact carries, as JSON."""
 
 from __future__ import annotations
 

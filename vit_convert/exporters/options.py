@@ -1,4 +1,4 @@
-"""What `export` can be asked for."""
+"""The options of `export`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ InputRange = Literal["normalised", "0..255", "0..1"]
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """What `export` can be asked for.
+    """The options of one exported artifact.
 
     Attributes:
         precision: of a TFLite file.

@@ -1,4 +1,4 @@
-"""How far a quantised artifact is from the float32 one that it was made of."""
+"""Compares a quantised artifact with the float32 artifact that it was made from."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Cost:
-    """What quantising one layer alone does to the outputs.
+    """The error that quantising one layer alone causes in the outputs.
 
     Attributes:
         operation: as LiteRT calls it.
@@ -53,7 +53,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class QuantisationReport:
-    """What an export tells of a quantised artifact.
+    """The comparison of a quantised artifact with its float32, for the user.
 
     Attributes:
         images: how many both were run on.

@@ -1,4 +1,4 @@
-"""What an export target is.
+"""The definition of an export target.
 
 Nothing here imports TensorFlow: a target imports it when it writes or opens.
 """
@@ -28,7 +28,7 @@ class SourceModel(Protocol):
 
     @property
     def spec(self) -> ModelSpec:
-        """What it is."""
+        """The specification of the model."""
 
     @property
     def weights(self) -> Mapping[str, np.ndarray]:

@@ -1,4 +1,4 @@
-"""What an artifact says about itself, as plain values: for `inspect` and for reports."""
+"""The metadata of an artifact as plain values, for `inspect` and for reports."""
 
 from __future__ import annotations
 

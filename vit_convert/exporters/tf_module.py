@@ -94,7 +94,7 @@ def is_saved_model(path: Path) -> bool:
 
 
 def read_metadata(path: Path) -> Metadata:
-    """What the SavedModel at `path` says about itself.
+    """Read the metadata of the SavedModel at `path`.
 
     Raises:
         ArtifactError: vit-convert did not write it, or its metadata is damaged.

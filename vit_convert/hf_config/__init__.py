@@ -1,4 +1,4 @@
-"""What lies beside a checkpoint of transformers: config.json and preprocessor_config.json.
+"""Reads the JSON files beside a checkpoint: config.json and preprocessor_config.json.
 
 `save_pretrained` writes them, and they say what tensors cannot. They are strangers' files: read up
 to a size, parsed as JSON, and every value is checked before it is used.
@@ -18,7 +18,7 @@ from vit_convert.hf_config.preprocessor_config import picture_facts
 
 @dataclass(frozen=True)
 class Sidecars:
-    """What the files say.
+    """The facts that were read from the files.
 
     Attributes:
         facts: field of the configuration or the preprocessing -> its value.

@@ -211,5 +211,5 @@ def _resized_size(picture: Size, target: Size, preprocessing: Preprocessing) -> 
 
 
 def _offset(side: int, crop: int) -> int:
-    """Where torchvision's CenterCrop begins; negative where it would pad first."""
+    """The first pixel of torchvision's CenterCrop; negative where it would pad first."""
     return round((side - crop) / 2) if side >= crop else -((crop - side) // 2)

@@ -1,4 +1,4 @@
-"""How fast artifacts are, measured so that ratios hold on a machine that others use, too."""
+"""Times artifacts in turn, so that their ratios hold even on a machine that others use."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ROUND = 4  # inferences of an artifact before it is another one's turn
 
 @dataclass(frozen=True)
 class Benchmark:
-    """How fast one artifact is, and what it takes.
+    """The latency, size and memory of one artifact.
 
     Attributes:
         path, kind: the artifact.

@@ -25,7 +25,7 @@ _Decoded = tuple[list[tuple[Path, str]], list[np.ndarray], list[str]]
 
 @dataclass(frozen=True)
 class ClassAccuracy:
-    """How an artifact did on the pictures of one class.
+    """The accuracy of an artifact on the pictures of one class.
 
     Attributes:
         name: the folder's.
@@ -42,7 +42,7 @@ class ClassAccuracy:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How one artifact did.
+    """The accuracy of one artifact.
 
     Attributes:
         path, kind: the artifact.

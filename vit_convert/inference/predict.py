@@ -17,7 +17,7 @@ from vit_convert.progress import Progress, counted, silent
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of one picture.
+    """The prediction of a model for one picture.
 
     Attributes:
         path: the picture.
@@ -44,7 +44,7 @@ def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:
 
 
 def steps_of(artifact: Artifact) -> tuple[str, ...]:
-    """What `prepare` does to a picture, for people."""
+    """Describe for people what `prepare` does to a picture."""
     height, width = artifact.spec.config.image_size
     how = artifact.spec.preprocessing
     scaled = [math.floor(side / how.crop_pct) for side in (height, width)]

@@ -61,9 +61,9 @@ def labels_for(num_classes: int, given: Sequence[str] = ()) -> tuple[str, ...]:
 def read_labels(path: str | Path) -> tuple[str, ...]:
     """Names of classes from a UTF-8 file, in the order of their indices.
 
-    Read are a text file with one name per line, a JSON list of names, a JSON object from index to
-    name, and a Hugging Face config.json (its id2label). The content tells which: JSON begins with
-    a bracket or a brace. Blank lines at the end are no names; a name may occur twice.
+    The file may be text with one name per line, a JSON list of names, a JSON object from index to
+    name, or a Hugging Face config.json (its id2label is read). JSON is recognised by its first
+    character, a bracket or a brace. Blank lines at the end are no names; a name may occur twice.
 
     Raises:
         UsageError: the file cannot be read or is none of these, a name is blank or no text, or

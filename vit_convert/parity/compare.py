@@ -1,4 +1,4 @@
-"""How far an artifact's numbers are from the reference's, and where the difference begins."""
+"""Measures how far an artifact is from its reference, and finds where the difference begins."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.options import Precision
 from vit_convert.inference.predict import softmax
 
-# Relative to the largest value of the reference. A right conversion in float32 is within about 2e-6
-# of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each. For int8 it is about
-# twice what was seen over four images of noise: of 21 randomised models (ViT, LayerScale, average
-# pooling, DeiT, CaiT, 8 blocks, width 96; 3 seeds each; no layer spared) the median was 0.019 and
-# the largest 0.032 with weights in int8, 0.033 and 0.137 with activations too, as noise leaves the
-# ranges of the calibration pictures; of the two of weights/ 0.012 and 0.029; of a randomised
-# ViT-H/14 0.031. That bounds what rounding does; mistakes that hide below it are found otherwise:
-# see vit_convert.parity.made_of. How often the class changes says `export`.
+# Relative to the largest value of the reference. A right conversion in float32 is within about
+# 2e-6 of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each. For int8 it is
+# about twice the largest difference that was measured on four images of noise. Over 21 randomised
+# models (ViT, LayerScale, average pooling, DeiT, CaiT; 8 blocks, width 96, 3 seeds each, no layer
+# spared), the median was 0.019 and the maximum 0.032 with weights in int8. It was 0.033 and 0.137
+# with activations in int8 too, because noise leaves the ranges of the calibration pictures. The
+# two models of weights/ had 0.012 and 0.029, and a randomised ViT-H/14 had 0.031. These limits
+# bound the effect of rounding. parity/float32_parity.py finds the mistakes that hide below them,
+# and `export` counts the images whose class changes.
 TOLERANCES: dict[Precision, float] = {
     "float32": 1e-5,
     "float16": 5e-3,
@@ -56,7 +57,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class BlockDifference:
-    """How far a block's output is from the reference's.
+    """The difference between a block's output and the reference's.
 
     Attributes:
         name: "embeddings", "blocks.3", ...; see `Architecture.block_names`.
@@ -89,7 +90,7 @@ def default_tolerance(artifact: Artifact) -> float:
 
 
 def tolerance_for_softmax(tolerance: float, logits: np.ndarray) -> float:
-    """What logits within `tolerance` can do to their probabilities, relative to the largest one.
+    """The tolerance for probabilities, relative to the largest, that follows from one for logits.
 
     If no logit is off by more than d, d(log p_i) = dz_i - sum_j p_j dz_j is at most 2 d, and so is
     |dp| / p_max. Logits within the tolerance have d = tolerance * max |logit|.
@@ -98,7 +99,7 @@ def tolerance_for_softmax(tolerance: float, logits: np.ndarray) -> float:
 
 
 def as_output(outputs: np.ndarray, output: str) -> np.ndarray:
-    """What an artifact with that output should give where its source gives `outputs`."""
+    """Turn a source's outputs into those of an artifact that gives "logits" or "softmax"."""
     return softmax(outputs) if output == "softmax" else outputs
 
 

@@ -34,7 +34,7 @@ _BROKEN = (OSError, EOFError, ValueError, KeyError, NotImplementedError, SyntaxE
 
 @dataclass(frozen=True)
 class Recording:
-    """What such a file holds; see the module's docstring for the shapes.
+    """The contents of such a file; see the module's docstring for the shapes.
 
     Attributes:
         images, logits: as recorded, in float32.

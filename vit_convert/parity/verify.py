@@ -22,9 +22,9 @@ from vit_convert.parity.compare import (
     tolerance_for_softmax,
 )
 from vit_convert.parity.float16 import verify_in_float16
+from vit_convert.parity.float32_parity import compare_float32
 from vit_convert.parity.gpu.delegate import on_gpu
 from vit_convert.parity.inputs import check_images, random_images, to_input_range
-from vit_convert.parity.made_of import compare_made_of
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.references import (
     LiveReference,
@@ -162,7 +162,7 @@ def verify_artifact(
     limit_of_output = limit
     if output == "softmax" and tolerance is None:
         limit_of_output = tolerance_for_softmax(limit, np.concatenate(outputs))
-    made_of, note = compare_made_of(artifact, reference)
+    made_of, note = compare_float32(artifact, reference)
     notes.add(note)
     comparison = compare(np.concatenate(expected), np.concatenate(got), limit_of_output)
     difference, where = None, ""

@@ -179,8 +179,11 @@ def _overlaid(pixels: np.ndarray, saliency: np.ndarray, size: tuple[float, float
 
 
 def _columns(heads: int, layers: int) -> int:
-    """How many maps stand side by side: those of a head below each other where blocks are compared;
-    else somewhat more than there are rows, and so that the last row is full if it can be."""
+    """Choose the number of columns.
+
+    Where several blocks are shown, each head has a column. Otherwise there are somewhat more
+    columns than rows, and the last row is full if possible.
+    """
     if layers > 1 or heads <= 4:
         return min(heads, _COLUMNS)
     return min(range(3, _COLUMNS + 1), key=lambda n: (-heads % n, abs(n - math.sqrt(1.5 * heads))))

@@ -1,4 +1,4 @@
-"""What a report says of an artifact, beside its parity."""
+"""Collects the facts that a report shows about an artifact, beside its parity."""
 
 from __future__ import annotations
 

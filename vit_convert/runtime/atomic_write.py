@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all."""
+"""Writes files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def check_output(path: Path, force: bool, folder_with: str = "") -> None:
 
     Args:
         path: what is to be written.
-        force: replace what is there, but for folders that are something else.
-        folder_with: a file that every folder has that is written here; "" where a file is written.
+        force: replace what is there, except a folder that vit-convert did not write.
+        folder_with: a file that every folder written here contains; "" if a file is written.
 
     Raises:
         OutputError: `path` exists and may not be replaced, or its folder does not exist.
@@ -59,11 +59,10 @@ def check_space(folder: Path, needed: int) -> None:
 
 
 @contextmanager
-def whole(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
+def atomic_write(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
     """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
 
-    Whatever is at the temporary path when the block fails is removed, and what was at `path` before
-    is kept.
+    If the block fails, the temporary path is removed and `path` stays as it was.
 
     Raises:
         OutputError: as `check_output`; and where the system refuses to write (no space left, no

@@ -1,6 +1,6 @@
-"""Importing a module of ours as soon as another one is imported, by whomever.
+"""Imports a module of ours as soon as anybody imports another one.
 
-The package wrapt does this too; importing it took longer than all that `--help` needs.
+The package wrapt can do this too, but importing it took longer than all of `vit-convert --help`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 
 def after_import(name: str, ours: str) -> None:
-    """Import `ours` now if the module `name` is imported already, else once it is."""
+    """Import `ours` as soon as the module `name` is imported, or now if it is imported already."""
     if name in sys.modules:
         import_module(ours)
     else:
@@ -21,7 +21,7 @@ def after_import(name: str, ours: str) -> None:
 
 
 class _Finder:
-    """Finds one module as the others do, and has ours imported when it has been executed."""
+    """Finds one module as the other finders do, and imports ours after it has been executed."""
 
     def __init__(self, name: str, ours: str) -> None:
         self._name, self._ours = name, ours

@@ -17,7 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 def import_tensorflow() -> ModuleType:
-    """TensorFlow, imported without a word on stderr."""
+    """Import TensorFlow without any output on stderr."""
     with quiet():
         import tensorflow
     return tensorflow
@@ -25,11 +25,11 @@ def import_tensorflow() -> ModuleType:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep what TensorFlow's and LiteRT's native code and loggers say off stderr.
+    """Keep the output of TensorFlow's and LiteRT's native code and loggers off stderr.
 
-    What Python writes to `sys.stderr` meanwhile (progress, say) gets through. If the block raises,
-    what was held back is logged at DEBUG and, from Python 3.11 on, added to the exception as a
-    note. Nothing at all is held back while this module's logger is enabled for DEBUG.
+    Python can still write to `sys.stderr` (to show progress, for example). If the block raises, the
+    output that was held back is added to the exception as a note, from Python 3.11 on. Nothing is
+    held back while this module's logger is enabled for DEBUG.
     """
     # 3 rather than 2, because a machine without a GPU is an error to it, told when the first
     # variable is made. Lines before absl's logging is initialised are written whatever this says.

@@ -1,4 +1,4 @@
-"""The versions of what runs; nothing is imported to tell them."""
+"""The versions of the packages that run, found without importing them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = (
 
 
 def versions() -> dict[str, str]:
-    """Name -> version, "" for what is not installed; vit-convert and Python come first."""
+    """Name -> version, "" for a package that is missing. vit-convert and Python come first."""
     found = {"vit-convert": _version("vit-convert"), "Python": platform.python_version()}
     return found | {package: _version(package) for package in _PACKAGES}
 

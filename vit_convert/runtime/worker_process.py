@@ -49,8 +49,8 @@ class Worker:
     """A process that runs the function `main` of a module, which calls `serve`.
 
     Args:
-        module: its full name.
-        environment: the process's environment variables; those of this process by default.
+        module: the full name of the module.
+        environment: the process's environment variables; by default those of this process.
     """
 
     def __init__(self, module: str, environment: Mapping[str, str] | None = None) -> None:
@@ -86,12 +86,12 @@ class Worker:
 
     @property
     def log(self) -> str:
-        """All that native code said so far."""
+        """The output of native code so far."""
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
     def ask(self, verb: str, argument: Any = None) -> Any:
-        """What the method `verb` of the served object gives for an argument.
+        """Call the method `verb` of the served object with an argument, and return its result.
 
         Raises:
             VitConvertError: as the method raised it.
@@ -117,8 +117,7 @@ def serve(make: Callable[[], Any]) -> None:
     """In the process: answer requests with the methods of one object until there are none.
 
     Args:
-        make: gives the object. It is called within the first request, so that how it fails is
-            told, too.
+        make: makes the object. The first request calls it, so that its errors are reported too.
     """
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -1,4 +1,4 @@
-"""What the page has to know of a model, so that it need not read the file's format."""
+"""Describes a model to the page, so that the page need not read the file's format."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from vit_convert.errors import MissingDependencyError, OutputError
 from vit_convert.progress import Progress, silent
-from vit_convert.runtime.atomic_write import whole
+from vit_convert.runtime.atomic_write import atomic_write
 
 PACKAGE = "@litertjs/core"
 VERSION = "2.5.3"
@@ -88,7 +88,7 @@ def runtime_files(given: str | Path | None = None, progress: Progress = silent) 
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: VIT_CONVERT_CACHE, or vit-convert in the user's cache folder."""
+    """The folder for downloads: VIT_CONVERT_CACHE, or vit-convert in the user's cache folder."""
     if own := os.environ.get("VIT_CONVERT_CACHE"):
         return Path(own)
     base = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME")
@@ -139,7 +139,7 @@ def _cached(progress: Progress) -> bytes:
     content = _verified(_download(url), url)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole(path, force=True) as scratch:
+        with atomic_write(path, force=True) as scratch:
             scratch.write_bytes(content)
     except (OSError, OutputError) as error:
         progress(f"going on without keeping the download: {error}")

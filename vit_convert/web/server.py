@@ -84,5 +84,5 @@ def server(folder: Path, port: int) -> ThreadingHTTPServer:
 
 
 def url(listening: ThreadingHTTPServer) -> str:
-    """Where a server is."""
+    """The address of a server."""
     return f"http://{ADDRESS}:{listening.server_address[1]}/"

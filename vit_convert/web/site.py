@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from vit_convert.progress import Progress, silent
-from vit_convert.runtime.atomic_write import check_output, check_space, whole
+from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
 from vit_convert.web import runtime
 from vit_convert.web.description import describe
 
@@ -54,7 +54,7 @@ def write_page(
     size = source.stat().st_size
     check_space(target.parent, size + sum(map(len, files.values())))
     progress(f"writing {target}")
-    with whole(target, force, DESCRIPTION) as scratch:
+    with atomic_write(target, force, DESCRIPTION) as scratch:
         scratch.mkdir()
         _write_own(scratch)
         for name, content in files.items():

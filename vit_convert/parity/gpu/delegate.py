@@ -54,7 +54,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class GpuReport:
-    """How a graph and the GPU get along.
+    """The operations of a graph that the GPU runs and those that it refuses.
 
     Attributes:
         adapter: the GPU, as its driver calls it.
@@ -132,11 +132,13 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
 
 
 def parse_refusal(log: str) -> tuple[tuple[str, ...], int, int] | None:
-    """What the delegate refuses ("NAME: reason", ...), how many operations it takes, and how many
-    there are; None where the log says nothing of the kind.
+    """Find in the log which operations the delegate refuses.
 
-    What it refuses without a reason follows from other refusals, and is left out: a DEQUANTIZE,
-    say, whose weights go to an operation that runs on the CPU.
+    Returns:
+        the refusals ("NAME: reason", ...), the number of operations that it takes, and the number
+        of all operations; None where the log says nothing about them. Refusals without a reason are
+        left out, because they follow from others: a DEQUANTIZE, for example, whose weights go to an
+        operation that runs on the CPU.
     """
     found = _REFUSED.search(log)
     if found is None:

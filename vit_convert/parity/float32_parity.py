@@ -1,10 +1,10 @@
-"""Is the float32 that a quantised artifact was made of equal to the source?
+"""Parity of the float32 model that a quantised artifact was made from.
 
-Rounding to int8 hides most mistakes of a conversion. Of 53 in small randomised models (transposes,
-swaps, what is left out, another GELU or epsilon; tests/parity/test_mutations.py) that the tolerance
-of float32 catches, 11 change the logits by less than that of int8-dynamic allows, and 27 by less
-than that of int8 does. So each quantised file carries what its float32 gave for a few images, and
-that is held to the tolerance of float32.
+Rounding to int8 hides most mistakes of a conversion. In small randomised models, the tolerance of
+float32 catches 53 mistakes (transposes, swaps, omissions, another GELU or epsilon; see
+tests/parity/test_mutations.py). The tolerance of int8-dynamic lets 11 of them pass, and that of
+int8 lets 27 pass. So each quantised file carries the outputs of its float32 model for a few
+images, and `verify` compares those with the source within the tolerance of float32.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ from vit_convert.parity.compare import (
 from vit_convert.parity.references import Reference
 
 
-def compare_made_of(artifact: Artifact, reference: Reference) -> tuple[Comparison | None, str]:
-    """What was found, None where it cannot be told; and a note that says so, "" otherwise."""
+def compare_float32(artifact: Artifact, reference: Reference) -> tuple[Comparison | None, str]:
+    """Compare the float32 outputs that a quantised artifact carries with those of its source.
+
+    Returns:
+        the comparison, or None where there is nothing to compare; and a note for the user where a
+        quantised artifact could not be compared, else "".
+    """
     if artifact.options.precision not in QUANTISED:
         return None, ""
     note = "mistakes smaller than what rounding to int8 does go unnoticed: "
