@@ -1,4 +1,4 @@
-"""`export --tflite` needs neither TensorFlow nor PyTorch, in any precision that needs no pictures."""
+"""`export --tflite` needs neither TensorFlow nor PyTorch in a precision that needs no pictures."""
 
 from __future__ import annotations
 
