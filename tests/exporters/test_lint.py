@@ -251,6 +251,14 @@ def test_a_scaled_product_is_still_a_product(tmp_path: Path) -> None:
     assert "mask-on-scores" in names
 
 
+def test_an_output_may_have_any_rank_also_before_it_is_widened(tmp_path: Path) -> None:
+    def make(t: Tiny) -> int:
+        narrow = t.op("RESHAPE", t.x(1, 1, 1, 7, dtype="int16"), shape=(1, 7), dtype="int16")
+        return t.op("DEQUANTIZE", narrow, shape=(1, 7))
+
+    assert findings(graph_of(make, tmp_path / "m.tflite")) == []
+
+
 def test_the_first_place_is_told_and_all_are_counted(tmp_path: Path) -> None:
     def make(t: Tiny) -> int:
         x = t.op("GELU", t.x(1, 1, 5, 6), shape=(1, 1, 5, 6))

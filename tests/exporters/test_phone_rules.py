@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -21,33 +21,35 @@ from PIL import Image
 
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
+from vit_convert.exporters.options import Precision
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.exporters.tflite.lint import RULES, findings
 
 MODELS = {**FAMILIES, **OPTIONS}
-PRECISIONS = ("float32", "float16", "int8-dynamic", "int8")
+PRECISIONS = get_args(Precision)
+CALIBRATED = ("int8", "int16x8")
 CASES: list[tuple[str, dict[str, Any]]] = [
     *(
         (name, {"precision": precision})
         for name in MODELS
         for precision in PRECISIONS
-        if (name, precision) != ("one channel", "int8")  # calibration pictures are RGB
+        if name != "one channel" or precision not in CALIBRATED  # calibration pictures are RGB
     ),
     *((name, {"attention": True}) for name in MODELS if name not in ("headless", "siglip")),
     ("vit", {"output": "softmax"}),
     ("vit", {"output": "features"}),
     ("cait", {"output": "features"}),
-    ("vit", {"embed_preprocessing": True}),
+    ("vit", {"embed_preprocessing": True, "input_type": "float32"}),
+    ("vit", {"embed_preprocessing": True, "input_type": "uint8"}),
     ("cait", {"batch_size": 3}),
     ("vit", {"batch_size": "dynamic"}),
 ]
 # What was asked for
-ASKED_FOR = {
-    "embed_preprocessing": {"cast-from-bytes"},
-    "batch_size": {"batch", "dynamic-shape"},
+ASKED_FOR: dict[tuple[str, Any], set[str]] = {
+    ("input_type", "uint8"): {"cast-from-bytes"},
+    ("batch_size", 3): {"batch"},
+    ("batch_size", "dynamic"): {"dynamic-shape"},
 }
-# What a model cannot help having; the reason stands beside each
-UNAVOIDABLE: dict[str, set[str]] = {}
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +73,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
     def make(name: str, **options: Any) -> Path:
         path = source(name)
-        if options.get("precision") == "int8":
+        if options.get("precision") in CALIBRATED:
             options = {**options, "calibration": pictures()}
         folder = tmp_path_factory.mktemp("tflite")
         return export(path, ["tflite"], folder, ExportOptions(**options))[0]
@@ -86,7 +88,7 @@ def test_our_files_have_no_known_defect(
     written: Callable[..., Path], model: str, options: dict[str, Any]
 ) -> None:
     graph = TfliteGraph(written(model, **options))
-    allowed = UNAVOIDABLE.get(model, set()).union(*(ASKED_FOR.get(key, ()) for key in options))
+    allowed = set().union(*(ASKED_FOR.get(item, ()) for item in options.items()))
     found = [
         f"{f.rule.name}: {f.count} times, first {f.operation and f.operation.tensor!r} {f.detail}"
         for f in findings(graph)

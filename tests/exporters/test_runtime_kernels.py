@@ -101,7 +101,9 @@ def product(x: Operand, y: Operand, label: str = "", **options: Any) -> Case:
 
 def strided(begin: list[int], end: list[int], step: list[int], **options: Any) -> Case:
     operands = [numbers(4, 5, 7), constant(begin), constant(end), constant(step)]
-    return Case("STRIDED_SLICE", operands, options, "StridedSlice", label=f"{begin} {options}")
+    version = 8 if "offset" in options else 1
+    label = f"{begin} {options}"
+    return Case("STRIDED_SLICE", operands, options, "StridedSlice", version=version, label=label)
 
 
 WHOLE = Operand(RNG.integers(-127, 128, (3, 5, 7)).astype(np.int8))
@@ -142,6 +144,7 @@ CASES = [
     strided([1, 2, 0], [3, 4, 0], [1, 1, 1], beginMask=1, endMask=4),
     strided([0, 2, 0], [4, 3, 7], [1, 1, 1], shrinkAxisMask=2),
     strided([3, 0, 0], [0, 5, 7], [-1, 1, 1]),
+    strided([1, 2, 3], [2, 3, 4], [1, 1, 2], offset=True),
     Case("SPLIT", [constant(1), numbers(2, 6, 5)], {"numSplits": 3}, "Split", outputs=(FLOAT,) * 3),
     Case("PAD", [numbers(2, 3, 5, 7), constant([[0, 0], [1, 2], [0, 0], [3, 0]])]),
     Case("PADV2", [numbers(2, 3), constant([[0, 1], [2, 0]]), constant(-1.5, np.float32)]),
@@ -165,6 +168,19 @@ CASES = [
         "QUANTIZE",
         [numbers(3, 5, 7)],
         outputs=(Operand(np.zeros((), np.int8), scales=(0.02,), zero_points=(-9,)),),
+    ),
+    Case(
+        "QUANTIZE",
+        [numbers(3, 5, 7)],
+        outputs=(Operand(np.zeros((), np.int16), scales=(0.0001,), zero_points=(0,)),),
+        version=2,
+        label="int16",
+    ),
+    Case(
+        "DEQUANTIZE",
+        [Operand(WHOLE.value.astype(np.int16) * 200, scales=(0.0001,), zero_points=(0,))],
+        version=3,
+        label="int16",
     ),
     convolution("patches", (2, 12, 15, 3), (5, 4, 3, 3), strideH=4, strideW=3, padding=1),
     convolution("overlapping", (2, 9, 11, 3), (5, 3, 2, 3), strideH=2, strideW=3, padding=1),

@@ -16,6 +16,9 @@ from vit_convert.architectures import (
     architectures,
 )
 from vit_convert.architectures.vit.relative_position import relative_position_index
+from vit_convert.exporters.options import ExportOptions
+from vit_convert.exporters.tflite.lowering import lower_model
+from vit_convert.exporters.tflite.weights import weight_store
 from vit_convert.folding import PASSES, FoldedModel, fold, unfolded
 from vit_convert.folding.attention import (
     look_up_relative_positions,
@@ -335,3 +338,15 @@ def test_folding_is_the_list_of_passes():
     first, second = computed(model), computed(folded)
     assert all(np.array_equal(first[name], second[name]) for name in first)
     assert all(array.dtype == np.float32 for array in map(folded.array, folded.weights))
+
+
+@pytest.mark.parametrize(
+    "left_out", [split_fused, layer_scale_into_branches, scale_into_queries_and_keys]
+)
+def test_lowering_refuses_a_model_that_lacks_a_pass(left_out):
+    model, _ = model_of(replace(VIT, norm_position="post"))
+    for change in PASSES:
+        if change is not left_out:
+            model = change(model)
+    with pytest.raises(ValueError, match="not folded"):
+        lower_model(model, ExportOptions(), weight_store("float32"))

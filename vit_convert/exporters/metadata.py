@@ -131,7 +131,7 @@ class Metadata:
                 )
             return Metadata(
                 target=data["target"],
-                spec=ModelSpec.from_dict(data["spec"]),
+                spec=ModelSpec.from_dict(data["spec"], where),
                 options=_options(data["options"]),
                 input_range=data["input_range"],
                 outputs=tuple(data["outputs"]),

@@ -1,9 +1,8 @@
 """Changing a model into an equal one with fewer operations.
 
-Folding is a list of passes. Each is exact in real arithmetic, works on names and on the residual
-graph that the architecture describes, and computes nothing: an array is computed in float64, from
-    the
-few that it depends on, when it is asked for, and rounded once.
+Folding is a list of passes. Each is exact in real arithmetic, and works on names and on the
+residual graph that the architecture describes. A pass computes nothing: an array is computed in
+float64, from the few that it depends on, when it is asked for, and rounded once.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from typing import Any
 
 def after_import(name: str, ours: str) -> None:
     """Import `ours` as soon as the module `name` is imported, or now if it is imported already."""
-    if name in sys.modules:
+    if sys.modules.get(name) is not None:
         import_module(ours)
     else:
         sys.meta_path.insert(0, _Finder(name, ours))

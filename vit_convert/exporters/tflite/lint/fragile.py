@@ -10,11 +10,14 @@ from vit_convert.exporters.tflite.lint.rule import Place, Rule, shown
 
 
 def _low_rank(graph: TfliteGraph) -> Iterator[Place]:
-    # Outputs are exempt: (batch, classes) is what a user wants, and nothing is computed from it.
+    # Outputs are exempt, also before they are widened to float: (batch, classes) is what a user
+    # wants, and nothing is computed from it.
+    widened = (op for op in named(graph, "DEQUANTIZE") if {*op.outputs} & {*graph.outputs})
+    outputs = {*graph.outputs}.union(*(op.inputs for op in widened))
     for op in graph.operations:
         for tensor in op.outputs if not op.prepares else ():
             shape = graph.tensors[tensor].shape
-            if len(shape) != FULL_RANK and tensor not in graph.outputs:
+            if len(shape) != FULL_RANK and tensor not in outputs:
                 yield Place(op.index, shown(shape))
                 break
 

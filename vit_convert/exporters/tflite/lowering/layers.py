@@ -28,12 +28,19 @@ class Lowering(GraphBuilder):
         model: what is lowered.
         store_weight: how weights of linear layers and of the patch embedding are stored.
         attention: whether attention maps are outputs.
+
+    Raises:
+        ValueError: a pass is missing that lowering relies on.
     """
 
     def __init__(
         self, model: FoldedModel, store_weight: StoreWeight, attention: bool = False
     ) -> None:
         super().__init__()
+        fused = [f.layer for f in model.graph.fused if f"{f.layer}.weight" in model.weights]
+        scales = [b.scale for b in model.graph.branches if b.scale in model.weights]
+        if fused or scales or not model.attention_scaled:
+            raise ValueError(f"the model is not folded: {[*fused, *scales][:1] or 'attention'}")
         self.model = model
         self.config: Any = model.config
         self.attention = attention
@@ -84,10 +91,9 @@ class Lowering(GraphBuilder):
         """Images (batch, height, width, channels) -> tokens (batch, 1, n, channels), as the first
         block sees them.
 
-        A row of a patch becomes one pixel of many channels: the same numbers in the same order, and
-            a
-        convolution with longer inner products. Learned tokens are added to zeros, not concatenated:
-        they then have any batch size.
+        A row of a patch becomes one pixel of many channels: the same numbers in the same order, in
+        a convolution with longer inner products. Learned tokens are added to zeros instead of
+        being concatenated, so that they fit any batch size.
         """
         embedding, config = self.model.graph.embedding, self.config
         batch, height, _, channels = images.shape

@@ -64,10 +64,11 @@ def _depthwise_conv_2d(call: Call) -> np.ndarray:
 
 
 def _with_bias(call: Call, product: np.ndarray) -> np.ndarray:
-    """(..., out) plus the bias (out,), if there is one, and the fused activation."""
+    """(..., out), which is rounded already, plus the bias (out,), if there is one, and the fused
+    activation."""
     bias = call.inputs[2] if len(call.inputs) > 2 else None
     if bias is not None:
-        product = call.arithmetic.round(product) + bias
+        product = product + bias
     return activated(call, product)
 
 
