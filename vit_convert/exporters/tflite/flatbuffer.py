@@ -4,7 +4,8 @@ named `vit_convert` in the model's metadata table."""
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -167,11 +168,12 @@ def write(
     main = schema.Model.GetRootAs(tables).Subgraphs(0)
     with path.open("wb") as file:
         file.write(tables)
+        data = _read_ahead([contents[index] for index in places])
         for index, start in counted(progress, "writing tensors", [*places.items()]):
             content = contents[index]
             file.write(bytes(start - _LENGTH.size - file.tell()))
             file.write(_LENGTH.pack(content.size))
-            found = content.read()
+            found = next(data)
             array = found.values if isinstance(found, Quantised) else found
             if isinstance(found, Quantised):
                 # an array that shares the memory of the tables
@@ -180,6 +182,19 @@ def write(
             file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
         file.seek(0)  # the scales are in the tables
         file.write(tables)
+
+
+def _read_ahead(contents: Sequence[Content]) -> Iterator[np.ndarray | Quantised]:
+    """The data of each content, in order. The next are made in a thread of their own while some are
+    written, so that two are in memory."""
+    with ThreadPoolExecutor(1) as pool:
+        coming: list[Future[np.ndarray | Quantised]] = []
+        for content in contents:
+            coming.append(pool.submit(content.read))
+            if len(coming) > 1:
+                yield coming.pop(0).result()
+        for last in coming:
+            yield last.result()
 
 
 def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, int]:
