@@ -19,7 +19,6 @@ import subprocess
 import tarfile
 import urllib.error
 import urllib.parse
-import urllib.error
 import urllib.request
 from pathlib import Path
 
