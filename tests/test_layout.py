@@ -174,3 +174,9 @@ def test_public_names_resolve() -> None:
     for name in vit_convert.__all__:
         assert getattr(vit_convert, name) is not None
     assert dir(vit_convert) == vit_convert.__all__
+
+
+def test_no_two_test_modules_have_one_name() -> None:
+    """Because pytest imports them by their names alone."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert sorted(names) == sorted(set(names))

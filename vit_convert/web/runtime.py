@@ -151,6 +151,8 @@ def _download(url: str) -> bytes:
         with urllib.request.urlopen(url, timeout=_TIMEOUT) as answer:
             return answer.read(_SIZE_LIMIT)
     except (OSError, http.client.HTTPException) as error:  # URLError and HTTPError are OSErrors
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()  # it holds the connection
         reason = getattr(error, "reason", "") or error
         raise MissingDependencyError(
             f"cannot be downloaded: {reason}", where=url, expected=_EXPECTED, hint=_HINT
