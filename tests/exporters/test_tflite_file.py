@@ -111,6 +111,7 @@ def test_data_lie_behind_the_tables_and_aligned(exported):
     assert min(starts) > max(model.Buffers(i)._tab.Pos for i in range(model.BuffersLength()))
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 def test_other_readers_read_it(sample, exported):
     model, path = sample("cait"), exported("tflite", "cait")
     expected = model.timm_logits[:1]

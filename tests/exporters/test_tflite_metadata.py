@@ -170,6 +170,7 @@ def test_outputs_are_described_in_the_order_of_the_graph(labelled):
     assert with_labels == ["output_1"]
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])
 def test_labels_are_a_file_in_a_zip_behind_the_model(labelled, precision):
     path = labelled(small_vit(depth=1), precision=precision)

@@ -168,12 +168,12 @@ def write(
     main = schema.Model.GetRootAs(tables).Subgraphs(0)
     with path.open("wb") as file:
         file.write(tables)
-        data = _read_ahead([contents[index] for index in places])
+        arrays = _read_ahead([contents[index] for index in places])
         for index, start in counted(progress, "writing tensors", [*places.items()]):
             content = contents[index]
             file.write(bytes(start - _LENGTH.size - file.tell()))
             file.write(_LENGTH.pack(content.size))
-            found = next(data)
+            found = next(arrays)
             array = found.values if isinstance(found, Quantised) else found
             if isinstance(found, Quantised):
                 # an array that shares the memory of the tables

@@ -45,6 +45,7 @@ class Lowering(GraphBuilder):
         self.config: Any = model.config
         self.attention = attention
         self._store_weight = store_weight
+        self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
 
     def has(self, name: str) -> bool:
         """Whether the folded model still has that weight."""
@@ -65,10 +66,13 @@ class Lowering(GraphBuilder):
         self, x: Tensor, layer: str, activation: Activation = "none", name: str | None = None
     ) -> Tensor:
         """(batch, 1, n, inputs) -> (batch, 1, n, outputs)."""
-        weight = self._store_weight(self, f"{layer}.weight", self.model.weights[f"{layer}.weight"])
-        bias = self.small(f"{layer}.bias") if self.has(f"{layer}.bias") else None
+        if layer not in self._linears:
+            name, weight = f"{layer}.weight", self.model.weights[f"{layer}.weight"]
+            bias = self.small(f"{layer}.bias") if self.has(f"{layer}.bias") else None
+            self._linears[layer] = self._store_weight(self, name, weight), bias
+        matrix, shift = self._linears[layer]
         with self.module(layer):
-            return self.fully_connected(x, weight, bias, activation, name or "")
+            return self.fully_connected(x, matrix, shift, activation, name or "")
 
     def norm(self, x: Tensor, norm: str) -> Tensor:
         """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left
