@@ -51,7 +51,7 @@ def test_it_exits_with_1_and_names_the_block(command: Command, files: Path) -> N
     done = command(*arguments(files, "broken"))
     assert done.code == 1
     assert "DIFFERS" in done.out
-    wrong = "blocks.1 (SQUARE overflows in float16, at blocks.1/norm1/Square)"
+    wrong = "blocks.1 (SQUARE overflows in float16, at blocks.1/norm1/square)"
     assert f"in float16, the first block that goes wrong is {wrong}" in done.out
     assert "where the difference begins" not in done.out  # said already
     assert "the same file is right in float32" in done.err

@@ -22,7 +22,7 @@ from vit_convert.images.preprocessing import normalise
 def test_float32_logits_are_those_of_timm_and_of_keras(sample, opened, target, family):
     model, artifact = sample(family), opened(target, family)
     outputs = artifact.run(as_input(artifact, model.images))
-    assert list(outputs) == ["features" if family == "headless" else "logits"]
+    assert list(outputs) == ["logits"]
     (got,) = outputs.values()
     assert relative(model.timm_logits, got) <= 1e-5
     assert relative(model.keras(model.images).numpy(), got) <= 1e-5

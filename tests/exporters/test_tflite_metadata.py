@@ -170,7 +170,6 @@ def test_outputs_are_described_in_the_order_of_the_graph(labelled):
     assert with_labels == ["output_1"]
 
 
-@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])
 def test_labels_are_a_file_in_a_zip_behind_the_model(labelled, precision):
     path = labelled(small_vit(depth=1), precision=precision)
@@ -183,6 +182,7 @@ def test_labels_are_a_file_in_a_zip_behind_the_model(labelled, precision):
         assert archive.testzip() is None
 
 
+@pytest.mark.filterwarnings("ignore:.*tf.lite.Interpreter is deprecated:UserWarning")
 def test_every_runtime_reads_the_model_before_the_zip(labelled):
     family = small_cait(depth=1)
     path, images = labelled(family), family.images(1)

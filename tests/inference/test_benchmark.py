@@ -14,7 +14,7 @@ import vit_convert
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import TARGETS, ExportOptions, export_all
-from vit_convert.exporters.tflite import target as tflite
+from vit_convert.exporters.tflite import opening
 from vit_convert.inference import benchmark as benchmarking
 
 
@@ -86,13 +86,13 @@ def test_one_inference_may_use_as_many_threads_as_asked(
     foreign: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int | None] = []
-    real = tflite._interpreter
+    real = opening._interpreter
 
     def spy(path: Path, threads: int | None = None, **options: Any) -> Any:
         asked.append(threads)
         return real(path, threads, **options)
 
-    monkeypatch.setattr(tflite, "_interpreter", spy)
+    monkeypatch.setattr(opening, "_interpreter", spy)
     TARGETS["tflite"].prepare(foreign, 3).run()
     assert asked == [3]
 

@@ -28,7 +28,7 @@ from vit_convert.conversion.files import torch2keras
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError, MissingDependencyError, UsageError
 from vit_convert.exporters import ExportOptions, export, open_artifact
-from vit_convert.exporters.tflite.flatbuffer import tree_of, write
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel, tree_of, write
 from vit_convert.parity.gpu import process
 from vit_convert.parity.gpu.delegate import GpuReport, Refusal, on_gpu, parse_refusal
 from vit_convert.parity.gpu.process import GpuError, GpuProcess
@@ -147,7 +147,7 @@ def with_weights_of(narrow: Path, wide: Path, target: Path) -> Path:
         if tensor.name in rows:
             values = rows[tensor.name].astype(np.float32)
             rounded.buffers[tensor.buffer].data = values.view(np.uint8).ravel()
-    write(target, rounded, {})
+    write(target, TfliteModel(rounded, {}))
     return target
 
 
@@ -293,7 +293,7 @@ class Editor:
 
     def reshape(self, entering: int, leaving: int, shape: list[int]) -> Any:
         """A new operation, not yet among the others."""
-        node = copy.copy(self.find("patch_embed/Reshape"))
+        node = copy.copy(self.find("patches"))
         node.inputs = [entering, self.constant(np.array(shape, np.int32))]
         node.outputs = [leaving]
         node.builtinOptions = None
@@ -313,7 +313,7 @@ def number_of_operations(path: Path) -> int:
 
 def with_constant_on_the_left(editor: Editor) -> None:
     """attention @ v of the second block becomes constant @ v."""
-    node = editor.find("blocks.1/attn/MatMul_1")
+    node = editor.find("blocks.1/attn/attended")
     shape = tuple(editor.main.tensors[node.inputs[0]].shape)
     constant = np.random.default_rng(0).random(shape, np.float32)
     node.inputs = [editor.constant(constant), node.inputs[1]]
@@ -321,7 +321,7 @@ def with_constant_on_the_left(editor: Editor) -> None:
 
 def with_a_crash(editor: Editor) -> None:
     """The attention of the first block is multiplied by itself, which ends the process."""
-    node = editor.find("blocks.0/attn/MatMul_1")
+    node = editor.find("blocks.0/attn/attended")
     attention = node.inputs[0]
     square = copy.copy(node)
     square.inputs, square.outputs = [attention, attention], [editor.like(attention, "square")]
@@ -336,11 +336,11 @@ def wrong_on_the_gpu(editor: Editor) -> None:
     tokens, positions = node.inputs
     shape = list(editor.main.tensors[tokens].shape)
     buffer = editor.model.buffers[editor.main.tensors[positions].buffer]
-    data = buffer.data.view(np.float32).reshape(shape[1:])
+    data = buffer.data.view(np.float32).reshape(shape[2:])
     flat, added = editor.like(tokens, "flat"), editor.like(tokens, "added")
     for index in (flat, added):
-        editor.main.tensors[index].shape = shape[1:]
-    before = editor.reshape(tokens, flat, shape[1:])
+        editor.main.tensors[index].shape = shape[2:]
+    before = editor.reshape(tokens, flat, shape[2:])
     after = editor.reshape(added, node.outputs[0], shape)
     node.inputs, node.outputs = [flat, editor.constant(data)], [added]
     place = editor.nodes.index(node)
@@ -365,7 +365,7 @@ def test_a_refused_operation_is_named_with_its_block(
     assert first is not None
     # three others of the kind come before it, which are not refused
     assert (first.name, first.block) == ("BATCH_MATMUL", "blocks.1")
-    assert first.tensor.endswith("blocks.1/attn/MatMul_1")
+    assert first.tensor.endswith("blocks.1/attn/attended")
     assert "non-constant" in first.reason
     assert 0 < report.on_gpu < report.operations == number_of_operations(path)
     assert report.refused == (f"BATCH_MATMUL: {first.reason}",)
@@ -385,15 +385,22 @@ def test_the_first_of_several_refused_operations_is_told_in_float16(
 
     def edit(editor: Editor) -> None:
         with_constant_on_the_left(editor)
-        node = editor.find("pool_0/strided_slice")
-        node.builtinOptions.shrinkAxisMask = 2
+        code = schema.OperatorCodeT()
+        code.version, code.builtinCode = 1, schema.BuiltinOperator.SQUEEZE
+        code.deprecatedBuiltinCode = code.builtinCode
+        editor.model.operatorCodes.append(code)
+        node = editor.find("^logits")  # which RESHAPE gives
+        node.inputs, node.opcodeIndex = node.inputs[:1], len(editor.model.operatorCodes) - 1
+        node.builtinOptionsType = schema.BuiltinOptions.SqueezeOptions
+        node.builtinOptions = schema.SqueezeOptionsT()
+        node.builtinOptions.squeezeDims = [1, 2]
 
     path = edited(exported(folder, "vit", precision="float16"), edit, tmp_path / "refused.tflite")
     with on_gpu(open_artifact(path)) as (report, accelerated):
         assert accelerated is None
     assert report.first_refused is not None
     assert (report.first_refused.name, report.first_refused.block) == ("BATCH_MATMUL", "blocks.1")
-    assert [line.partition(":")[0] for line in report.refused] == ["BATCH_MATMUL", "STRIDED_SLICE"]
+    assert [line.partition(":")[0] for line in report.refused] == ["BATCH_MATMUL", "SQUEEZE"]
     lines = gpu_lines(report)
     assert lines[0] == f"on the GPU: {report.on_gpu} of {report.operations} operations"
     assert report.adapter in lines[1]

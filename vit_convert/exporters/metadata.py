@@ -109,8 +109,13 @@ class Metadata:
         )
 
     def unscaled(self, blocks: Outputs) -> Outputs:
-        """The residual stream as the source has it."""
-        return {name: tokens / np.float32(self.stream_scale) for name, tokens in blocks.items()}
+        """The residual stream as the source has it, (n, tokens, channels): .tflite files scale it,
+        and keep it in rank 4."""
+        scale = np.float32(self.stream_scale)
+        return {
+            name: tokens.reshape(len(tokens), -1, tokens.shape[-1]) / scale
+            for name, tokens in blocks.items()
+        }
 
     @staticmethod
     def from_json(text: str | bytes, where: str) -> Metadata:

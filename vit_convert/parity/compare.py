@@ -25,7 +25,7 @@ TOLERANCES: dict[Precision, float] = {
     "float16": 5e-3,
     "int8-dynamic": 0.08,
     "int8": 0.25,
-    "int16x8": 0.25,
+    "int16x8": 0.06,
 }
 # Blocks are held to a part of the tolerance for logits, because an error that is still small where
 # it is made grows on the way to them. Float noise of a right block stays below it.

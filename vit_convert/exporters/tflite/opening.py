@@ -88,19 +88,18 @@ def _keeping(path: Path, tensors: dict[str, int]) -> Run:
         interpreter.allocate_tensors()
         interpreter.set_tensor(entrance, images)
         interpreter.invoke()
-        return {name: _tokens(interpreter, index) for name, index in tensors.items()}
+        return {name: _numbers(interpreter, index) for name, index in tensors.items()}
 
     return run
 
 
-def _tokens(interpreter: Any, index: int) -> np.ndarray:
-    """A tensor (batch, 1, n, channels), or (batch, n, channels) as files of 0.1 have it, as float32
-    (batch, n, channels)."""
+def _numbers(interpreter: Any, index: int) -> np.ndarray:
+    """A tensor as the numbers that it stands for."""
     array = interpreter.get_tensor(index)
     if np.issubdtype(array.dtype, np.integer):
         scale, zero = interpreter.get_tensor_details()[index]["quantization"]
         array = (array.astype(np.float32) - zero) * np.float32(scale)
-    return array.reshape(len(array), -1, array.shape[-1])
+    return array
 
 
 def prepare_file(path: Path, threads: int) -> Inference:

@@ -24,7 +24,8 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         if weights is not None:
             points[f"attention.{i}"] = weights
     both = _with_class_token(g, x)
-    patches = g.tokens(both, 1, both.shape[2], "normal_patches")  # no block changes them
+    with g.module("blocks_token_only.0"):
+        patches = g.tokens(both, 1, both.shape[2], "patches")  # no block changes them
     cls = g.small("cls_token", (config.embed_dim,))
     for i in range(config.depth_token_only):
         block = f"blocks_token_only.{i}"
