@@ -21,6 +21,7 @@ from vit_convert.exporters.tflite.lowering import lower_model
 from vit_convert.exporters.tflite.weights import weight_store
 from vit_convert.folding import PASSES, FoldedModel, fold, unfolded
 from vit_convert.folding.attention import (
+    drop_what_softmax_does_not_see,
     look_up_relative_positions,
     neighbours_into_halves,
     query_into_pooling_keys,
@@ -240,6 +241,37 @@ def test_scale_into_queries_and_keys(norms):
 
     assert close(scores(before) / np.sqrt(8), scores(after))
     assert (model.attention_scaled, done.attention_scaled) == (False, True)
+
+
+@pytest.mark.parametrize("config", [VIT, CAIT], ids=["vit", "cait"])
+def test_drop_what_softmax_does_not_see(config):
+    model, _ = model_of(config)
+    model = split_fused(model)
+    before, after = computed(model), computed(drop_what_softmax_does_not_see(model))
+    blocks = ["blocks.1.attn"] + ["blocks_token_only.0.attn"] * (config is CAIT)
+    for attn in blocks:
+        x = inputs(24)
+
+        def scores(weights, attn=attn, x=x):
+            q, k = (linear(weights, f"{attn}.{part}", x).reshape(5, 3, 8) for part in "qk")
+            found = np.einsum("nhd,mhd->nmh", q, k)
+            if f"{attn}.proj_l.weight" in weights:
+                found = linear(weights, f"{attn}.proj_l", found)
+            return found
+
+        difference = scores(before) - scores(after)
+        assert np.abs(difference).max() > 0.1
+        # the same for all keys
+        assert np.abs(difference - difference[:, :1]).max() <= 1e-12 * np.abs(difference).max()
+    gone = before.keys() - after.keys()
+    assert gone == {name for name in before if name.endswith((".k.bias", ".proj_l.bias"))}
+
+
+@pytest.mark.parametrize("changes", [{"qk_norm": True}, {"rotary": "eva02"}, {"rotary": "dinov3"}])
+def test_a_bias_that_softmax_sees_stays(changes):
+    model, _ = model_of(replace(VIT, **changes))
+    model = split_fused(model)
+    assert drop_what_softmax_does_not_see(model).weights.keys() == model.weights.keys()
 
 
 def test_neighbours_into_halves():

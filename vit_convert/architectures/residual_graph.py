@@ -71,14 +71,18 @@ class AttentionModule:
         name: its module; its linear layers are NAME.q, NAME.k and NAME.v.
         heads, head_dim: their number, and channels of each.
         qk_norm: whether norms NAME.q_norm and NAME.k_norm act on the channels of each head.
-        turns_neighbours: rotary position embedding turns pairs of neighbouring channels.
+        rotary: rotary position embedding turns queries and keys.
+        turns_neighbours: the pairs of channels that it turns are neighbours.
+        mixes_scores: whether a linear layer NAME.proj_l over the heads takes the scores.
     """
 
     name: str
     heads: int
     head_dim: int
     qk_norm: bool = False
+    rotary: bool = False
     turns_neighbours: bool = False
+    mixes_scores: bool = False
 
 
 @dataclass(frozen=True)

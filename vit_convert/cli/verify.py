@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--tolerance",
     type=click.FloatRange(0, min_open=True),
     help="Of |difference| / max |logit|.  [default: 1e-5; 5e-3 for float16, 0.08 "
-    "for int8-dynamic, 0.25 for int8; with --arithmetic float16 at least 0.02]",
+    "for int8-dynamic, 0.25 for int8, 0.06 for int16x8; with --arithmetic float16 at least 0.02]",
 )
 @click.option(
     "--delegate",

@@ -13,6 +13,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.folding.attention import (
+    drop_what_softmax_does_not_see,
     look_up_relative_positions,
     neighbours_into_halves,
     query_into_pooling_keys,
@@ -36,6 +37,7 @@ PASSES: tuple[Pass, ...] = (
     centre_stream,
     scale_stream,
     norms_into_linears,
+    drop_what_softmax_does_not_see,
     scale_into_queries_and_keys,
     neighbours_into_halves,
     look_up_relative_positions,

@@ -56,6 +56,26 @@ def scale_into_queries_and_keys(model: FoldedModel) -> FoldedModel:
     return replace(model.having(changed), attention_scaled=True)
 
 
+def drop_what_softmax_does_not_see(model: FoldedModel) -> FoldedModel:
+    """Leave out biases that add the same number to all scores of a query.
+
+    Given:
+        softmax(s + c) = softmax(s). A bias b of the keys adds q . b to every score of the query q,
+        where nothing changes the keys between their linear layer and the product: no norm, no
+            rotary
+        position embedding. A bias of talking heads' first layer adds one number to all scores.
+    Result:
+        those biases are gone.
+    """
+    gone = []
+    for attention in model.graph.attentions:
+        if not (attention.qk_norm or attention.rotary):
+            gone.append(f"{attention.name}.k.bias")
+        if attention.mixes_scores:
+            gone.append(f"{attention.name}.proj_l.bias")
+    return model.having({}, gone)
+
+
 def neighbours_into_halves(model: FoldedModel) -> FoldedModel:
     """Reorder the channels of queries and keys so that the pairs that rotary position embedding
     turns are the two halves of each head.

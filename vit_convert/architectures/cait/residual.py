@@ -29,7 +29,10 @@ def residual_graph(config: CaiTConfig) -> ResidualGraph:
         ),
         norms=tuple(_norms(config, every)),
         attentions=tuple(
-            AttentionModule(f"{block}.attn", config.num_heads, config.head_dim) for block in every
+            AttentionModule(
+                f"{block}.attn", config.num_heads, config.head_dim, mixes_scores=block in blocks
+            )
+            for block in every
         ),
         fused=tuple(
             Fused(f"{block}.attn.qkv", tuple(f"{block}.attn.{part}" for part in "qkv"))

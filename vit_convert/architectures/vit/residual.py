@@ -54,6 +54,7 @@ def _attention(config: ViTConfig, name: str, inside: bool = False) -> AttentionM
         config.num_heads,
         config.head_dim,
         qk_norm=config.qk_norm and not inside,
+        rotary=config.rotary != "none",
         turns_neighbours=config.rotary == "eva02",
     )
 

@@ -160,7 +160,8 @@ def quantise(
 
 def _widened(found: Mapping[str, Any]) -> dict[str, Any]:
     """A range with room for values that calibration images have not shown. In 16 bits it costs one
-    bit of the precision; without it, noise changed the logits of randomised models by up to 0.25."""
+    bit of the precision; without it, noise changed the logits of randomised models by up to
+    0.25."""
     ends = {end: _ROOM * found[end] for end in ("min", "max") if end in found}
     return {**found, **ends}
 

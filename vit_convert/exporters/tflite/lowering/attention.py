@@ -178,11 +178,11 @@ def _mix_heads(g: Lowering, x: Tensor, layer: str) -> Tensor:
     The n queries are (rows, columns), because runtimes share out the rows among their threads.
     """
     batch, heads, n, m = x.shape
-    weight, bias = (g.model.weights[f"{layer}.{leaf}"] for leaf in ("weight", "bias"))
+    weight, bias = g.model.weights[f"{layer}.weight"], g.model.weights.get(f"{layer}.bias")
     if heads > _FEW_HEADS:
         # no name that ends in .weight: too small to be quantised
         kernel = _constant(g, f"{layer}.mixing", weight)
-        shift = _constant(g, f"{layer}.bias", bias)
+        shift = _constant(g, f"{layer}.bias", bias) if bias else None
         with g.module(layer):
             last = g.transpose(x, (0, 2, 3, 1), "last")
             return g.transpose(g.fully_connected(last, kernel, shift), (0, 3, 1, 2))
@@ -193,7 +193,9 @@ def _mix_heads(g: Lowering, x: Tensor, layer: str) -> Tensor:
             g.depthwise_conv_2d(
                 columns,
                 _constant(g, f"{layer}.weight/{head}", _filter_of(weight, head, m)),
-                _constant(g, f"{layer}.bias/{head}", _repeated(bias, head, m)),
+                _constant(g, f"{layer}.bias/{head}", _repeated(bias, head, m))
+                if bias
+                else g.zeros(m),
                 rows,
             )
             for head in range(heads)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vit_convert.architectures import CaiTConfig
-from vit_convert.exporters.tflite.builder import Tensor
+from vit_convert.exporters.tflite.growing_graph import BATCH, Tensor
 from vit_convert.exporters.tflite.lowering.attention import class_attention, talking_heads_attention
 from vit_convert.exporters.tflite.lowering.layers import Lowering
 
@@ -23,16 +23,13 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         x = _add_branches(g, x, branch, block)
         if weights is not None:
             points[f"attention.{i}"] = weights
-    both = _with_class_token(g, x)
-    with g.module("blocks_token_only.0"):
-        patches = g.tokens(both, 1, both.shape[2], "patches")  # no block changes them
+    patches = g.norm(x, "blocks_token_only.0.norm1")  # no block changes them
     cls = g.small("cls_token", (config.embed_dim,))
     for i in range(config.depth_token_only):
         block = f"blocks_token_only.{i}"
-        if i > 0:
-            normal = g.norm(cls, f"{block}.norm1")
-            with g.module(block):
-                both = g.concatenation([normal, patches], 2, "tokens")
+        normal = _first_class_token(g, patches) if i == 0 else g.norm(cls, f"{block}.norm1")
+        with g.module(block):
+            both = g.concatenation([normal, patches], 2, "tokens")
         branch, weights = class_attention(g, both, f"{block}.attn")
         cls = _add_branches(g, cls, branch, block)
         if weights is not None:
@@ -53,18 +50,22 @@ def _add_branches(g: Lowering, x: Tensor, attended: Tensor, block: str) -> Tenso
         return g.renamed(g.add(x, hidden), block)
 
 
-def _with_class_token(g: Lowering, patches: Tensor) -> Tensor:
-    """Patches (batch, 1, n, dim) -> class token and patches, normalised: (batch, 1, 1 + n, dim)."""
-    dim, count = g.config.embed_dim, patches.shape[2] + 1
+def _first_class_token(g: Lowering, patches: Tensor) -> Tensor:
+    """The class token as the first block's norm gives it, as many as there are pictures: (batch, 1,
+    1, dim)."""
+    batch, dim = patches.shape[0], g.config.embed_dim
+    epsilon = g.model.epsilons["blocks_token_only.0.norm1"]
     token = g.model.weights["cls_token"]
 
-    def first(array: np.ndarray) -> np.ndarray:
-        rows = np.zeros((1, 1, count, dim))
-        rows[0, 0, 0] = array.reshape(dim)
-        return rows
+    def normalised(array: np.ndarray) -> np.ndarray:
+        assert abs(array.mean()) <= 1e-6 * abs(array).max()  # the stream is centred
+        return array.reshape(dim) / np.sqrt((array**2).mean() + epsilon)
 
-    shape = (1, 1, count, dim)
     with g.scope("cls_token"):
-        row = g.constant("cls_token/row", shape, token.changed(first, shape=shape).array)
-        both = g.add(g.pad(patches, 2, 1), row)
-    return g.norm(both, "blocks_token_only.0.norm1")
+        if batch != BATCH:
+            shape = (batch, 1, 1, dim)
+            every = token.changed(lambda a: np.broadcast_to(normalised(a), shape), shape=shape)
+            return g.constant("cls_token/normal", shape, every.array)
+        one = token.changed(normalised, shape=(dim,))
+        none = g.mul(g.tokens(patches, 0, 1), g.values("none", [0.0]))
+        return g.add(none, g.constant("cls_token/normal", (dim,), one.array))

@@ -45,6 +45,7 @@ class Lowering(GraphBuilder):
         self.config: Any = model.config
         self.attention = attention
         self._store_weight = store_weight
+        self._zeros: dict[int, Tensor] = {}
         self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
 
     def has(self, name: str) -> bool:
@@ -61,6 +62,13 @@ class Lowering(GraphBuilder):
         weight = self.model.weights[name]
         wanted = weight.shape if shape is None else shape
         return self.constant(name, wanted, lambda: weight.array().reshape(wanted))
+
+    def zeros(self, count: int) -> Tensor:
+        """A vector of zeros, for convolutions, which must have a bias."""
+        if count not in self._zeros:
+            array = np.zeros(count, np.float32)
+            self._zeros[count] = self.constant(f"zeros/{count}", (count,), lambda: array)
+        return self._zeros[count]
 
     def linear(
         self, x: Tensor, layer: str, activation: Activation = "none", name: str | None = None
@@ -112,11 +120,10 @@ class Lowering(GraphBuilder):
         )
         with self.module(embedding.patches):
             pixels = self.reshape(images, (batch, height, columns, wide * channels), "rows")
-            zeros = Weight((dim,), lambda: np.zeros(dim))
             patches = self.conv_2d(
                 pixels,
                 self._store_weight(self, name, by_rows),
-                self.constant(bias, (dim,), self.model.weights.get(bias, zeros).array),
+                self.small(bias) if self.has(bias) else self.zeros(dim),
                 (high, 1),
             )
         x = self.reshape(patches, (batch, 1, rows * columns, dim), "patches")
