@@ -8,6 +8,7 @@ float64, from the few that it depends on, when it is asked for, and rounded once
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from threading import Lock
 
 import numpy as np
 
@@ -65,14 +66,16 @@ def fold(spec: ModelSpec, weights: Mapping[str, np.ndarray], pixels: bool = Fals
 
 def unfolded(spec: ModelSpec, weights: Mapping[str, np.ndarray]) -> FoldedModel:
     """The model as the passes get it."""
+    lock = Lock()
     recent: dict[str, np.ndarray] = {}  # a fused layer is read once for all its parts
 
     def reading(name: str) -> Callable[[], np.ndarray]:
         def read() -> np.ndarray:
-            array = recent.pop(name) if name in recent else weights[name]
-            recent[name] = array
-            while len(recent) > _KEPT:
-                del recent[next(iter(recent))]
+            with lock:  # weights are computed by several threads
+                array = recent.pop(name) if name in recent else weights[name]
+                recent[name] = array
+                while len(recent) > _KEPT:
+                    del recent[next(iter(recent))]
             return np.array(array, np.float64)
 
         return read

@@ -18,6 +18,7 @@ from vit_convert.progress import Progress, counted, silent
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
+_AHEAD = 2  # contents that are made while one is written
 _IDENTIFIER = b"TFL3"
 _DATA_BEHIND = b"buffer_location"  # metadata of a file whose data lie behind the tables
 _LENGTH = struct.Struct("<I")  # of a vector; an offset has the same form
@@ -185,13 +186,13 @@ def write(
 
 
 def _read_ahead(contents: Sequence[Content]) -> Iterator[np.ndarray | Quantised]:
-    """The data of each content, in order. The next are made in a thread of their own while some are
-    written, so that two are in memory."""
-    with ThreadPoolExecutor(1) as pool:
+    """The data of each content, in order. The next are made in threads of their own while some are
+    written, so that a few are in memory."""
+    with ThreadPoolExecutor(_AHEAD) as pool:
         coming: list[Future[np.ndarray | Quantised]] = []
         for content in contents:
             coming.append(pool.submit(content.read))
-            if len(coming) > 1:
+            if len(coming) > _AHEAD:
                 yield coming.pop(0).result()
         for last in coming:
             yield last.result()

@@ -36,9 +36,10 @@ from vit_convert.progress import Progress, counted
 
 _FEW = 16  # images that single layers are tried on: those that differ most
 _SHOWN_COSTS = 5
-# parameters of a model -> probe images, and as many generated ones, that float32 is run on without
-# calibration images: NumPy takes 1 s for four of a ViT-B, and as long for one of a ViT-H
-_PROBES = ((200_000_000, 4), (500_000_000, 2), (math.inf, 1))
+# parameters of a model -> the number of probe images, and of generated ones, that float32 is run on
+# where there are no calibration images: NumPy takes 1 s for four of a ViT-B and 2 s for one of a
+# ViT-H, whose file is then compared on the probe image
+_FEW_IMAGES = ((200_000_000, 4, 4), (500_000_000, 2, 2), (math.inf, 1, 0))
 
 
 @dataclass(frozen=True)
@@ -103,22 +104,23 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
 
     spec, pixels = writer.spec, writer.options.embed_preprocessing
     size = sum(math.prod(p.shape) for p in spec.parameters())
-    count = next(number for limit, number in _PROBES if size <= limit)
-    generated = generated_images(spec, pixels, count)
-    inputs = np.concatenate([probe_images(spec, pixels, count), generated])
+    probes, count = next((p, g) for limit, p, g in _FEW_IMAGES if size <= limit)
+    noise, generated = probe_images(spec, pixels, probes), generated_images(spec, pixels, count)
+    inputs = np.concatenate([noise, generated])
     progress("running float32 on generated images")
     expected = writer.float32_outputs(inputs)
     metadata = writer.metadata(writer.lower())
-    metadata = replace(metadata, float32_outputs=expected[:count])
+    metadata = replace(metadata, float32_outputs=expected[:probes])
     writer.write(path, "int8-dynamic", metadata=metadata, progress=progress)
     progress("running the file on the same images")
-    got = first_output(open_file(path), generated.astype(np.float32))
+    compared = slice(probes, None) if count else slice(None)
+    got = first_output(open_file(path), inputs[compared].astype(np.float32))
     return QuantisationReport(
-        images=count,
-        source=f"{count} generated images",
+        images=len(got),
+        source=f"{count} generated images" if count else f"{probes} image of noise",
         calibrated=False,
         unreadable=(),
-        difference=measure(expected[count:], got, has_classes(metadata)),
+        difference=measure(expected[compared], got, has_classes(metadata)),
         size=path.stat().st_size,
         float_size=writer.float32_size(),
     )
