@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vit_convert.architectures import CaiTConfig
-from vit_convert.exporters.tflite.growing_graph import BATCH, Tensor
+from vit_convert.exporters.tflite.growing_graph import Tensor
 from vit_convert.exporters.tflite.lowering.attention import class_attention, talking_heads_attention
 from vit_convert.exporters.tflite.lowering.layers import Lowering
 
@@ -51,21 +51,20 @@ def _add_branches(g: Lowering, x: Tensor, attended: Tensor, block: str) -> Tenso
 
 
 def _first_class_token(g: Lowering, patches: Tensor) -> Tensor:
-    """The class token as the first block's norm gives it, as many as there are pictures: (batch, 1,
-    1, dim)."""
-    batch, dim = patches.shape[0], g.config.embed_dim
+    """The class token as the first block's norm gives it, once for each picture: (batch, 1, 1,
+    dim).
+
+    It is added to a patch times zero: that has any batch size, and no constant is concatenated,
+        which
+    AI Edge Quantizer does not quantise.
+    """
     epsilon = g.model.epsilons["blocks_token_only.0.norm1"]
-    token = g.model.weights["cls_token"]
 
     def normalised(array: np.ndarray) -> np.ndarray:
         assert abs(array.mean()) <= 1e-6 * abs(array).max()  # the stream is centred
-        return array.reshape(dim) / np.sqrt((array**2).mean() + epsilon)
+        return array.reshape(-1) / np.sqrt((array**2).mean() + epsilon)
 
+    token = g.model.weights["cls_token"].changed(normalised, shape=(g.config.embed_dim,))
     with g.scope("cls_token"):
-        if batch != BATCH:
-            shape = (batch, 1, 1, dim)
-            every = token.changed(lambda a: np.broadcast_to(normalised(a), shape), shape=shape)
-            return g.constant("cls_token/normal", shape, every.array)
-        one = token.changed(normalised, shape=(dim,))
-        none = g.mul(g.tokens(patches, 0, 1), g.values("none", [0.0]))
-        return g.add(none, g.constant("cls_token/normal", (dim,), one.array))
+        zero = g.mul(g.tokens(patches, 0, 1), g.values("zero", [0.0]))
+        return g.add(zero, g.constant("cls_token/normal", token.shape, token.array))

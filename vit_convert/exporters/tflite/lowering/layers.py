@@ -45,7 +45,6 @@ class Lowering(GraphBuilder):
         self.config: Any = model.config
         self.attention = attention
         self._store_weight = store_weight
-        self._zeros: dict[int, Tensor] = {}
         self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
 
     def has(self, name: str) -> bool:
@@ -64,11 +63,9 @@ class Lowering(GraphBuilder):
         return self.constant(name, wanted, lambda: weight.array().reshape(wanted))
 
     def zeros(self, count: int) -> Tensor:
-        """A vector of zeros, for convolutions, which must have a bias."""
-        if count not in self._zeros:
-            array = np.zeros(count, np.float32)
-            self._zeros[count] = self.constant(f"zeros/{count}", (count,), lambda: array)
-        return self._zeros[count]
+        """A vector of zeros, for a convolution, which must have a bias; one for each, because a
+        quantised bias has its convolution's own scale."""
+        return self.constant("zeros", (count,), lambda: np.zeros(count, np.float32))
 
     def linear(
         self, x: Tensor, layer: str, activation: Activation = "none", name: str | None = None
