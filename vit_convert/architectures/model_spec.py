@@ -19,7 +19,7 @@ _FOLDING_FIELDS = ("folded", "stream_scale")  # of configurations in format 0
 
 @dataclass(frozen=True)
 class Source:
-    """Where a converted model came from, so that `keras2torch` can go back.
+    """The source of a converted model, so that `keras2torch` can go back.
 
     Attributes:
         file: the checkpoint's file name.

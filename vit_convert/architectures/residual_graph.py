@@ -102,7 +102,7 @@ class PrefixToken:
 
 @dataclass(frozen=True)
 class Embedding:
-    """How pictures become tokens.
+    """The embedding: pictures become tokens.
 
     Attributes:
         patches: the convolution that makes a token of each patch.

@@ -1,4 +1,4 @@
-"""What folding works on: weights that are computed when they are asked for, and what is true of
+"""A model as folding sees it: weights that are computed on demand, and facts that hold for
 them."""
 
 from __future__ import annotations

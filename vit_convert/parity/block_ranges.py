@@ -13,7 +13,7 @@ DIGITS = 0.03
 
 @dataclass(frozen=True)
 class BlockRange:
-    """What the values of a block are, over all images and all that is computed inside of it.
+    """The range of a block's values, over all images and all that is computed inside it.
 
     Attributes:
         name: "embeddings", "blocks.3", "norm", "head", ...
@@ -42,7 +42,7 @@ class BlockRange:
 
     @property
     def problem(self) -> str:
-        """What is wrong in this block, "" if nothing is."""
+        """The problem of this block, "" if there is none."""
         if self.overflow_at:
             return f"{self.overflow_of} overflows in float16, at {self.overflow_at}"
         if not self.relative <= DIGITS:
@@ -58,7 +58,7 @@ class BlockRange:
 
 @dataclass(frozen=True)
 class Float16Profile:
-    """How the blocks of a file stand float16.
+    """The effect of float16 on the blocks of a file.
 
     Attributes:
         blocks: all, in the order of execution.

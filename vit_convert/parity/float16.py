@@ -190,7 +190,7 @@ def _relative(wide: np.ndarray, half: np.ndarray) -> float:
 
 
 class _Place(NamedTuple):
-    """Where a tensor comes from."""
+    """The origin of a tensor."""
 
     block: str
     operation: str

@@ -21,7 +21,7 @@ _USUAL_SIZE = 224  # of a model without positions that no variant and no file te
 def rotary_facts(
     read: Mapping[str, Any], variants: Sequence[Variant], overrides: Overrides, hint: str
 ) -> dict[str, Fact]:
-    """Which rotary embedding there is, its numbers, and the image size if no positions tell it.
+    """The kind of rotary embedding, its numbers, and the image size if no positions tell it.
 
     Args:
         read: what names and shapes tell.

@@ -1,4 +1,4 @@
-"""What a .tflite file of anybody's making is (its graph, its weights, its known defects), as plain
+"""A description of any .tflite file (its graph, its weights, its known defects), as plain
 values that JSON knows."""
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def weights(file: TfliteFile) -> dict[str, dict[str, Any]]:
 
 
 def precision(file: TfliteFile) -> str:
-    """How weights and activations are stored: "int8 weights, float activations (dynamic)", or "int8
+    """The storage of weights and activations: "int8 weights, float activations (dynamic)", or "int8
     weights, int8 activations" of a file quantised as a whole."""
     tensors = [tensor for graph in file.subgraphs for tensor in graph.tensors]
     activations = {t.type for t in tensors if not t.size and t.scales and t.type in _WHOLE_NUMBERS}

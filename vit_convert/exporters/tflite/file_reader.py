@@ -48,7 +48,7 @@ class Tensor:
 
     @property
     def elements(self) -> int:
-        """How many there are, dynamic sizes counting as 1."""
+        """Their number; a dynamic size counts as 1."""
         return math.prod(max(1, size) for size in self.shape)
 
 
@@ -172,7 +172,7 @@ def _read(path: Path, data: np.ndarray) -> TfliteFile:
 
 
 def _place(table: Table, size: int) -> tuple[int, int]:
-    """Where the data of a buffer are: in the table, or behind all tables where they are too much
+    """The place of a buffer's data: in the table, or behind all tables where they are too much
     for it."""
     offset, length = table.number(1, "<Q"), table.number(2, "<Q")
     if offset <= 1:  # 0 and 1 are no places

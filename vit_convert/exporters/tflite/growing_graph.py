@@ -44,7 +44,7 @@ class Tensor:
 
 
 class GrowingGraph:
-    """What every operation needs. All methods raise ValueError for what cannot be built."""
+    """The graph as every operation needs it. Methods raise ValueError for what cannot be built."""
 
     def __init__(self) -> None:
         self._tensors: list[Any] = []

@@ -82,7 +82,7 @@ class _Work:
         self.writer.write(self.path, "int8-dynamic", kept, self.metadata)
 
     def outputs(self, rows: slice | np.ndarray = slice(None)) -> np.ndarray:
-        """What the written file gives for some of the images."""
+        """The outputs of the written file for some of the images."""
         return first_output(open_file(self.path), self.inputs[rows])
 
     def difference(self) -> Difference:

@@ -80,7 +80,7 @@ class Table:
 
     @property
     def position(self) -> int:
-        """Where it is in the file."""
+        """Its place in the file."""
         return self._position
 
     def number(self, field: int, form: str, default: int = 0) -> Any:
@@ -114,7 +114,7 @@ class Table:
         return struct.unpack_from(f"<{length}i", self._reader.view, start)
 
     def vector(self, field: int, width: int) -> tuple[int, int]:
-        """Where a vector of elements of `width` bytes begins in the file, and how many there are;
+        """The place of a vector of elements of `width` bytes in the file, and their number;
         (0, 0) where there is none."""
         place = self._place(field)
         if not place:

@@ -1,4 +1,4 @@
-"""How a .tflite file stores the weights of linear layers and of the patch embedding."""
+"""The storage of the weights of linear layers and of the patch embedding in a .tflite file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BYTES_AT_ONCE = 2**22
 
 
 def weight_store(precision: Precision, in_float: Collection[str] = ()) -> StoreWeight:
-    """How weights are stored in a precision.
+    """The storage of weights in a precision.
 
     Args:
         precision: "float32", "float16", or "int8-dynamic".

@@ -72,7 +72,7 @@ class TfliteWriter:
         return lower_model(self.folded, options or self.options, weight_store(precision, in_float))
 
     def metadata(self, lowered: Lowered) -> Metadata:
-        """What a file says of itself."""
+        """The metadata of a file with that graph."""
         return Metadata(
             NAME,
             self.spec,

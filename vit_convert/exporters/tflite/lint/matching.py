@@ -1,4 +1,4 @@
-"""How rules look at a graph."""
+"""Questions that rules ask about a graph."""
 
 from __future__ import annotations
 

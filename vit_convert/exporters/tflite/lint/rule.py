@@ -1,4 +1,4 @@
-"""What a known defect is, and where one was found."""
+"""A known defect of a runtime, and a place where a file runs into it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Evidence = Literal["measured", "reported", "measured and reported"]
 
 @dataclass(frozen=True)
 class Place:
-    """Where a rule is broken.
+    """A place where a rule is broken.
 
     Attributes:
         operation: its index in the order of execution; -1 where the graph itself is meant.

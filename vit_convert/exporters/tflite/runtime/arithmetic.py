@@ -42,7 +42,7 @@ _SPLIT = np.float32(2**13 + 1)
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How numbers are rounded and summed.
+    """A way to round and sum numbers.
 
     Attributes:
         name: "float32" or "float16".

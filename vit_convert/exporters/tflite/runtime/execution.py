@@ -22,7 +22,7 @@ def run(
     watch: Watch | None = None,
     keep: Collection[str] = (),
 ) -> dict[str, np.ndarray]:
-    """What a graph computes.
+    """Run a graph.
 
     A constant is read when an operation needs it and dropped after that; so is what only prepares
     constants, such as DEQUANTIZE of float16 weights. An activation is dropped after the last

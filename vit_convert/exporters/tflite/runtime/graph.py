@@ -36,7 +36,7 @@ _INT4 = 17
 
 @dataclass(frozen=True)
 class Quantisation:
-    """What the integers of a tensor stand for: scale * (integer - zero_point).
+    """The meaning of a tensor's integers: scale * (integer - zero_point).
 
     Attributes:
         scales: one, or one for each index of `axis`.

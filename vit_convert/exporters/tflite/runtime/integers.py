@@ -8,7 +8,7 @@ from vit_convert.exporters.tflite.runtime.graph import DTYPES, Tensor
 
 
 def numbers(tensor: Tensor, array: np.ndarray) -> np.ndarray:
-    """What the integers of a tensor stand for, float32; another array as it is."""
+    """The numbers that a tensor's integers stand for, float32; another array as it is."""
     quantisation = tensor.quantisation
     if quantisation is None or not np.issubdtype(array.dtype, np.integer):
         return array

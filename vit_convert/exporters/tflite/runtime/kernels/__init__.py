@@ -1,4 +1,4 @@
-"""What each kind of operation computes, in NumPy."""
+"""The kernels: each kind of operation, computed in NumPy."""
 
 from vit_convert.exporters.tflite.runtime.kernels import (
     elementwise,
