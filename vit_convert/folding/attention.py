@@ -61,9 +61,9 @@ def drop_what_softmax_does_not_see(model: FoldedModel) -> FoldedModel:
 
     Given:
         softmax(s + c) = softmax(s). A bias b of the keys adds q . b to every score of the query q,
-        where nothing changes the keys between their linear layer and the product: no norm, no
-            rotary
-        position embedding. A bias of talking heads' first layer adds one number to all scores.
+        if nothing changes the keys between their linear layer and the product: no norm, and no
+        rotary position embedding. A bias of talking heads' first layer adds one number to all
+        scores of a head.
     Result:
         those biases are gone.
     """

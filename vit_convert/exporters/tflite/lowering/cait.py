@@ -54,9 +54,8 @@ def _first_class_token(g: Lowering, patches: Tensor) -> Tensor:
     """The class token as the first block's norm gives it, once for each picture: (batch, 1, 1,
     dim).
 
-    It is added to a patch times zero: that has any batch size, and no constant is concatenated,
-        which
-    AI Edge Quantizer does not quantise.
+    It is added to a patch times zero. That has any batch size, and no constant is concatenated,
+    because AI Edge Quantizer cannot quantise one.
     """
     epsilon = g.model.epsilons["blocks_token_only.0.norm1"]
 
