@@ -137,6 +137,8 @@ def test_weights_bear_their_pytorch_names(exported):
     model = schema.ModelT.InitFromPackedBuf(exported("tflite", "vit").read_bytes())
     names = {tensor.name.decode() for tensor in model.subgraphs[0].tensors}
     assert {"blocks.1.attn.q.weight", "blocks.0.mlp.fc2.weight", "head.weight"} <= names
+    # and what a layer gives bears the name of its module
+    assert {"blocks.1/attn/q", "blocks.0/mlp/fc2", "head"} <= names
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])

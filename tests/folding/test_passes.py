@@ -369,7 +369,7 @@ def test_folding_is_the_list_of_passes():
     assert folded.weights.keys() == model.weights.keys()
     first, second = computed(model), computed(folded)
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    assert all(array.dtype == np.float32 for array in map(folded.array, folded.weights))
+    assert all(array.dtype == np.float32 for array in (w.array() for w in folded.weights.values()))
 
 
 @pytest.mark.parametrize(

@@ -94,10 +94,6 @@ class FoldedModel:
         weights = {name: w for name, w in {**self.weights, **changed}.items() if name not in gone}
         return replace(self, weights=weights)
 
-    def array(self, name: str) -> np.ndarray:
-        """A weight in float32."""
-        return self.weights[name].array()
-
 
 def _by_rows(array: np.ndarray) -> np.ndarray:
     """A matrix of an .h5 lies in memory column by column. Turning it around in strips, whose lines

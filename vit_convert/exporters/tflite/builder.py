@@ -66,10 +66,6 @@ class GraphBuilder(GrowingGraph):
         """1 / (1 + exp(-x))"""
         return self._elementwise("LOGISTIC", (x,), name)
 
-    def relu(self, x: Tensor, name: str = "relu") -> Tensor:
-        """max(x, 0)"""
-        return self._elementwise("RELU", (x,), name)
-
     def gelu(self, x: Tensor, approximate: bool, name: str = "gelu") -> Tensor:
         """GELU, exact or by tanh."""
         options = schema.GeluOptionsT()

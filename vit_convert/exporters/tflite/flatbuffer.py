@@ -75,6 +75,11 @@ class TfliteModel:
     tree: Any
     contents: dict[int, Content]
 
+    @property
+    def data_size(self) -> int:
+        """Bytes of the data in `contents`."""
+        return sum(content.size for content in self.contents.values())
+
 
 def tree_of(content: bytes | bytearray | np.ndarray) -> Any:
     """A model in flatbuffers' object form, also where the data of buffers lie behind the tables."""

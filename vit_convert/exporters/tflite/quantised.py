@@ -109,8 +109,8 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     inputs = np.concatenate([noise, generated])
     progress("running float32 on generated images")
     expected = writer.float32_outputs(inputs)
-    metadata = writer.metadata(writer.lower())
-    metadata = replace(metadata, float32_outputs=expected[:probes])
+    wide = writer.lower()
+    metadata = replace(writer.metadata(wide), float32_outputs=expected[:probes])
     writer.write(path, "int8-dynamic", metadata=metadata, progress=progress)
     progress("running the file on the same images")
     compared = slice(probes, None) if count else slice(None)
@@ -122,7 +122,7 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
         unreadable=(),
         difference=measure(expected[compared], got, has_classes(metadata)),
         size=path.stat().st_size,
-        float_size=writer.float32_size(),
+        float_size=wide.model.data_size,
     )
 
 

@@ -14,7 +14,7 @@ from vit_convert.exporters.graph import check_rgb
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import ExportOptions, Precision
 from vit_convert.exporters.registry import SourceModel
-from vit_convert.exporters.tflite.flatbuffer import LIMIT, TfliteModel
+from vit_convert.exporters.tflite.flatbuffer import LIMIT
 from vit_convert.exporters.tflite.lowering import Lowered, lower_model
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.runtime import BuiltGraph, run
@@ -103,7 +103,7 @@ class TfliteWriter:
         """
         lowered = self.lower(precision, in_float)
         said = metadata or self.metadata(lowered)
-        beyond = _data_size(lowered.model) >= LIMIT
+        beyond = lowered.model.data_size >= LIMIT
         write_described(path, lowered.model, said, beyond_limit=beyond, progress=progress)
         return said
 
@@ -120,10 +120,6 @@ class TfliteWriter:
         lowered = self.lower(options=options)
         outputs = run(BuiltGraph(lowered.model), {"images": images})
         return next(iter(outputs.values()))
-
-    def float32_size(self) -> int:
-        """Bytes of the data of the float32 file."""
-        return _data_size(self.lower().model)
 
     def check_size(self, path: Path) -> None:
         """Refuse a precision in which the file would be larger than a flatbuffer can be.
@@ -149,7 +145,3 @@ class TfliteWriter:
         """Bytes of the file."""
         count = sum(math.prod(p.shape) for p in self.spec.parameters())
         return count * _BYTES[precision] + _TABLES
-
-
-def _data_size(model: TfliteModel) -> int:
-    return sum(content.size for content in model.contents.values())

@@ -67,9 +67,7 @@ class Lowering(GraphBuilder):
         quantised bias has its convolution's own scale."""
         return self.constant("zeros", (count,), lambda: np.zeros(count, np.float32))
 
-    def linear(
-        self, x: Tensor, layer: str, activation: Activation = "none", name: str | None = None
-    ) -> Tensor:
+    def linear(self, x: Tensor, layer: str, activation: Activation = "none") -> Tensor:
         """(batch, 1, n, inputs) -> (batch, 1, n, outputs)."""
         if layer not in self._linears:
             name, weight = f"{layer}.weight", self.model.weights[f"{layer}.weight"]
@@ -77,7 +75,7 @@ class Lowering(GraphBuilder):
             self._linears[layer] = self._store_weight(self, name, weight), bias
         matrix, shift = self._linears[layer]
         with self.module(layer):
-            return self.fully_connected(x, matrix, shift, activation, name or "")
+            return self.fully_connected(x, matrix, shift, activation, "")
 
     def norm(self, x: Tensor, norm: str) -> Tensor:
         """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left
