@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.exporters.tflite.flatbuffer import TfliteModel, write
 from vit_convert.exporters.tflite.graph_reader import Operation, TfliteGraph
-
-_IDENTIFIER = b"TFL3"
 
 
 def write_alone(graph: TfliteGraph, operation: Operation, path: Path) -> None:
@@ -34,7 +33,7 @@ def write_alone(graph: TfliteGraph, operation: Operation, path: Path) -> None:
     entering = {int(t) for t in wanted.inputs if not graph.is_prepared(int(t))}
     part.inputs = sorted(places[t] for t in entering)
     part.outputs = [places[int(t)] for t in wanted.outputs]
-    _write(model, path)
+    write(path, TfliteModel(model, {}))
 
 
 def write_with_outputs(graph: TfliteGraph, tensors: Mapping[str, int], path: Path) -> None:
@@ -75,7 +74,7 @@ def write_with_outputs(graph: TfliteGraph, tensors: Mapping[str, int], path: Pat
         entry = schema.TensorMapT()
         entry.name, entry.tensorIndex = name, place
         signature.outputs.append(entry)
-    _write(model, path)
+    write(path, TfliteModel(model, {}))
 
 
 def _copied(graph: TfliteGraph, index: int, buffers: list[Any]) -> Any:
@@ -93,12 +92,3 @@ def _buffer(schema: Any, data: np.ndarray | None) -> Any:
     buffer = schema.BufferT()
     buffer.data = data
     return buffer
-
-
-def _write(model: Any, path: Path) -> None:
-    import flatbuffers
-
-    size = sum(b.data.size for b in model.buffers if b.data is not None)
-    builder = flatbuffers.Builder(size + 65536)
-    builder.Finish(model.Pack(builder), file_identifier=_IDENTIFIER)
-    path.write_bytes(builder.Output())
