@@ -1,4 +1,4 @@
-"""What tests of several rooms share: their markers, and a fixture. Small models are in families.py.
+"""Markers and a fixture that tests of several rooms share. Small models are in families.py.
 
 Where PyTorch is not installed, the tests that compare with it are left out; the others compare with
 its recorded results in goldens/. CI has PyTorch.

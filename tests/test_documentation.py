@@ -100,7 +100,7 @@ def test_python_of_the_readme_runs(tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def made_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What scripts/make_docs writes."""
+    """A folder with all that scripts/make_docs writes."""
     folder = tmp_path_factory.mktemp("docs")
     script = HOME / "scripts" / "make_docs"
     subprocess.run([sys.executable, str(script), str(folder)], check=True)

@@ -35,7 +35,7 @@ _BEHIND_THE_FRONT = "lite/delegates/gpu/gl/"  # where the error came from: from 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a file on a runtime.
+    """The outcome of a file on a runtime.
 
     Attributes:
         verdict: "right", "accepted" (by a front end that runs nothing), "wrong", "refused" or

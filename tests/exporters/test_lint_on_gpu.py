@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[Make, str]] = {
 
 @pytest.fixture
 def on_gpu(tmp_path: Path) -> Callable[[Make], tuple[float, str]]:
-    """What makes a file -> max |difference| / max |value| to the CPU, and the log."""
+    """A function that makes a file -> max |difference| / max |value| to the CPU, and the log."""
 
     def run(make: Make) -> tuple[float, str]:
         tiny = Tiny()

@@ -69,7 +69,7 @@ def chain(length: int) -> Chain:
 
 
 def outputs_of(artifact: Artifact, images: np.ndarray) -> dict[str, np.ndarray]:
-    """What the runtime gives in float32, by the names of the file's signature."""
+    """The runtime's outputs in float32, by the names of the file's signature."""
     graph = FileGraph(artifact.path)
     tensor = graph.tensors[graph.inputs[0]]
     dtype = np.uint8 if tensor.type == 3 else np.float32

@@ -40,7 +40,7 @@ def verified(family: Family, folder: Path, **options: object) -> VerifyResult:
 
 
 def scaled_from(block: int, factor: float, family: Family) -> Family:
-    """What a block's MLP adds to the residual stream, multiplied."""
+    """The output of a block's MLP, multiplied before it joins the residual stream."""
     with torch.no_grad():
         layer = family.model.blocks[block].mlp.fc2
         layer.weight.mul_(factor)
