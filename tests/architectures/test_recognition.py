@@ -150,20 +150,20 @@ def test_preprocessing_is_that_of_timm(name: str) -> None:
 
 def test_what_shapes_say_is_read_and_the_rest_recognised() -> None:
     found = recognise(shapes_of(*variant("cait_s24_224")))
-    known = {name: fact.known for name, fact in found.facts.items()}
+    known = {name: fact.provenance for name, fact in found.facts.items()}
     assert known["embed_dim"] == known["num_heads"] == known["depth_token_only"] == "read"
-    assert known["gelu"] == known["norm_eps"] == known["mean"] == "recognised"
+    assert known["gelu"] == known["norm_eps"] == known["mean"] == "published"
     assert "assumed" not in known.values()
 
 
 def test_vit_and_deit_of_the_same_shapes_make_the_normalisation_an_assumption() -> None:
     shapes = shapes_of(*variant("vit_base_patch16_224"))
     found = recognise(shapes)
-    assert found.facts["mean"].known == "assumed"
+    assert found.facts["mean"].provenance == "assumed"
     assert "deit_base_patch16_224" in found.facts["mean"].why
-    assert found.facts["num_heads"].known == "recognised"
+    assert found.facts["num_heads"].provenance == "published"
     stated = recognise(shapes, variant="deit_base_patch16_224")
-    assert stated.facts["mean"].known == "recognised"
+    assert stated.facts["mean"].provenance == "published"
     assert stated.preprocessing.mean == (0.485, 0.456, 0.406)
     by_file = recognise(shapes, hint="deit_base_patch16_224-b5f2ef4d")
     assert by_file.preprocessing == stated.preprocessing
@@ -179,8 +179,8 @@ def test_unpublished_widths_assume_the_heads() -> None:
     shapes = shapes_of(*variant("vit_base_patch16_224"), depth=5, embed_dim=128, mlp_dim=200)
     found = recognise(shapes)
     assert found.config.num_heads == 2
-    assert found.facts["num_heads"].known == "assumed"
-    assert recognise(shapes, num_heads=4).facts["num_heads"].known == "given"
+    assert found.facts["num_heads"].provenance == "assumed"
+    assert recognise(shapes, num_heads=4).facts["num_heads"].provenance == "given"
 
 
 def test_unguessable_heads_are_refused() -> None:
@@ -220,11 +220,11 @@ def test_positions_that_make_a_square_only_without_the_class_token_are_an_assump
     shapes = {p.name: p.shape for p in spec.parameters()}
     found = recognise(shapes, num_heads=4)
     assert found.config.position == "patches"
-    assert found.facts["position"].known == "assumed"
+    assert found.facts["position"].provenance == "assumed"
     assert "--image-size" in found.facts["position"].why
     stated = recognise(shapes, num_heads=4, image_size=(24, 50))
     assert stated.config.position == "all"
-    assert stated.facts["position"].known == "read"
+    assert stated.facts["position"].provenance == "read"
 
 
 @pytest.mark.parametrize(
@@ -241,7 +241,7 @@ def test_positions_that_make_a_square_only_without_the_class_token_are_an_assump
 def test_options_are_read(changes: dict[str, Any], field: str, value: Any) -> None:
     found = recognise(shapes_of(*variant("vit_small_patch16_224"), **changes))
     assert getattr(found.config, field) == value
-    assert found.facts[field].known == "read"
+    assert found.facts[field].provenance == "read"
 
 
 def test_average_pooling_follows_from_missing_class_token_or_fc_norm() -> None:
@@ -302,9 +302,9 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
 
 def test_gelu_of_clip_and_normalisation_of_beit_are_assumptions() -> None:
     clip = recognise(shapes_of(*variant("vit_base_patch32_clip_224")))
-    assert (clip.config.gelu, clip.facts["gelu"].known) == ("quick", "assumed")
+    assert (clip.config.gelu, clip.facts["gelu"].provenance) == ("quick", "assumed")
     beit = recognise(shapes_of(*variant("beit_base_patch16_224")))
-    assert beit.facts["mean"].known == "assumed"
+    assert beit.facts["mean"].provenance == "assumed"
     assert "beitv2_base_patch16_224" in beit.facts["mean"].why
 
 
@@ -315,12 +315,12 @@ def test_pooling_is_an_assumption_unless_a_published_model_or_the_tensors_tell_i
         size, heads = spec.config.image_size, spec.config.num_heads
         return recognise(shapes, image_size=size, num_heads=heads, **stated).facts["pool"]
 
-    assert pool_of(FAMILIES["vit"]).known == "assumed"
-    assert pool_of(FAMILIES["vit"], pool="avg").known == "given"
-    assert pool_of(FAMILIES["deit"]).known == "read"
-    assert pool_of(OPTIONS["siglip"]).known == "read"
+    assert pool_of(FAMILIES["vit"]).provenance == "assumed"
+    assert pool_of(FAMILIES["vit"], pool="avg").provenance == "given"
+    assert pool_of(FAMILIES["deit"]).provenance == "read"
+    assert pool_of(OPTIONS["siglip"]).provenance == "read"
     published = recognise(shapes_of(*variant("vit_tiny_patch16_224")))
-    assert published.facts["pool"].known == "recognised"
+    assert published.facts["pool"].provenance == "published"
 
 
 def test_gelu_is_no_option_of_gated_mlps() -> None:

@@ -50,24 +50,24 @@ def test_tables_are_timms(kind: Any) -> None:
 
 def known(found: Recognition) -> dict[str, tuple[Any, str]]:
     names = ("rotary", "rotary_base", "rotary_grid", "image_size")
-    return {n: (found.facts[n].value, found.facts[n].known) for n in names if n in found.facts}
+    return {n: (found.facts[n].value, found.facts[n].provenance) for n in names if n in found.facts}
 
 
 def test_published_models_are_recognised_by_the_rest_of_their_tensors() -> None:
     eva02 = recognise(shapes_of(*variant("eva02_base_patch14_448")))
     assert known(eva02) == {
-        "rotary": ("eva02", "recognised"),
-        "rotary_base": (10000.0, "recognised"),
-        "rotary_grid": ((16, 16), "recognised"),
+        "rotary": ("eva02", "published"),
+        "rotary_base": (10000.0, "published"),
+        "rotary_grid": ((16, 16), "published"),
         "image_size": ((448, 448), "read"),
     }
     dinov3 = recognise(shapes_of(*variant("vit_base_patch16_dinov3")))
     assert known(dinov3) == {
-        "rotary": ("dinov3", "recognised"),
-        "rotary_base": (100.0, "recognised"),
-        "image_size": ((256, 256), "recognised"),
+        "rotary": ("dinov3", "published"),
+        "rotary_base": (100.0, "published"),
+        "image_size": ((256, 256), "published"),
     }
-    assert dinov3.facts["pool"].known == "assumed"
+    assert dinov3.facts["pool"].provenance == "assumed"
     assert "average" in dinov3.facts["pool"].why
     assert known(recognise(shapes_of(*variant("vit_base_patch16_224"))))["rotary"][0] == "none"
 
@@ -118,7 +118,7 @@ def test_a_named_variant_tells() -> None:
         shapes_of(*variant("eva02_tiny_patch14_224"), num_classes=3),
         variant="eva02_tiny_patch14_336",
     )
-    assert known(found)["rotary"] == ("eva02", "recognised")
+    assert known(found)["rotary"] == ("eva02", "published")
 
 
 @pytest.mark.parametrize(

@@ -200,7 +200,7 @@ def test_inspect_of_a_published_model(tmp_path: Path) -> None:
     assert found["values"]["num_heads"] == {
         "value": 4, "known": "read", "why": "from names and shapes",
     }  # fmt: skip
-    assert found["values"]["gelu"]["known"] == "recognised"
+    assert found["values"]["gelu"]["known"] == "published"
     text = run(tmp_path, "inspect", "model.safetensors").stdout
     assert "model: CaiT, cait_xxs24_224" in text
     assert "blocks_token_only.{0..1}.attn.q.weight" in text

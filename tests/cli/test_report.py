@@ -74,7 +74,7 @@ def models(project: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     labels = (NASTY, *"bcdefg")
     spec = replace(family.spec, labels=labels)
     spec = replace(
-        spec, source=replace(spec.source, file=f"{NASTY[:8]}.pth", known={"gelu": "given"})
+        spec, source=replace(spec.source, file=f"{NASTY[:8]}.pth", provenance={"gelu": "given"})
     )
     write_h5(folder / "nasty.h5", spec, family.tensors())
     export(folder / "nasty.h5", ["tflite"], folder, ExportOptions(attention=True))

@@ -43,7 +43,7 @@ def test_its_spec_has_the_values_of_its_source() -> None:
             True,
         )
         assert spec.source.file == "vit.safetensors"
-        assert spec.source.known["num_heads"] == "given"
+        assert spec.source.provenance["num_heads"] == "given"
         assert weights["blocks.0.ls1.gamma"].read().shape == (20,)
 
 
@@ -79,8 +79,8 @@ def test_a_folded_model_of_0_1_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
-    path = changed(tmp_path, lambda spec: spec.update(format=2))
-    error = refused(path, ArtifactError, "newer vit-convert, in format 2")
+    path = changed(tmp_path, lambda spec: spec.update(format=3))
+    error = refused(path, ArtifactError, "newer vit-convert, in format 3")
     assert error.where == str(path)
     assert "upgrade" in error.hint
 
@@ -106,12 +106,24 @@ def test_the_fields_of_folding_are_none_of_the_new_format(tmp_path: Path) -> Non
     refused(path, ArtifactError, "none that vit-convert wrote")
 
 
+def test_what_format_1_called_recognised_was_assumed(tmp_path: Path) -> None:
+    def change(spec: dict[str, Any]) -> None:
+        for name in ("folded", "stream_scale"):
+            del spec["config"][name]
+        spec["format"] = 1
+        spec["source"]["known"] |= {"norm_eps": "recognised"}
+
+    with open_h5(changed(tmp_path, change)) as (spec, _):
+        assert spec.source.provenance["norm_eps"] == "assumed"
+        assert spec.source.provenance["num_heads"] == "given"
+
+
 def test_a_file_written_again_has_the_format_of_this_version(tmp_path: Path) -> None:
     path = tmp_path / "again.h5"
     with open_h5(GOLDENS / "vit.h5") as (spec, weights):
         write_h5(path, spec, weights)
     with h5py.File(path) as file:
         stored = json.loads(file.attrs["model_config"])["config"]["spec"]
-    assert stored["format"] == 1
+    assert stored["format"] == 2
     assert not {"folded", "stream_scale"} & stored["config"].keys()
     assert ModelSpec.from_dict(stored) == spec

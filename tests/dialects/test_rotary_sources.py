@@ -106,7 +106,7 @@ def test_transformers_loads_what_meta_saved(tmp_path: Path) -> None:
     found = scheme("facebookresearch DINOv3")
     source, model = found.save(tmp_path)
     result = torch2keras(source, tmp_path / "m.h5", overrides=found.overrides)
-    known = {n: (f.value, f.known) for n, f in result.recognition.facts.items()}
+    known = {n: (f.value, f.provenance) for n, f in result.recognition.facts.items()}
     assert known["num_heads"] == (HEADS, "read")
     assert known["rotary_base"] == (30.0, "read")
     assert "rotary" not in assumptions(result.recognition)
@@ -197,7 +197,7 @@ def test_a_mask_takes_the_bias_of_keys_away(tmp_path: Path) -> None:
 def test_config_json_tells_the_base(tmp_path: Path) -> None:
     source, _ = scheme("transformers DINOv3ViTModel").save(tmp_path)
     found = recognise(open_checkpoint(source)).recognition
-    assert (found.config.rotary_base, found.facts["rotary_base"].known) == (30.0, "read")
+    assert (found.config.rotary_base, found.facts["rotary_base"].provenance) == (30.0, "read")
     assert not {"rotary", "rotary_base", "image_size", "pool"} & set(assumptions(found))
     (tmp_path / "config.json").unlink()
     alone = recognise(open_checkpoint(source), Overrides(num_heads=HEADS)).recognition

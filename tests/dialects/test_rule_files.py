@@ -95,7 +95,7 @@ def test_a_checkpoint_converts_by_rules_and_goes_back_without_them(folder: Path)
         np.testing.assert_array_equal(result.weights[name].read(), array)
     assert result.ledger.ignored == {"decoder.0.weight": "for pre-training only"}
     facts = result.recognition.facts
-    assert (facts["num_heads"].value, facts["num_heads"].known) == (4, "given")
+    assert (facts["num_heads"].value, facts["num_heads"].provenance) == (4, "given")
     assert facts["gelu"].value == "tanh"
     (folder / "mine.toml").unlink()
     assert keras2torch(folder / "mine.h5", folder / "back.pth") == "mine"

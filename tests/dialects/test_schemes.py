@@ -93,7 +93,7 @@ def test_what_neither_tensors_nor_files_say_is_warned_about(converted: Converted
     if sidecar:  # config.json lies beside it
         gated = converted.scheme.dialect.endswith("gated")  # its hidden_act is no GELU
         for name in ("num_heads", "norm_eps", *(["gelu"] if not gated else [])):
-            assert facts[name].known == "read"
+            assert facts[name].provenance == "read"
         assert "config.json" in facts["norm_eps"].why
     assert "num_heads" not in assumed
     if not sidecar and converted.scheme.dialect.startswith(("timm", "torch-", "google", "clip")):

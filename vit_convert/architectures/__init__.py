@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from vit_convert.architectures.base import (
     Fact,
-    Known,
     Overrides,
     Preprocessing,
+    Provenance,
     Recognition,
     TransformerConfig,
     Variant,
@@ -23,11 +23,11 @@ __all__ = [
     "Architecture",
     "CaiTConfig",
     "Fact",
-    "Known",
     "ModelSpec",
     "Overrides",
     "Parameter",
     "Preprocessing",
+    "Provenance",
     "Recognition",
     "Shape",
     "Source",

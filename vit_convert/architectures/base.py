@@ -13,7 +13,7 @@ Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 Rotary = Literal["none", "eva02", "dinov3"]
 CropMode = Literal["center", "squash"]
-Known = Literal["read", "recognised", "assumed", "given"]
+Provenance = Literal["read", "given", "published", "assumed"]
 
 
 @dataclass(frozen=True)
@@ -119,13 +119,14 @@ class Fact:
 
     Attributes:
         value: the value.
-        known: "read" (from shapes or the file), "recognised" (from the published variant),
-            "assumed" (a default that the file cannot confirm) or "given" (the user's option).
+        provenance: "read" (from tensors, or a file beside them), "given" (the user's option),
+            "published" (a file or the user states which published model it is) or "assumed" (a
+            value that nothing confirms).
         why: one line for people.
     """
 
     value: Any
-    known: Known
+    provenance: Provenance
     why: str
 
 

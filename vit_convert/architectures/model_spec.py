@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
-from vit_convert.architectures.base import Known, Preprocessing
+from vit_convert.architectures.base import Preprocessing, Provenance
 from vit_convert.architectures.parameters import Parameter
 from vit_convert.architectures.registry import architecture
 from vit_convert.errors import ArtifactError
 
 # of what `ModelSpec.to_dict` gives; a field that changes its name or meaning makes it one more.
-# vit-convert 0.1 stored none, which counts as 0.
-FORMAT = 1
+# vit-convert 0.1 stored none, which counts as 0. Up to 1, `Source.provenance` was called `known`.
+FORMAT = 2
 _FOLDING_FIELDS = ("folded", "stream_scale")  # of configurations in format 0
 
 
@@ -28,7 +28,7 @@ class Source:
         variant: the published variant recognised, "" for none.
         dtypes: canonical name -> stored dtype, where it was not float32.
         changed: canonical names that do not hold the source's values (resampled, fresh head).
-        known: field of the configuration or of Preprocessing -> how its value is known.
+        provenance: field of the configuration or of Preprocessing -> how its value is known.
         body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
         fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
         rules: the user's own dialect, as the text of its rule file.
@@ -40,7 +40,7 @@ class Source:
     variant: str = ""
     dtypes: dict[str, str] = field(default_factory=dict)
     changed: tuple[str, ...] = ()
-    known: dict[str, Known] = field(default_factory=dict)
+    provenance: dict[str, Provenance] = field(default_factory=dict)
     body: str = ""
     fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: str = ""
@@ -103,6 +103,12 @@ class ModelSpec:
                     expected="a model as its checkpoint has it",
                     hint="convert the checkpoint again: vit-convert torch2keras CHECKPOINT",
                 )
+        source = dict(data["source"])
+        if stored < 2:
+            source["provenance"] = {
+                name: "assumed" if known == "recognised" else known  # by equal shapes alone
+                for name, known in source.pop("known").items()
+            }
         family = architecture(data["architecture"])
         return ModelSpec(
             architecture=family.name,
@@ -110,7 +116,7 @@ class ModelSpec:
             preprocessing=_build(Preprocessing, data["preprocessing"]),
             labels=tuple(data["labels"]),
             pos_embed=data["pos_embed"],
-            source=_build(Source, data["source"]),
+            source=_build(Source, source),
         )
 
     def with_config(self, **changes: Any) -> ModelSpec:

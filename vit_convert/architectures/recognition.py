@@ -196,7 +196,7 @@ def settle(
             facts[name] = Fact(values[0], "assumed", why)
         elif values and len(set(values)) == 1:
             names = candidates[0].name if len(candidates) < 3 else f"{candidates[0].name} and kin"
-            facts[name] = Fact(values[0], "recognised", f"as published for {names}")
+            facts[name] = Fact(values[0], "published", f"as published for {names}")
         elif values:
             others = {v.name for v in candidates if getattr(getattr(v, owner), name) != values[0]}
             why = f"as {candidates[0].name}; {sorted(others)[0]} differs and looks the same"
@@ -243,7 +243,7 @@ def _check_stated(stated: Mapping[str, Fact], read: Mapping[str, Fact]) -> None:
     wrong = [
         f"{name} is {stated[name].value} ({stated[name].why}), but the tensors say {fact.value}"
         for name, fact in read.items()
-        if name in stated and stated[name].known == "read" and stated[name].value != fact.value
+        if name in stated and stated[name].provenance == "read" and stated[name].value != fact.value
     ]
     if wrong:
         raise RecognitionError(

@@ -94,7 +94,7 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
             "dialect": found.ledger.dialect.name,
             "prefix": found.ledger.prefix,
             "values": {
-                name: {"value": fact.value, "known": fact.known, "why": fact.why}
+                name: {"value": fact.value, "known": fact.provenance, "why": fact.why}
                 for name, fact in found.recognition.facts.items()
             },
             "ignored": found.ledger.ignored,
@@ -124,8 +124,8 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         facts = found.recognition.facts
         console.table(
             ("value", "is", "known", "why"),
-            [(n, readable(f.value), f.known, f.why) for n, f in facts.items()],
-            styles=[STYLES.get(fact.known, "") for fact in facts.values()],
+            [(n, readable(f.value), f.provenance, f.why) for n, f in facts.items()],
+            styles=[STYLES.get(fact.provenance, "") for fact in facts.values()],
         )
         if assumptions(found.recognition):
             console.out("what is assumed can be stated with the options of torch2keras")

@@ -14,10 +14,10 @@ import numpy as np
 
 from vit_convert.architectures import (
     Fact,
-    Known,
     ModelSpec,
     Overrides,
     Parameter,
+    Provenance,
     Recognition,
     Source,
     architecture,
@@ -89,7 +89,7 @@ def recognise(
         prefix=ledger.prefix,
         variant=recognition.variant,
         dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
-        known={name: fact.known for name, fact in recognition.facts.items()},
+        provenance={name: fact.provenance for name, fact in recognition.facts.items()},
         body=ledger.body,
         fills=ledger.fills,
         rules=ledger.dialect.text,
@@ -183,7 +183,7 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
 
 def assumptions(recognition: Recognition) -> dict[str, Fact]:
     """The values that the file cannot confirm, and that change the result."""
-    return {name: fact for name, fact in recognition.facts.items() if fact.known == "assumed"}
+    return {name: fact for name, fact in recognition.facts.items() if fact.provenance == "assumed"}
 
 
 def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, int]) -> ModelSpec:
@@ -233,8 +233,8 @@ def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -
 
 def _stated(spec: ModelSpec, name: str) -> ModelSpec:
     """The spec, in which a value is known from the user's option."""
-    known: dict[str, Known] = {**spec.source.known, name: "given"}
-    return replace(spec, source=replace(spec.source, known=known))
+    provenance: dict[str, Provenance] = {**spec.source.provenance, name: "given"}
+    return replace(spec, source=replace(spec.source, provenance=provenance))
 
 
 def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:

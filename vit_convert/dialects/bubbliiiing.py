@@ -34,7 +34,7 @@ BUBBLIIIING = Dialect(
     ignored=TIMM_VIT.ignored,
     facts={
         "gelu": Fact("tanh", "assumed", _WHY),
-        **{name: Fact(value, "recognised", _WHY) for name, value in _VALUES.items()},
+        **{name: Fact(value, "published", _WHY) for name, value in _VALUES.items()},
     },
     stem="vit-patch_16",
 )

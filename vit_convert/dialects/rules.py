@@ -137,7 +137,7 @@ class Dialect:
 
 def published(title: str, **values: object) -> dict[str, Fact]:
     """Facts that all models of a scheme share."""
-    return {name: Fact(value, "recognised", f"as in {title}") for name, value in values.items()}
+    return {name: Fact(value, "published", f"as in {title}") for name, value in values.items()}
 
 
 def defaults(title: str, **values: object) -> dict[str, Fact]:

@@ -61,7 +61,7 @@ def values(spec: ModelSpec) -> dict[str, dict[str, Any]]:
         for item in fields(owner)
         if item.name not in _FOR_TRAINING
     }
-    known = spec.source.known
+    known = spec.source.provenance
     return {name: {"value": value, "known": known.get(name, "")} for name, value in found.items()}
 
 

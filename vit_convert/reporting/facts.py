@@ -96,8 +96,8 @@ def commands(metadata: Metadata, path: Path) -> tuple[str, ...]:
     spec, options = metadata.spec, metadata.options
     model = f"{Path(spec.source.file or 'CHECKPOINT').stem}.h5"
     convert = ["vit-convert", "torch2keras", spec.source.file or "CHECKPOINT", "-o", model]
-    for name, known in spec.source.known.items():
-        if known == "given":
+    for name, provenance in spec.source.provenance.items():
+        if provenance == "given":
             owner = spec.config if hasattr(spec.config, name) else spec.preprocessing
             convert += [f"--{name.replace('_', '-')}", _as_option(getattr(owner, name))]
     if metadata.target == "keras":

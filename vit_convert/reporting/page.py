@@ -16,7 +16,7 @@ from vit_convert.reporting.plots import block_plot, digits_plot, output_plot, ra
 
 _LEGEND = {
     "read": "from the names and shapes in the checkpoint",
-    "recognised": "as published for this model",
+    "published": "as published for this model",
     "given": "by an option",
     "assumed": "a default, which the checkpoint cannot confirm",
     "": "not recorded in the artifact",

@@ -74,11 +74,11 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     overrides = replace(overrides, stated={**overrides.stated, **rotary})
     found = settle(ALL_VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
     _refuse_combinations(found.config)
-    if pool.known == "assumed" and rotary["rotary"].value == "dinov3":
+    if pool.provenance == "assumed" and rotary["rotary"].value == "dinov3":
         why = "as DINOv3's authors have it; timm's models average the patches by default"
         pool = replace(pool, why=why)
-    elif pool.known == "assumed" and found.variant:
-        pool = Fact(pool.value, "recognised", f"as published for {found.variant}")
+    elif pool.provenance == "assumed" and found.variant:
+        pool = Fact(pool.value, "published", f"as published for {found.variant}")
     found = replace(found, facts={**found.facts, "pool": pool})
     stated = found.variant or overrides.trained_size or overrides.fact("position")
     if read["position"] in ("class", "patches") and not stated:
@@ -182,7 +182,7 @@ def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overr
     """Attention and class token beside mean can be told; else only that there is a class token."""
     has_map = "attn_pool.latent" in shapes
     stated = overrides.fact("pool")
-    if stated and stated.known == "given":
+    if stated and stated.provenance == "given":
         pool = stated
     elif has_map or shapes.get("head.weight", (0, 0))[1:] == (2 * read["embed_dim"],):
         pool = Fact("map" if has_map else "token-avg", "read", "from names and shapes")

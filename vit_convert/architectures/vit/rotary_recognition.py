@@ -54,7 +54,7 @@ def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
     """By published models, or by signs."""
     kinds = {_kind_of(v) for v in alike}
     if kinds and "none" not in kinds:
-        return Fact(_kind_of(alike[0]), "recognised", f"as published for {alike[0].name}")
+        return Fact(_kind_of(alike[0]), "published", f"as published for {alike[0].name}")
     if read["pre_norm"] and (
         read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]
     ):
@@ -73,7 +73,7 @@ def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
     # LayerScale tells DINOv2 giant
     if read["mlp"] != "plain" and read["rel_pos"] == "none" and not read["layer_scale"]:
         return Fact("eva02", "assumed", "SwiGLU without LayerScale, as EVA-02 has")
-    return Fact("none", "recognised", "there are other positions, and no sign of it")
+    return Fact("none", "published", "there are other positions, and no sign of it")
 
 
 def _kind_of(variant: Variant) -> Rotary:
@@ -94,7 +94,7 @@ def _number(name: str, usual: Any, alike: Sequence[Variant], overrides: Override
         return stated
     if alike:
         value = getattr(alike[0].config, name)
-        return Fact(value, "recognised", f"as published for {alike[0].name}")
+        return Fact(value, "published", f"as published for {alike[0].name}")
     return Fact(usual, "assumed", "as all published models of the kind have it")
 
 
@@ -108,8 +108,8 @@ def _image_size(
         return Fact(overrides.image_size, "given", "your option")
     stated = overrides.stated.get("image_size")
     if stated is None and alike and alike[0].config.patch_size == patch_size:
-        return Fact(alike[0].config.image_size, "recognised", f"as timm's {alike[0].name}")
+        return Fact(alike[0].config.image_size, "published", f"as timm's {alike[0].name}")
     why = "no tensor tells it"
     wanted = stated.value if stated else (_USUAL_SIZE, _USUAL_SIZE)
     size = tuple(max(side // p, 1) * p for side, p in zip(wanted, patch_size, strict=True))
-    return Fact(size, stated.known if stated else "assumed", stated.why if stated else why)
+    return Fact(size, stated.provenance if stated else "assumed", stated.why if stated else why)
