@@ -27,6 +27,7 @@ _HOMES = {
     "evaluate": "vit_convert.inference.evaluate",
     "benchmark": "vit_convert.inference.benchmark",
     "Overrides": "vit_convert.architectures",
+    "AssumptionWarning": "vit_convert.errors",
     "VitConvertError": "vit_convert.errors",
 }
 __all__ = sorted(_HOMES)

@@ -114,6 +114,19 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another value that published models of the same tensors have.
+
+    Attributes:
+        value: the value; a few words in angle brackets where no configuration can have it.
+        names: of those models.
+    """
+
+    value: Any
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Fact:
     """One value of a configuration, and how it is known.
 
@@ -123,11 +136,15 @@ class Fact:
             "published" (a file or the user states which published model it is) or "assumed" (a
             value that nothing confirms).
         why: one line for people.
+        models: of an assumed value: the published models of the same tensors that have it.
+        rivals: of an assumed value: what the others of them have in its place.
     """
 
     value: Any
     provenance: Provenance
     why: str
+    models: tuple[str, ...] = ()
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,21 +157,25 @@ class Recognition:
         variant: name of the published variant that it matches, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that
             is not a training option.
+        unused: the fields that change nothing in this model, such as the base of frequencies where
+            there is no rotary embedding.
     """
 
     config: TransformerConfig
     preprocessing: Preprocessing
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)
+    unused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """The values that the user states of a checkpoint; None where nothing is stated.
+    """What is stated of a checkpoint: by the user (None where nothing is), its names and files.
 
     Attributes:
         variant: the published model it is, as timm calls it.
         num_heads, gelu, norm_eps, norm_position, position, pool: as `TransformerConfig` has them.
+        pool_prefix: as `ViTConfig` has it.
         rotary, rotary_base, rotary_grid: of the rotary embedding, as `ViTConfig` has them.
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
@@ -162,6 +183,7 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+        scheme: the naming scheme's name; published models of other schemes are no rivals.
     """
 
     variant: str | None = None
@@ -174,6 +196,7 @@ class Overrides:
     rotary_base: float | None = None
     rotary_grid: tuple[int, int] | None = None
     pool: Pool | None = None
+    pool_prefix: bool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None
@@ -182,10 +205,11 @@ class Overrides:
     crop_pct: float | None = None
     crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
+    scheme: str = ""
 
     def fact(self, name: str) -> Fact | None:
         """The user's value of a field, or the naming scheme's, or a file's; None without any."""
-        given = getattr(self, name)
+        given = getattr(self, name, None)
         return self.stated.get(name) if given is None else Fact(given, "given", "your option")
 
     @property

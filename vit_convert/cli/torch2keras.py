@@ -57,6 +57,11 @@ from vit_convert.cli import console, options
     type=click.Choice(["token", "avg", "max", "avgmax", "map"]),
     help="What the head reads: the class token, or what of the patches.",
 )
+@click.option(
+    "--pool-prefix/--no-pool-prefix",
+    default=None,
+    help="Whether pooling over patches takes the class and register tokens too.",
+)
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
 @click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
@@ -94,13 +99,12 @@ def torch2keras(
     models or assumed, and said.
     """
     from vit_convert.architectures import Overrides, architecture
-    from vit_convert.conversion.convert import assumptions
+    from vit_convert.conversion.assumptions import Assumptions
     from vit_convert.conversion.files import torch2keras as transfer
-    from vit_convert.conversion.name_table import readable
     from vit_convert.labels.names import read_labels
 
     target = output or Path(f"{options.stem(checkpoint)}.h5")
-    with console.progress(f"converting {checkpoint.name}") as progress:
+    with console.progress(f"converting {checkpoint.name}") as progress, console.own_warnings():
         conversion = transfer(
             checkpoint,
             target,
@@ -115,17 +119,11 @@ def torch2keras(
     file = conversion.checkpoint
     if file.key:
         console.note(f"took the state dict under {file.key!r}")
-    assumed = assumptions(conversion.recognition)
-    for name, fact in assumed.items():
-        console.warn(
-            f"{name} is assumed to be {readable(fact.value)} ({fact.why}); "
-            f"--{name.replace('_', '-')} changes it"
-        )
-    if assumed:
-        console.warn(
-            "compare what is assumed with the training code: a wrong value gives wrong answers, "
-            "and no error"
-        )
+    assumed = Assumptions.of(conversion.recognition)
+    for line in assumed.warnings():
+        console.warn(line)
+    if conclusion := assumed.conclusion():
+        console.note(conclusion)
     for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title

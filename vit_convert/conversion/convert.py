@@ -5,7 +5,7 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,6 @@ from vit_convert.architectures import (
     Fact,
     ModelSpec,
     Overrides,
-    Parameter,
     Provenance,
     Recognition,
     Source,
@@ -25,13 +24,12 @@ from vit_convert.architectures import (
 from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.conversion.name_table import table
+from vit_convert.conversion.assumptions import warn
+from vit_convert.conversion.checks import check_complete, check_finite, check_parts
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, UsageError
 from vit_convert.hf_config import Sidecars, read_sidecars
 from vit_convert.progress import Progress, counted, silent
-
-_FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -51,6 +49,11 @@ class Conversion:
     recognition: Recognition
     ledger: Ledger
     checkpoint: Checkpoint
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Field of the configuration or the preprocessing -> its value and how that is known."""
+        return self.recognition.facts
 
 
 def recognise(
@@ -77,9 +80,13 @@ def recognise(
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
-    _check_parts(ledger, where)
+    check_parts(ledger, where)
     beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
-    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts, **ledger.facts})
+    overrides = replace(
+        overrides,
+        stated={**ledger.dialect.stated, **beside.facts, **ledger.facts},
+        scheme=ledger.dialect.name,
+    )
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
@@ -102,7 +109,7 @@ def recognise(
         source=source,
     )
     parameters = spec.parameters()
-    _check_complete(parameters, ledger, where)
+    check_complete(parameters, ledger, where)
     weights = {p.name: ledger.tensors[p.name] for p in parameters}
     return Conversion(spec, weights, recognition, ledger, checkpoint)
 
@@ -133,13 +140,16 @@ def convert(
 
     Raises:
         As `recognise`; and MappingError for values that are NaN or infinite.
+
+    Warns:
+        AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
     from vit_convert.labels.names import labels_for
 
     overrides = overrides or Overrides()
     found = recognise(checkpoint, overrides, among)
     tensors = counted(progress, "checking the values of tensors", [*found.weights.values()])
-    _check_finite(tensors, str(checkpoint.path))
+    check_finite(tensors, str(checkpoint.path))
     usual = found.recognition.facts.get("pos_embed")
     method = pos_embed or (usual.value if usual else "antialias")
     spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
@@ -153,6 +163,7 @@ def convert(
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
     spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
+    warn(found.recognition, stacklevel=2)
     return replace(found, spec=spec, weights=weights)
 
 
@@ -179,11 +190,6 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
             expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
         )
     return checkpoint, ledger
-
-
-def assumptions(recognition: Recognition) -> dict[str, Fact]:
-    """The values that the file cannot confirm, and that change the result."""
-    return {name: fact for name, fact in recognition.facts.items() if fact.provenance == "assumed"}
 
 
 def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, int]) -> ModelSpec:
@@ -241,55 +247,3 @@ def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:
     dtypes = {k: v for k, v in spec.source.dtypes.items() if k not in names}
     changed = (*spec.source.changed, *names)
     return replace(spec, source=replace(spec.source, dtypes=dtypes, changed=changed))
-
-
-def _check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
-    broken = []
-    for tensor in tensors:
-        array = tensor.read()
-        # the extremes are NaN if any value is, and infinite if any value is
-        if array.size and not np.isfinite([array.min(), array.max()]).all():
-            count = array.size - int(np.isfinite(array).sum())
-            broken.append((tensor.name, f"{count} of {array.size} values are NaN or infinite"))
-    if broken:
-        raise MappingError(
-            "some weights are not finite; the training diverged or the file is damaged\n"
-            + table(broken),
-            where=where,
-            expected="finite numbers",
-            hint="an earlier checkpoint",
-        )
-
-
-def _check_parts(ledger: Ledger, where: str) -> None:
-    if ledger.problems:
-        raise MappingError(
-            f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
-            where=where,
-            expected="what these parameters are made of, in its shapes",
-            hint="vit-convert inspect shows all tensors",
-        )
-
-
-def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
-    wanted = {p.name: p.shape for p in parameters}
-    problems = [
-        (name, f"missing, expected {shape}")
-        for name, shape in wanted.items()
-        if name not in ledger.tensors
-    ]
-    for name, tensor in ledger.tensors.items():
-        if name not in wanted:
-            problems.append((name, f"unexpected {tensor.shape}: this model has no such parameter"))
-        elif tensor.shape != wanted[name]:
-            problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
-        elif tensor.dtype not in _FLOATS:
-            problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
-    if problems:
-        raise MappingError(
-            f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",
-            where=where,
-            expected="every tensor of the model once, in its shape, and no others",
-            hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
-        )

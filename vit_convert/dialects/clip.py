@@ -55,7 +55,9 @@ CLIP = Dialect(
         Ignore("vocab_size", _TEXT),
     ),
     facts={
-        **published("CLIP", norm_position="pre", pool="token", norm_eps=1e-5, **_PICTURES),
+        **published("CLIP", norm_position="pre", position="all"),
+        # open_clip's CLIPA averages the patches (pool_type), with an epsilon of 1e-6 (norm_kwargs)
+        **defaults("CLIP", pool="token", norm_eps=1e-5, **_PICTURES),
         # OpenAI's models; of open_clip's those whose name ends in -quickgelu
         **defaults("OpenAI's CLIP; open_clip's own models mostly have erf", gelu="quick"),
     },
@@ -102,8 +104,8 @@ TRANSFORMERS_CLIP = Dialect(
     ),
     ignored=_TOWER_IGNORED,
     facts={
-        **published("CLIP", norm_position="pre", pool="token", pos_embed="bicubic", **_PICTURES),
-        **defaults("transformers' CLIP", gelu="quick", norm_eps=1e-5),
+        **published("CLIP", norm_position="pre", position="all", pool="token", pos_embed="bicubic"),
+        **defaults("transformers' CLIP", gelu="quick", norm_eps=1e-5, **_PICTURES),
     },
     library="transformers",
     sidecar=True,
@@ -135,13 +137,18 @@ TRANSFORMERS_SIGLIP = Dialect(
         **published(
             "SigLIP",
             norm_position="pre",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            crop_pct=1.0,
-            crop_mode="squash",
             pos_embed="bicubic",
         ),
-        **defaults("transformers' SigLIP", gelu="tanh", norm_eps=1e-6, interpolation="bicubic"),
+        **defaults(
+            "transformers' SigLIP",
+            gelu="tanh",
+            norm_eps=1e-6,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bicubic",
+            crop_pct=1.0,
+            crop_mode="squash",
+        ),
     },
     library="transformers",
     sidecar=True,

@@ -73,7 +73,9 @@ def _version(new: bool) -> tuple[str, str]:
 
 def _facts(model: str, **pictures: object) -> dict[str, Fact]:
     """Facts that all these models share, and `pictures`: the defaults of their image processors."""
-    facts = published(f"transformers' {model}", norm_position="pre", pos_embed="bicubic")
+    facts = published(
+        f"transformers' {model}", norm_position="pre", position="all", pos_embed="bicubic"
+    )
     pictures = {"crop_mode": "squash", **pictures}
     return {**facts, **defaults(f"transformers' {model}", gelu="erf", norm_eps=1e-12, **pictures)}
 
