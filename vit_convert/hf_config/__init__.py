@@ -12,8 +12,9 @@ from pathlib import Path
 from vit_convert.architectures import Fact
 from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
-from vit_convert.hf_config.model_config import labels_of, model_facts, of_vision
+from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.preprocessor_config import picture_facts
+from vit_convert.hf_config.towers import of_vision
 
 
 @dataclass(frozen=True)
