@@ -49,7 +49,7 @@ def _beit(new: bool, masked: bool) -> Dialect:
         renamed("{body}pooler.layernorm.{leaf}", "fc_norm.{leaf}"),
         CLASSIFIER,
     )
-    ignored = (
+    ignored: tuple[Ignore, ...] = (
         MASK_TOKEN,
         Ignore(f"{place}.relative_position_bias.relative_position_index", _INDEX),
         Ignore(f"{shared}.relative_position_index", _INDEX),

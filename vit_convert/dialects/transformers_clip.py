@@ -47,7 +47,9 @@ def tower_blocks(attention: tuple[Rule, ...] = ()) -> tuple[Rule, ...]:
 
 def _facts(model: str, **usual: object) -> dict[str, Fact]:
     return {
-        **published(model, norm_position="pre", pos_embed="bicubic", **CLIP_PICTURES),
+        **published(
+            model, norm_position="pre", rotary="none", pos_embed="bicubic", **CLIP_PICTURES
+        ),
         **defaults(f"transformers' {model}", **usual),
     }
 

@@ -49,6 +49,7 @@ def _facts(pool: str) -> dict[str, Fact]:
         **published(
             "SigLIP",
             norm_position="pre",
+            rotary="none",
             mean=(0.5, 0.5, 0.5),
             std=(0.5, 0.5, 0.5),
             crop_pct=1.0,
