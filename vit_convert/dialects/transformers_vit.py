@@ -8,7 +8,7 @@ model in memory has the names of its version.
 from __future__ import annotations
 
 from vit_convert.architectures import Fact
-from vit_convert.dialects.beside_the_tower import DECODER, TEXT_TOWER
+from vit_convert.dialects.beside_the_tower import DECODER, DEPTH_HEAD, TEXT_TOWER
 from vit_convert.dialects.rules import (
     Dialect,
     Ignore,
@@ -31,10 +31,11 @@ PATCHES = renamed("{body}embeddings.patch_embeddings.projection.{leaf}", "patch_
 POSITIONS = renamed("{body}embeddings.position_embeddings", "pos_embed")
 _NORM = renamed("{body}layernorm.{leaf}", "norm.{leaf}")
 CLASSIFIER = renamed("classifier.{leaf}", "head.{leaf}")
-# of a VisionEncoderDecoderModel and of a VisionTextDualEncoderModel
+# of a VisionEncoderDecoderModel, a VisionTextDualEncoderModel and a DPT
 _BESIDE = (
     *DECODER,
     *TEXT_TOWER,
+    *DEPTH_HEAD,
     Ignore("visual_projection.weight", "projects the pooler's output, to compare it with texts"),
 )
 

@@ -25,6 +25,7 @@ _INTERNVL = _BEIT | {"layer_norm_eps": 1e-6, "num_attention_heads": 16}
 DEFAULTS: dict[str, dict[str, Any]] = {
     "vit": _VIT,
     "deit": _VIT,
+    "dpt": _VIT,
     "vit_mae": _VIT,
     "vit_msn": _VIT | {"layer_norm_eps": 1e-6},
     "ijepa": _VIT,
@@ -67,6 +68,8 @@ _TOWERS = {
     "blip-2": "blip_2_vision_model",
     "internvl": "internvl_vision",
 }
+# TIPSv2's is a DINOv2 by names that tell it
+SUPPORTED = frozenset({*DEFAULTS, *_TOWERS, "tipsv2_vision_model"})
 
 
 def of_vision(config: dict[str, Any]) -> dict[str, Any]:
@@ -78,3 +81,10 @@ def of_vision(config: dict[str, Any]) -> dict[str, Any]:
     name = kind if isinstance(kind, str) else ""
     name = _TOWERS.get(name, name)
     return {**DEFAULTS.get(name, {}), **config, **({"model_type": name} if name else {})}
+
+
+def model_types(config: dict[str, Any]) -> tuple[str, ...]:
+    """The types that a config.json states, the tower's first; () if it states none."""
+    parts = [config[key] for key in _PARTS if isinstance(config.get(key), dict)]
+    kinds = [part.get("model_type") for part in (*parts, config)]
+    return tuple(kind for kind in kinds if isinstance(kind, str))
