@@ -511,11 +511,8 @@ def test_a_model_that_is_not_of_rgb_cannot_be_calibrated(sample, pictures, tmp_p
     assert listing(tmp_path) == []
 
 
-def with_outliers_in(
-    tmp_path: Path, pictures: Path, precision: str, **outliers: float
-) -> tuple[Exported, Difference]:
-    """A ViT, on those pictures on which rounding to int8 alone cannot change its class, and its
-    difference from float32 on those that chose the layers."""
+def with_outliers_in(tmp_path: Path, pictures: Path, precision: str, **outliers: float) -> Exported:
+    """A ViT, on those pictures on which rounding to int8 alone cannot change its class."""
     family = small_vit(seed=1, depth=2)
     model, decided = tmp_path / "outlying.h5", tmp_path / "decided"
     write_h5(model, family.spec, with_outliers(family, **outliers))
@@ -529,17 +526,14 @@ def with_outliers_in(
         shutil.copy(path, decided)
     options = ExportOptions(precision=precision, calibration=decided)  # type: ignore[arg-type]  # a literal
     (exported,) = export_all(model, [("tflite", options)], tmp_path)
-    found = calibration_images(decided, family.spec, False)
-    wide, got = open_artifact(export(model, ["tflite"], tmp_path)[0]), open_artifact(exported.path)
-
-    def difference(images: np.ndarray) -> Difference:
-        return measure(wide.run(images)["logits"], got.run(images)["logits"], classes=True)
-
-    assert difference(found.held_out) == exported.report.difference
-    return exported, difference(found.images)
+    images = calibration_images(decided, family.spec, False).held_out
+    wide = open_artifact(export(model, ["tflite"], tmp_path)[0]).run(images)["logits"]
+    got = open_artifact(exported.path).run(images)["logits"]
+    assert measure(wide, got, classes=True) == exported.report.difference
+    return exported
 
 
-def check_spared(exported: Exported, difference: Difference, expected: set[str]) -> None:
+def check_spared(exported: Exported, expected: set[str]) -> None:
     """Exactly these layers are in float, wholly so, and that is what makes both agree."""
     report = exported.report
     assert {cost.layer for cost in report.in_float} == expected
@@ -553,14 +547,14 @@ def check_spared(exported: Exported, difference: Difference, expected: set[str])
     assert not made & {f"{layer}.weight".encode() for layer in expected}
     assert exported.passed
     assert report.difference.agreement == 100
-    assert min(cost.relative for cost in report.in_float) > 10 * difference.relative
+    assert min(cost.relative for cost in report.in_float) > 5 * report.difference.relative
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_where_weights_have_outliers_that_layer_stays_in_float(tmp_path, pictures, precision):
     # GELU makes the value before them zero
     exported = with_outliers_in(tmp_path, pictures, precision, weight=1000.0, bias=-9.0)
-    check_spared(*exported, {"blocks.1.mlp.fc2"})
+    check_spared(exported, {"blocks.1.mlp.fc2"})
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
@@ -570,7 +564,7 @@ def test_where_activations_have_outliers_layers_that_quantise_them_stay_in_float
     """The one that takes them; and in int8, whose layers give int8 too, the one that gives them."""
     exported = with_outliers_in(tmp_path, pictures, precision, weight=0.0, bias=1000.0)
     check_spared(
-        *exported,
+        exported,
         {"blocks.1.mlp.fc2"} | ({"blocks.1.mlp.fc1"} if precision == "int8" else set()),
     )
 
