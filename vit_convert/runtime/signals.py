@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -31,21 +33,40 @@ class Stopped(BaseException):
 def stoppable() -> Iterator[None]:
     """Raise Stopped in the main thread for each of the signals that would end the process at once.
 
-    A signal that is ignored, as SIGHUP is under nohup, stays ignored, and Python's own
-    KeyboardInterrupt for SIGINT stays what it is.
+    For SIGINT it is KeyboardInterrupt, as ever. A signal that is ignored, as SIGHUP is under nohup,
+    stays ignored.
+
+    An exception that is raised while an object of native code is being made or freed is lost there;
+    such a signal is sent again. What else breaks there on the way out is not shown.
     """
+    if not _main_thread():
+        yield
+        return
+    default = (signal.SIG_DFL, signal.default_int_handler)
+    before = {s: signal.getsignal(s) for s in _STOPPING if signal.getsignal(s) in default}
+    show = sys.unraisablehook
+    stopping: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
-        raise Stopped(number)
+        stopping.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Stopped(number)
 
-    changed = [s for s in _STOPPING if _main_thread() and signal.getsignal(s) is signal.SIG_DFL]
-    for number in changed:
+    def lost(what: sys.UnraisableHookArgs) -> None:
+        if isinstance(what.exc_value, (Stopped, KeyboardInterrupt)):
+            # by another thread and a little later, because it would be lost here again
+            threading.Timer(0.01, os.kill, (os.getpid(), stopping[-1])).start()
+        elif not stopping:
+            show(what)
+
+    sys.unraisablehook = lost
+    for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in changed:
-            signal.signal(number, signal.SIG_DFL)
+        sys.unraisablehook = show
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
@@ -59,7 +80,7 @@ def uninterrupted() -> Iterator[list[int]]:
         the signals that are waiting.
     """
     waiting: list[int] = []
-    before: dict[int, Callable[..., Any] | signal.Handlers] = {}
+    before: dict[int, Any] = {}
 
     def wait(number: int, _frame: Any) -> None:
         waiting.append(number)
@@ -69,7 +90,7 @@ def uninterrupted() -> Iterator[list[int]]:
             handler = signal.getsignal(number)
             # None: not installed from Python, so it cannot be put back
             if handler is not None and handler is not signal.SIG_IGN:
-                before[number] = handler  # type: ignore[assignment]  # int is of no use here
+                before[number] = handler
                 signal.signal(number, wait)
         yield waiting
     finally:
