@@ -90,7 +90,9 @@ def recognise(
         recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
     except RecognitionError as error:
         # what no rule knows is the likelier cause
-        raise _misfit(ledger, [(error.where, error.what)], where) if ledger.unexpected else error
+        if not ledger.unexpected:
+            raise
+        raise _misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
