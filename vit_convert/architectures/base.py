@@ -4,8 +4,11 @@ them is known."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
+from vit_convert.errors import UsageError
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
@@ -14,7 +17,19 @@ NormPosition = Literal["pre", "post", "res-post"]
 NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]
 Provenance = Literal["read", "given", "published", "assumed"]
+
+# the words that a field of words can have
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gelu": get_args(Gelu),
+    "norm_position": get_args(NormPosition),
+    "position": get_args(Position),
+    "rotary": get_args(Rotary),
+    "pool": get_args(Pool),
+    "interpolation": get_args(Interpolation),
+    "crop_mode": get_args(CropMode),
+}
 
 
 @dataclass(frozen=True)
@@ -31,7 +46,7 @@ class Preprocessing:
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     crop_pct: float = 0.9
     crop_mode: CropMode = "center"
 
@@ -165,6 +180,9 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+
+    Raises:
+        UsageError: a value is of the wrong type, or one that no model has.
     """
 
     variant: str | None = None
@@ -184,10 +202,28 @@ class Overrides:
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    interpolation: Literal["bicubic", "bilinear"] | None = None
+    interpolation: Interpolation | None = None
     crop_pct: float | None = None
     crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            try:
+                object.__setattr__(self, name, checked(name, value, CHOICES.get(name, ())))
+            except OutOfRangeError as error:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    error.meaning or f"{name} cannot be {as_text(value)}",
+                    where=f"{option} {as_text(value)}",
+                    expected=error.expected,
+                    hint=f"{option} {error.instead}" if error.instead else "",
+                ) from None
+
+    def given(self) -> dict[str, Any]:
+        """The values that the user states, by field."""
+        names = (item.name for item in fields(self) if item.name != "stated")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def fact(self, name: str) -> Fact | None:
         """The user's value of a field, or the naming scheme's, or a file's; None without any."""

@@ -16,6 +16,7 @@ from vit_convert.architectures.base import (
     Variant,
 )
 from vit_convert.architectures.parameters import Shape
+from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError, UsageError
 
 # what fine-tuning changes
@@ -184,7 +185,7 @@ def settle(
             can be neither known nor guessed.
     """
     facts = {key: Fact(value, "read", "from names and shapes") for key, value in read.items()}
-    _check_stated(overrides.stated, facts)
+    _check_stated(overrides, facts)
     exact, family, alike = matching_variants(variants, read, overrides, hint)
     published = exact or family or alike
 
@@ -240,16 +241,24 @@ def settle(
     return Recognition(config, preprocessing, exact[0].name if exact else "", facts)
 
 
-def _check_stated(stated: Mapping[str, Fact], read: Mapping[str, Fact]) -> None:
-    """Raises RecognitionError where a file beside the checkpoint contradicts its tensors."""
-    wrong = [
-        f"{name} is {stated[name].value} ({stated[name].why}), but the tensors say {fact.value}"
+def _check_stated(overrides: Overrides, read: Mapping[str, Fact]) -> None:
+    """Raises RecognitionError where a file contradicts the tensors and the user says nothing."""
+    stated = {k: v for k, v in overrides.stated.items() if getattr(overrides, k, None) is None}
+    wrong = {
+        name: f"{name} is {as_text(stated[name].value)} ({stated[name].why}), "
+        f"but the tensors say {as_text(fact.value)}"
         for name, fact in read.items()
         if name in stated and stated[name].provenance == "read" and stated[name].value != fact.value
-    ]
+    }
     if wrong:
+        options = [f"--{name.replace('_', '-')}" for name in wrong if hasattr(Overrides, name)]
         raise RecognitionError(
-            f"the file beside the checkpoint is of another model: {'; '.join(wrong)}",
-            expected="the config.json that was saved with the checkpoint",
-            hint="move the checkpoint into a folder of its own, to convert it without that file",
+            f"what is stated is of another model: {'; '.join(wrong.values())}",
+            expected="what was saved with the checkpoint",
+            hint="; or ".join(
+                [
+                    *([f"{', '.join(options)} with the right value"] if options else []),
+                    "move the checkpoint into a folder of its own, without the file that says it",
+                ]
+            ),
         )

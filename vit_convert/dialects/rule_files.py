@@ -38,6 +38,7 @@ from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
+    CUT_OUT_PATCHES,
     HWIO,
     SAME,
     TRANSPOSED,
@@ -109,6 +110,7 @@ NAMED = {
         with_axes(1),
         with_axes(2),
         UNFOLDED_PATCHES,
+        CUT_OUT_PATCHES,
         jax_heads(3),
         jax_head_biases(3),
         JAX_OUTPUT,

@@ -98,6 +98,16 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
 
 def _refuse(shapes: Mapping[str, Shape]) -> None:
     """Raises RecognitionError for what is no part of any model here."""
+    patches, tokens = (shapes.get(name, ()) for name in ("patch_embed.proj.weight", "cls_token"))
+    if len(patches) == 5:
+        raise RecognitionError(
+            "its patches span several frames: it reads videos, not pictures",
+            where=f"patch_embed.proj.weight {patches}",
+        )
+    if len(tokens) == 3 and tokens[1] != 1:
+        raise RecognitionError(
+            f"there are {tokens[1]} class tokens, where a ViT has one", where=f"cls_token {tokens}"
+        )
     if "dist_token" in shapes and "cls_token" not in shapes:
         raise RecognitionError(
             "there is a distillation token but no class token", where="dist_token"
