@@ -91,8 +91,10 @@ def recognise(
     try:
         recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
     except RecognitionError as error:
+        if not ledger.unexpected:
+            raise
         # what no rule knows is the likelier cause
-        raise _misfit(ledger, [(error.where, error.what)], where) if ledger.unexpected else error
+        raise _misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
