@@ -29,8 +29,8 @@ from vit_convert.conversion.name_table import table
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, RecognitionError, UsageError
-from vit_convert.hf_config import Sidecars, read_sidecars
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.statements import read_statements
 
 _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
@@ -80,12 +80,10 @@ def recognise(
     where = str(checkpoint.path)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
     _check_parts(ledger, where)
-    beside = Sidecars()
-    if ledger.dialect.sidecar:
-        if refusal := refusal_beside(checkpoint.path.parent):
-            raise refusal
-        beside = read_sidecars(checkpoint.path.parent)
-    overrides = replace(overrides, stated={**ledger.dialect.facts, **beside.facts, **ledger.facts})
+    if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
+        raise refusal
+    statements = read_statements(checkpoint, ledger, overrides)
+    overrides = replace(overrides, stated=statements.facts)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     try:
@@ -110,7 +108,7 @@ def recognise(
         architecture=family.name,
         config=recognition.config,
         preprocessing=recognition.preprocessing,
-        labels=beside.labels_for(recognition.config.num_classes),
+        labels=statements.sidecars.labels_for(recognition.config.num_classes),
         source=source,
     )
     parameters = spec.parameters()
@@ -158,7 +156,7 @@ def convert(
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
         spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
-    if overrides.num_classes is not None:
+    if overrides.num_classes not in (None, spec.config.num_classes):
         spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
     known = labels or (() if fresh else spec.labels)
