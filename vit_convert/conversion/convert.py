@@ -89,9 +89,9 @@ def recognise(
     try:
         recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
     except RecognitionError as error:
-        # what no rule knows is the likelier cause
         if not ledger.unexpected:
             raise
+        # what no rule knows is the likelier cause
         raise _misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
