@@ -74,7 +74,7 @@ class FileBytes:
         self.check(offset, count)
         content = np.empty(count, np.uint8)
         try:
-            done = self.read_into(memoryview(content), offset)
+            done = self.read_into(content.data, offset)
         except OSError as error:
             raise CheckpointError(
                 f"cannot be read: {error.strerror or error}", where=str(self.path)
