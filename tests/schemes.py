@@ -19,23 +19,25 @@ from families import randomise
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from transformers_sources import (
+    CLASSES,
+    DEPTH,
+    DIM,
+    HEADS,
+    HF,
+    HIDDEN,
+    PATCH,
+    SIZE,
+    SOURCES,
+    transformers,
+)
 
 from vit_convert.architectures import Overrides
 from vit_convert.parity.sources.torch_compat import import_vision
 
 torchvision = import_vision("torchvision")
-transformers = import_vision("transformers")
 
 WIDE = 24  # where heads must have 8 channels, so that rotary embedding has two frequencies
-DIM, HEADS, HIDDEN, CLASSES, DEPTH, SIZE, PATCH = 12, 3, 20, 5, 2, 16, 4
-HF: dict[str, Any] = {
-    "hidden_size": DIM,
-    "num_hidden_layers": DEPTH,
-    "num_attention_heads": HEADS,
-    "intermediate_size": HIDDEN,
-    "image_size": SIZE,
-    "patch_size": PATCH,
-}
 
 
 _SIZES: dict[str, Any] = {
@@ -719,5 +721,9 @@ SCHEMES: tuple[Scheme, ...] = (
         "torch-encoder-unfold",
         partial(_encoder, unfold=True, norm_first=False, activation="relu"),
         HEADED,
+    ),
+    *(
+        Scheme(f"transformers {name}", dialect, save, ignored=ignored)
+        for name, dialect, save, ignored in SOURCES
     ),
 )

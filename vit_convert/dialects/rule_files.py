@@ -40,6 +40,7 @@ from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
+    CUT_OUT_PATCHES,
     HWIO,
     SAME,
     TRANSPOSED,
@@ -82,11 +83,14 @@ def _is_number(value: Any) -> bool:
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "num_heads": (lambda v: type(v) is int and 0 < v < 1 << 16, "a positive whole number"),
     "gelu": (_one_of("erf", "tanh", "quick", "relu"), "erf, tanh, quick or relu"),
+    "norm": (_one_of("layer", "rms"), "layer or rms"),
     "norm_eps": (_number, "a positive number"),
     "norm_position": (_one_of("pre", "post", "res-post"), "pre, post or res-post"),
     "rotary": (_one_of(*KINDS), ", ".join(KINDS)),
     "rotary_base": (_number, "a positive number"),
     "pool": (_one_of("token", "avg", "max", "avgmax", "map"), "token, avg, max, avgmax or map"),
+    "pool_heads": (lambda v: type(v) is int and v > 0, "a positive whole number"),
+    "pool_prefix": (lambda v: type(v) is bool, "true or false"),
     "mean": (_channels, "three numbers"),
     "std": (_channels, "three numbers"),
     "interpolation": (_one_of("bicubic", "bilinear"), "bicubic or bilinear"),
@@ -110,6 +114,7 @@ NAMED = {
         with_axes(1),
         with_axes(2),
         UNFOLDED_PATCHES,
+        CUT_OUT_PATCHES,
         jax_heads(3),
         jax_head_biases(3),
         JAX_OUTPUT,

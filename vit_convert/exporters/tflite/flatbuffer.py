@@ -232,14 +232,34 @@ def read_entry(path: Path) -> bytes | None:
     Raises:
         ArtifactError: the file is truncated or damaged.
     """
+    found = _entry_in(path, np.memmap(path, np.uint8, mode="r"))
+    return None if found is None else found.tobytes()
+
+
+def replace_entry(path: Path, content: bytes) -> None:
+    """Write another content into the entry of a file that has one at least as long, and fill it up
+    with spaces, which JSON allows. Nothing else in the file moves.
+
+    Raises:
+        ArtifactError: the file is truncated or damaged.
+    """
+    found = _entry_in(path, data := np.memmap(path, np.uint8, mode="r+"))
+    assert found is not None
+    assert len(content) <= len(found)
+    found[:] = np.frombuffer(content.ljust(len(found)), np.uint8)
+    data.flush()
+
+
+def _entry_in(path: Path, data: np.memmap[Any, Any]) -> np.ndarray | None:
+    """The bytes of the entry where they are in the file."""
     from ai_edge_litert import schema_py_generated as schema
 
-    data = np.memmap(path, np.uint8, mode="r")
     try:
         model = schema.Model.GetRootAs(data)
         entries = (model.Metadata(i) for i in range(model.MetadataLength()))
         index = next((e.Buffer() for e in entries if e.Name() == ENTRY.encode()), None)
-        return None if index is None else model.Buffers(index).DataAsNumpy().tobytes()
+        found: np.ndarray | None = None if index is None else model.Buffers(index).DataAsNumpy()
+        return None if found is None else found[:]
     except (struct.error, ValueError, IndexError, TypeError, AttributeError) as error:
         raise damaged(path) from error
 
