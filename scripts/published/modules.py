@@ -48,13 +48,18 @@ def read_module(model: nn.Module) -> Reading:
     values = reading.values
     blocks = [*encoder.blocks, *getattr(encoder, "blocks_token_only", [])]
     values["image_size"] = tuple(encoder.patch_embed.img_size)
-    values["num_heads"] = _one(_attributes(model, "num_heads"))
+    values["num_heads"] = _one(m.num_heads for b in blocks for m in _attentions(b))
     values["norm_eps"] = _one(_attributes(model, "eps"))
     values["gelu"] = _activation(reading, model)
     values["pool"] = getattr(model, "global_pool", "token") or "<none>"
     if kind == "Cait":
         return reading
-    values["pool_prefix"] = bool(getattr(model, "pool_include_prefix", False))
+    pool = getattr(model, "attn_pool", None)
+    own = pool is not None and pool.num_heads != values["num_heads"]
+    values["pool_heads"] = pool.num_heads if own else None
+    values["norm"] = _norm(model)
+    takes_all = kind == "Eva" and values["pool"] == "map"  # its attention pooling leaves none out
+    values["pool_prefix"] = bool(getattr(model, "pool_include_prefix", takes_all))
     values["position"] = _position(encoder)
     values["norm_position"] = _norm_position(reading, blocks)
     values |= _rotary(encoder, blocks)
@@ -94,6 +99,16 @@ def _one(found: Iterable[Any]) -> Any:
     if len(found) == 1:
         return found[0]
     return f"<{' and '.join(map(str, found))}>"
+
+
+def _attentions(block: nn.Module) -> list[nn.Module]:
+    return [module for module in block.modules() if hasattr(module, "num_heads")]
+
+
+def _norm(model: nn.Module) -> str:
+    kinds = {type(module).__name__ for module in model.modules() if hasattr(module, "eps")}
+    words = {"LayerNorm": "layer", "RmsNorm": "rms"}
+    return str(_one({words.get(kind, f"<{kind}>") for kind in kinds}))
 
 
 def _activation(reading: Reading, model: nn.Module) -> str:
@@ -138,9 +153,8 @@ def _rotary(model: nn.Module, blocks: list[nn.Module]) -> Mapping[str, Any]:
         return {"rotary": "none"}
     half = {getattr(block.attn, "rotate_half", False) for block in blocks}
     kind = type(rope).__name__.removeprefix("RotaryEmbedding")
+    first = getattr(rope, "grid_indexing", "ij"), getattr(rope, "grid_offset", 0.0)
     usual = {
-        "grid_offset": 0.0,
-        "grid_indexing": "ij",
         "in_pixels": False,
         "grid_type": "index",
         "normalize_coords": "separate",
@@ -151,11 +165,21 @@ def _rotary(model: nn.Module, blocks: list[nn.Module]) -> Mapping[str, Any]:
     }
     odd = {k: getattr(rope, k) for k in usual if getattr(rope, k, usual[k]) != usual[k]}
     found: dict[str, Any] = {"rotary_base": float(getattr(rope, "temperature", 0) or 0)}
-    if (kind, half, odd) == ("Cat", {False}, {}):
-        grid = rope.ref_feat_shape or model.patch_embed.grid_size
-        return {**found, "rotary": "eva02", "rotary_grid": tuple(grid)}
-    if (kind, half, odd) == ("DinoV3", {True}, {}):
+    from_one = float(getattr(model, "num_prefix_tokens", 0) > 0)
+    scaled = getattr(rope, "ref_feat_shape", None)
+    grid = tuple(scaled or model.patch_embed.grid_size)
+    if (kind, half, odd, first) == ("Cat", {False}, {}, ("ij", 0.0)):
+        return {**found, "rotary": "eva02", "rotary_grid": grid}
+    if (kind, half, odd, first) == ("Cat", {False}, {}, ("xy", from_one)) and scaled:
+        return {**found, "rotary": "pe", "rotary_grid": grid}
+    if (kind, half, odd, first) == ("Cat", {False}, {}, ("xy", 0.0)):
+        return {**found, "rotary": "axial"}
+    if (kind, half, odd, first) == ("Mixed", {False}, {}, ("xy", 0.0)):
+        return {"rotary": "mixed"}
+    if (kind, half, odd, first) == ("DinoV3", {True}, {}, ("ij", 0.0)):
         return {**found, "rotary": "dinov3"}
+    odd |= {"grid_indexing": first[0]} if first[0] != "ij" else {}
+    odd |= {"grid_offset": first[1]} if first[1] else {}
     words = [_KINDS.get(kind, kind), *(_ODD.get((k, v), f"{k} {v}") for k, v in odd.items())]
     if half == {True}:
         words.append("turned in halves")

@@ -21,6 +21,7 @@ from vit_convert.architectures.base import (
 )
 from vit_convert.architectures.candidates import Candidates
 from vit_convert.architectures.published import default_values
+from vit_convert.architectures.ranges import as_text
 from vit_convert.architectures.recognition import source_image_size
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -48,7 +49,7 @@ class Facts:
         }
         self.candidates = candidates
         self.overrides = overrides
-        _check_stated(overrides.stated, self.facts)
+        _check_stated(overrides, self.facts)
 
     def __contains__(self, name: str) -> bool:
         return name in self.facts
@@ -60,6 +61,10 @@ class Facts:
     def put(self, name: str, fact: Fact) -> None:
         """Settle a field."""
         self.facts[name] = fact
+
+    def change(self, name: str, value: Any) -> None:
+        """Write the value of a settled field another way."""
+        self.facts[name] = replace(self.facts[name], value=value)
 
     def settle(
         self,
@@ -139,10 +144,9 @@ class Facts:
             unused: configuration -> the fields that change nothing in it.
 
         Raises:
-            UsageError: --num-heads contradicts the tensors.
-            RecognitionError: the number of heads can be neither known nor guessed.
+            UsageError, RecognitionError: as `settle_heads`.
         """
-        self._settle_heads()
+        self.settle_heads()
         for name, default in default_values(config_class).items():
             self.settle(name, default)
         for name in _PICTURES:
@@ -155,7 +159,13 @@ class Facts:
         variant = self.candidates.variant
         return Recognition(config, preprocessing, variant, facts, unused(config))
 
-    def _settle_heads(self) -> None:
+    def settle_heads(self) -> None:
+        """Settle `num_heads`.
+
+        Raises:
+            UsageError: --num-heads contradicts the tensors.
+            RecognitionError: the number can be neither known nor guessed.
+        """
         width = self.value("embed_dim")
         given = self.overrides.num_heads
         if "num_heads" in self.facts and given not in (None, self.value("num_heads")):
@@ -200,7 +210,7 @@ def settle_image_size(
         facts.put("image_size", stated or Fact(wanted, "given", "your option"))
     elif stated and stated.provenance == "read":
         size = source_image_size(patches, patch_size, None)
-        _check_stated(overrides.stated, {"image_size": Fact(size, "read", "")})
+        _check_stated(overrides, {"image_size": Fact(size, "read", "")})
     elif facts.candidates.fit != "tensors" or not facts.of_models("image_size", among):
         size = source_image_size(patches, patch_size, wanted)
         why = "the grid of patches is taken for a square"
@@ -219,16 +229,24 @@ def _limits(found: Candidates) -> str:
     return limits[found.fit] + (", by the file's name" if found.by_name else "")
 
 
-def _check_stated(stated: Mapping[str, Fact], read: Mapping[str, Fact]) -> None:
-    """Raises RecognitionError where a file beside the checkpoint contradicts its tensors."""
-    wrong = [
-        f"{name} is {stated[name].value} ({stated[name].why}), but the tensors say {fact.value}"
+def _check_stated(overrides: Overrides, read: Mapping[str, Fact]) -> None:
+    """Raises RecognitionError where a file contradicts the tensors and the user says nothing."""
+    stated = {k: v for k, v in overrides.stated.items() if getattr(overrides, k, None) is None}
+    wrong = {
+        name: f"{name} is {as_text(stated[name].value)} ({stated[name].why}), "
+        f"but the tensors say {as_text(fact.value)}"
         for name, fact in read.items()
         if name in stated and stated[name].provenance == "read" and stated[name].value != fact.value
-    ]
+    }
     if wrong:
+        options = [f"--{name.replace('_', '-')}" for name in wrong if hasattr(Overrides, name)]
         raise RecognitionError(
-            f"the file beside the checkpoint is of another model: {'; '.join(wrong)}",
-            expected="the config.json that was saved with the checkpoint",
-            hint="move the checkpoint into a folder of its own, to convert it without that file",
+            f"what is stated is of another model: {'; '.join(wrong.values())}",
+            expected="what was saved with the checkpoint",
+            hint="; or ".join(
+                [
+                    *([f"{', '.join(options)} with the right value"] if options else []),
+                    "move the checkpoint into a folder of its own, without the file that says it",
+                ]
+            ),
         )

@@ -1,4 +1,4 @@
-"""What is checked of a checkpoint's tensors before they become a model's weights."""
+"""Checks of a renamed checkpoint: every parameter is there once, in its shape, and finite."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 def check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
-    """Raises MappingError for values that are NaN or infinite."""
+    """Raises MappingError for tensors with values that are NaN or infinite; reads them all."""
     broken = []
     for tensor in tensors:
         array = tensor.read()
@@ -35,7 +35,7 @@ def check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
 
 
 def check_parts(ledger: Ledger, where: str) -> None:
-    """Raises MappingError for tensors that do not make the parameters that they should."""
+    """Raises MappingError for parameters that cannot be made of what is there."""
     if ledger.problems:
         raise MappingError(
             f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
@@ -46,7 +46,7 @@ def check_parts(ledger: Ledger, where: str) -> None:
 
 
 def check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
-    """Raises MappingError unless the tensors are the model's, all of them and no others."""
+    """Raises MappingError unless the tensors are exactly the model's parameters."""
     wanted = {p.name: p.shape for p in parameters}
     problems = [
         (name, f"missing, expected {shape}")
@@ -60,11 +60,16 @@ def check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str
             problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
         elif tensor.dtype not in _FLOATS:
             problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
-    if problems:
-        raise MappingError(
-            f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",
-            where=where,
-            expected="every tensor of the model once, in its shape, and no others",
-            hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
-        )
+    if problems or ledger.unexpected:
+        raise misfit(ledger, problems, where)
+
+
+def misfit(ledger: Ledger, problems: list[tuple[str, str]], where: str) -> MappingError:
+    """The error for tensors that are not those of the model: `problems` and what no rule knows."""
+    unexpected = [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
+    return MappingError(
+        f"the tensors do not fit {ledger.dialect.title}:\n{table([*problems, *unexpected])}",
+        where=where,
+        expected="every tensor of the model once, in its shape, and no others",
+        hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
+    )

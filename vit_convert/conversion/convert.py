@@ -25,11 +25,12 @@ from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.assumptions import warn
-from vit_convert.conversion.checks import check_complete, check_finite, check_parts
+from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
+from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
-from vit_convert.errors import MappingError, UsageError
-from vit_convert.hf_config import Sidecars, read_sidecars
+from vit_convert.errors import MappingError, RecognitionError, UsageError
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.statements import read_statements
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ class Conversion:
         return self.recognition.facts
 
 
+@naming_the_cause
 def recognise(
     checkpoint: Checkpoint,
     overrides: Overrides | None = None,
@@ -81,15 +83,19 @@ def recognise(
     where = str(checkpoint.path)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
     check_parts(ledger, where)
-    beside = read_sidecars(checkpoint.path.parent) if ledger.dialect.sidecar else Sidecars()
-    overrides = replace(
-        overrides,
-        stated={**ledger.dialect.stated, **beside.facts, **ledger.facts},
-        scheme=ledger.dialect.name,
-    )
+    if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
+        raise refusal
+    statements = read_statements(checkpoint, ledger, overrides)
+    overrides = replace(overrides, stated=statements.facts, scheme=ledger.dialect.name)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
-    recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
+    try:
+        recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
+    except RecognitionError as error:
+        if not ledger.unexpected:
+            raise
+        # what no rule knows is the likelier cause
+        raise misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
@@ -105,7 +111,7 @@ def recognise(
         architecture=family.name,
         config=recognition.config,
         preprocessing=recognition.preprocessing,
-        labels=beside.labels_for(recognition.config.num_classes),
+        labels=statements.sidecars.labels_for(recognition.config.num_classes),
         source=source,
     )
     parameters = spec.parameters()
@@ -156,7 +162,7 @@ def convert(
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
         spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
-    if overrides.num_classes is not None:
+    if overrides.num_classes not in (None, spec.config.num_classes):
         spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
     known = labels or (() if fresh else spec.labels)

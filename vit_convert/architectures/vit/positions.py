@@ -118,8 +118,7 @@ def _is_grid(patches: int, patch_size: Size, wanted: Size | None) -> bool:
 
 
 def _settle_free_size(facts: Facts, overrides: Overrides) -> None:
-    """Any size fits; what a file beside the checkpoint says is cut to whole patches, as patch
-    embeddings cut it."""
+    """Any size fits."""
     patch_size: Size = facts.value("patch_size")
     if overrides.image_size:
         check_image_size(overrides.image_size, patch_size)
@@ -127,10 +126,9 @@ def _settle_free_size(facts: Facts, overrides: Overrides) -> None:
         return
     stated = overrides.stated.get("image_size")
     same = any(m.values["patch_size"] == patch_size for m in facts.candidates.models)
-    if stated is None and same and facts.candidates.fit == "tensors":
-        facts.of_models("image_size")
-        return
-    wanted = stated.value if stated else (_USUAL_SIZE, _USUAL_SIZE)
-    size = tuple(max(side // p, 1) * p for side, p in zip(wanted, patch_size, strict=True))
-    usual = Fact(size, "assumed", "no tensor tells it, and the model takes any")
-    facts.put("image_size", Fact(size, stated.provenance, stated.why) if stated else usual)
+    if stated:
+        check_image_size(stated.value, patch_size)
+        facts.put("image_size", stated)
+    elif not (same and facts.candidates.fit == "tensors" and facts.of_models("image_size")):
+        size = tuple(max(_USUAL_SIZE // p, 1) * p for p in patch_size)
+        facts.put("image_size", Fact(size, "assumed", "no tensor tells it: the model takes any"))

@@ -20,9 +20,11 @@ from vit_convert.architectures.facts import Facts
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.published import PublishedModel, read_published
 from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.pooling_recognition import settle_pool, settle_pooled_tokens
 from vit_convert.architectures.vit.positions import settle_positions
 from vit_convert.architectures.vit.published_elsewhere import published_elsewhere
 from vit_convert.architectures.vit.relative_position import num_relative_distances
+from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
 from vit_convert.architectures.vit.rotary_recognition import settle_rotary
 from vit_convert.architectures.vit.tensors import lengths, read_vit
 from vit_convert.errors import RecognitionError, UsageError
@@ -60,9 +62,12 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
 
     candidates = find_candidates(published_vits(), read, same_parts, same_size, overrides, hint)
     facts = Facts(read, candidates, overrides)
-    _settle_pool(facts, read, overrides)
+    _settle_norm(facts, read, overrides)
+    settle_pool(facts, read, overrides)
     settle_positions(facts, positions, overrides)
+    facts.settle_heads()
     settle_rotary(facts, hint)
+    settle_pooled_tokens(facts, overrides)
     if read["mlp"] != "plain":
         usual = Fact("erf", "assumed", "the MLPs are gated by SiLU, as all published are")
         facts.put("gelu", overrides.fact("gelu") or usual)
@@ -95,36 +100,27 @@ _SIZES = (
 )
 
 
-def _settle_pool(facts: Facts, read: Mapping[str, Any], overrides: Overrides) -> None:
-    stated = facts.candidates.models[0] if facts.candidates.stated else None
-    given, usual = overrides.fact("pool"), _usual_pool(read)
-    if given and given.provenance == "given":
-        facts.put("pool", given)
-    elif stated and any(stated.values[k] != read[k] for k in ("final_norm", "fc_norm")):
-        why = f"its norms are not those of {stated.name}, whose pooling was changed"
-        if "pool" not in facts:
-            facts.put("pool", given or Fact(usual, "assumed", why))
-    pool = facts.settle("pool", usual, "other ways of pooling have the same tensors")
-    with_token = pool in ("token", "token-avg")
-    if (pool == "map") != (read.get("pool") == "map") or (with_token and not read["class_token"]):
+def _settle_norm(facts: Facts, read: Mapping[str, Any], overrides: Overrides) -> None:
+    """Norms without a bias are RMSNorms in all published models."""
+    given = overrides.fact("norm")
+    if given and given.value == "rms" and read["norm_bias"]:
         raise UsageError(
-            f"the checkpoint's tensors are not those of a model with {pool!r} pooling",
-            where=f"--pool {pool}",
-            expected='"map" with attn_pool.latent; "token" with a class token',
+            "the checkpoint's norms have a bias, which an RMSNorm has not",
+            where="--norm rms",
+            expected="layer, or no option",
         )
-
-
-def _usual_pool(read: Mapping[str, Any]) -> str:
-    return "token" if read["class_token"] and not read["fc_norm"] else "avg"
+    facts.settle("norm", "rms", "norms have no bias; a LayerNorm without one looks the same")
 
 
 def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     """The fields that change nothing."""
     unused = set()
-    if config.rotary == "none":
+    if config.rotary not in PUBLISHED_BASES:
         unused.add("rotary_base")
-    if config.rotary != "eva02":
+    if config.rotary not in ("eva02", "pe"):
         unused.add("rotary_grid")
+    if config.pool != "map":
+        unused.add("pool_heads")
     if config.pool == "token" or not config.num_prefix_tokens:
         unused.add("pool_prefix")
     return frozenset(unused)

@@ -1,4 +1,5 @@
-"""The kind of rotary position embedding of a Vision Transformer, which leaves no tensors.
+"""The kind of rotary position embedding of a Vision Transformer, which leaves no tensors unless its
+frequencies are learned.
 
 Published models are found by the rest of their tensors. Where those do not match, what is left are
 signs: no positions at all, registers, SwiGLU; what is told by them is an assumption too.
@@ -6,11 +7,14 @@ signs: no positions at all, registers, SwiGLU; what is told by them is an assump
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from vit_convert.architectures.base import Rotary
 from vit_convert.architectures.facts import Facts
 from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES, PUBLISHED_GRID
-from vit_convert.errors import RecognitionError
+from vit_convert.errors import UsageError
 
 
 def settle_rotary(facts: Facts, hint: str) -> None:
@@ -21,50 +25,62 @@ def settle_rotary(facts: Facts, hint: str) -> None:
         hint: the file's name.
 
     Raises:
-        RecognitionError: it looks like a kind of rotary embedding that is not supported, or there
-            are no positions of any kind.
+        UsageError: the stated kind of rotary embedding is not that of the tensors.
     """
-    kind: Rotary = facts.settle("rotary", lambda: _by_signs(facts, hint), _SIGNS)
-    base = PUBLISHED_BASES.get(kind, ViTConfig.rotary_base)
+    learned = "rotary" in facts
+    by_signs, why = _by_signs(facts, hint)
+    stated = facts.overrides.fact("rotary")
+    kind: Rotary = stated.value if stated else facts.settle("rotary", by_signs, why)
+    if (kind == "mixed") != learned:
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {kind!r}",
+            where=f"--rotary {kind}",
+            expected="mixed where there is rope.freqs, and only there",
+        )
+    facts.settle("rotary", kind)
     as_published = "as all published models of the kind have it"
-    facts.settle("rotary_base", base, as_published, lambda values: values["rotary"] == kind)
-    facts.settle(
-        "rotary_grid", PUBLISHED_GRID, as_published, lambda values: values["rotary"] == kind
-    )
+
+    def alike(values: Mapping[str, Any]) -> bool:
+        return bool(values["rotary"] == kind)
+
+    base = PUBLISHED_BASES.get(kind, ViTConfig.rotary_base)
+    facts.settle("rotary_base", base, as_published, alike)
+    facts.settle("rotary_grid", _usual_grid(kind, facts), as_published, alike)
 
 
-_SIGNS = "by what other tensors there are, as no published model has these shapes"
-
-
-def _by_signs(facts: Facts, hint: str) -> Rotary:
-    if facts.value("pre_norm") and (
-        facts.value("pool") == "map" or facts.value("layer_scale") or not facts.value("final_norm")
+def _by_signs(facts: Facts, hint: str) -> tuple[Rotary, str]:
+    """The kind, and why, where no published model has these shapes."""
+    read = {name: fact.value for name, fact in facts.facts.items()}
+    if read["pre_norm"] and (
+        read["pool"] == "map" or read["layer_scale"] or not (read["final_norm"] or read["fc_norm"])
     ):
-        raise _unsupported("the Perception Encoder")
+        why = "a norm before the blocks, as CLIP has, and other options, as the Perception Encoder"
+        return "pe", why
     if "rope" in hint.lower():
-        raise _unsupported("a ViT with rotary position embedding, by the file's name")
-    nowhere = (facts.value("position"), facts.value("rel_pos")) == ("none", "none")
-    if nowhere:
-        if not (
-            facts.value("class_token") and facts.value("reg_tokens") and facts.value("layer_scale")
-        ):
-            raise RecognitionError(
-                "there are no positions: neither a position embedding nor a relative position "
-                "bias; rotary position embedding has no tensors, and this is none that is known",
-                expected="pos_embed, relative_position_bias_table, or DINOv3 or EVA-02",
-                hint="--rotary dinov3 or eva02, if it is one of these",
-            )
-        return "dinov3"  # registers, LayerScale and no positions
-    # LayerScale tells DINOv2 giant
-    gated = facts.value("mlp") != "plain"
-    if gated and facts.value("rel_pos") == "none" and not facts.value("layer_scale"):
-        return "eva02"  # SwiGLU without LayerScale
-    return "none"
+        return "axial", "by the file's name, as naver-ai's rope-vit has it"
+    if (read["position"], read["rel_pos"]) == ("none", "none"):
+        return _without_positions(read)
+    # LayerScale tells DINOv2 giant, RMSNorm AIMv2
+    gated = read["mlp"] != "plain" and read["norm_bias"]
+    if gated and read["rel_pos"] == "none" and not read["layer_scale"]:
+        return "eva02", "SwiGLU without LayerScale, as EVA-02 has"
+    return "none", "there are other positions, and no sign of it"
 
 
-def _unsupported(what: str) -> RecognitionError:
-    return RecognitionError(
-        f"this looks like {what}: that kind of rotary position embedding is not supported",
-        expected="EVA-02 or DINOv3, learned positions, or a relative position bias",
-        hint="--rotary none, if the model has no rotary embedding",
-    )
+def _without_positions(read: Mapping[str, Any]) -> tuple[Rotary, str]:
+    """The kind of a model whose tensors have no positions at all: all kinds look the same."""
+    if not read["class_token"]:
+        return "eva02", "no positions and no class token, as timm's ViTs with EVA-02's"
+    if read["reg_tokens"] or not read["qkv_bias"]:
+        return "dinov3", "no positions, and registers or no biases, as DINOv3 has"
+    why = "no positions and no registers, as naver-ai's rope-vit; DINOv3 without registers and a"
+    return "axial", f"{why} model without any positions look the same"
+
+
+def _usual_grid(kind: Rotary, facts: Facts) -> tuple[int, int]:
+    """EVA-02's models of all sizes count in one grid, the Perception Encoder's in their own."""
+    if kind != "pe":
+        return PUBLISHED_GRID
+    sides = zip(facts.value("image_size"), facts.value("patch_size"), strict=True)
+    high, wide = (n // p for n, p in sides)
+    return high, wide

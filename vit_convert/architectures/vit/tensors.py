@@ -40,10 +40,14 @@ def read_vit(shapes: Mapping[str, Shape], overrides: Overrides) -> dict[str, Any
         "final_norm": "norm.weight" in shapes,
         "fc_norm": "fc_norm.weight" in shapes,
         "head_bias": "head.bias" in shapes or "head.weight" not in shapes,
+        "patch_norm": "patch_embed.norm.weight" in shapes,
         **_read_block(shapes, dim),
         **_read_relative_position(shapes),
+        **_read_frequencies(shapes),
         **_read_pool(shapes, dim),
     }
+    if read["norm_bias"]:
+        read["norm"] = "layer"  # an RMSNorm has none
     if "head_dim" in overrides.stated:
         read["num_heads"] = dim // overrides.stated["head_dim"].value
     if "pos_embed" not in shapes:
@@ -62,29 +66,33 @@ def lengths(shapes: Mapping[str, Shape]) -> tuple[int, int]:
 
 def _refuse(shapes: Mapping[str, Shape]) -> None:
     """Raises RecognitionError for what is no part of any model here."""
+    patches, tokens = (shapes.get(name, ()) for name in ("patch_embed.proj.weight", "cls_token"))
+    if len(patches) == 5:
+        raise RecognitionError(
+            "its patches span several frames, as those of models that read videos",
+            where=f"patch_embed.proj.weight {patches}",
+        )
+    if len(tokens) == 3 and tokens[1] != 1:
+        raise RecognitionError(
+            f"there are {tokens[1]} class tokens, where a ViT has one", where=f"cls_token {tokens}"
+        )
     if "dist_token" in shapes and "cls_token" not in shapes:
         raise RecognitionError(
             "there is a distillation token but no class token", where="dist_token"
         )
     if "dist_token" in shapes and "fc_norm.weight" in shapes:
         raise RecognitionError("a distilled DeiT has no norm after pooling", where="fc_norm.weight")
-    for name in ("blocks.0.norm1", "blocks.0.attns.0.norm", "norm", "fc_norm"):
-        if f"{name}.weight" in shapes and f"{name}.bias" not in shapes:
-            raise RecognitionError(
-                "norms without a bias (RMSNorm) are not supported",
-                where=f"{name}.weight",
-                expected="LayerNorm, with weight and bias",
-            )
 
 
 def _read_block(shapes: Mapping[str, Shape], dim: int) -> dict[str, Any]:
     """The values that all blocks share, from block 0."""
     parallel = 1
     attn, mlp, scale = "blocks.0.attn", "blocks.0.mlp", "blocks.0.ls1.gamma"
+    norm = "blocks.0.norm1"
     if "blocks.0.attns.0.attn.qkv.weight" in shapes:
         parallel = sum(f"blocks.0.attns.{j}.attn.qkv.weight" in shapes for j in range(len(shapes)))
         attn, mlp = "blocks.0.attns.0.attn", "blocks.0.ffns.0.mlp"
-        scale = "blocks.0.attns.0.ls.gamma"
+        scale, norm = "blocks.0.attns.0.ls.gamma", "blocks.0.attns.0.norm"
     hidden = shape_of(shapes, f"{mlp}.fc2.weight", 2)[1]
     kind = "plain"
     if f"{mlp}.fc1_g.weight" in shapes:
@@ -99,6 +107,9 @@ def _read_block(shapes: Mapping[str, Shape], dim: int) -> dict[str, Any]:
         "qkv_bias": f"{attn}.qkv.bias" in shapes,
         "qk_norm": f"{attn}.q_norm.weight" in shapes,
         "attn_norm": f"{attn}.norm.weight" in shapes,
+        "norm_bias": f"{norm}.bias" in shapes,
+        "proj_bias": f"{attn}.proj.bias" in shapes,
+        "mlp_bias": f"{mlp}.fc2.bias" in shapes,
         "layer_scale": scale in shapes,
     }
     if read["qk_norm"]:
@@ -120,10 +131,20 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     return {"rel_pos": "none"}
 
 
+def _read_frequencies(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Learned frequencies of rotary position embedding, (2, blocks, heads, head_dim / 2)."""
+    if "rope.freqs" not in shapes:
+        return {}
+    return {"rotary": "mixed", "num_heads": shape_of(shapes, "rope.freqs", 4)[2]}
+
+
 def _read_pool(shapes: Mapping[str, Shape], dim: int) -> dict[str, Any]:
-    """Attention, class token beside mean, and two tokens with two heads can be told."""
+    """Attention and its MLP's width, class token beside mean, and two tokens with two heads."""
     if "attn_pool.latent" in shapes:
-        return {"pool": "map"}
+        name = "attn_pool.mlp.fc2.weight"
+        same = name not in shapes or shapes[name] == shapes.get("blocks.0.mlp.fc2.weight")
+        return {"pool": "map", "pool_mlp_dim": None if same else shape_of(shapes, name, 2)[1]}
     if shapes.get("head.weight", (0, 0))[1:] == (2 * dim,):
-        return {"pool": "token-avg"}
-    return {"pool": "token"} if "dist_token" in shapes else {}
+        return {"pool": "token-avg", "pool_mlp_dim": None}
+    told = {"pool": "token"} if "dist_token" in shapes else {}
+    return {**told, "pool_mlp_dim": None}
