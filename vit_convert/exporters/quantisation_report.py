@@ -85,7 +85,9 @@ class Measurement:
             KeyError, TypeError, ValueError: it is nothing that `to_dict` gave.
         """
         infinite = {"max_abs": math.inf, "relative": math.inf}
-        values = {key: data[key] if data[key] is not None else infinite.get(key) for key in _STORED}
+        values: dict[str, Any] = {
+            key: data[key] if data[key] is not None else infinite.get(key) for key in _STORED
+        }
         if not all(v is None or -math.inf < v <= math.inf for v in values.values()):
             raise ValueError("NaN")
         if values["cosine"] is None:
