@@ -68,15 +68,15 @@ def verify(
     """Compare artifacts with the checkpoint they came from, or with recorded logits.
 
     Exits with 1 if one differs by more than the tolerance, and names the first block that does; or
-    if the GPU refuses an operation, and names that and its block; or if a quantised file falls short
-    of 99 % agreement, when it was exported or on 16 images or more now.
+    if the GPU refuses an operation, and names that and its block; or if a quantised file falls
+    short of 99 % agreement, when it was exported or on 16 images or more now.
 
     --source alone runs the checkpoint with what the artifact assumes (number of heads, GELU,
     epsilon, pooling), and says what that is. --model MODULE:FUNCTION runs it in your own model,
     whose module is looked for in the current folder first, and --reference takes what your model
     gave elsewhere (vit-convert record): they check it. Where they disagree, other values are tried
-    for at most a minute, one and then two at a time, and the options that make the outputs equal are
-    named. That needs the weights: --model has them, with --reference verify the .h5.
+    for at most a minute, one and then two at a time, and the options are named that make the
+    outputs equal. That needs the weights: --model has them, with --reference verify the .h5.
 
     "equal" is said of float noise only. An int8 file agrees with its source on so many pictures, as
     export measured it on pictures that had no part in making it. It tells what its float32 gave

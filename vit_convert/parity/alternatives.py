@@ -10,7 +10,7 @@ from typing import Any, get_args
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.architectures.base import Gelu, NormPosition, Pool, Position, Rotary
 
-_EPSILONS = (1e-6, 1e-5, 1e-12)  # timm's, PyTorch's and transformers'
+_EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
 _USUAL_HEAD = 64  # channels
 _TEMPERATURES = (100.0, 10000.0)  # of rotary embeddings
 

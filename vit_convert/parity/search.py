@@ -35,6 +35,7 @@ SECONDS = 60.0  # after which nothing more is tried
 _FEW = 2  # images that changes are tried on
 _MANY = 16  # images that the one that was found is checked on
 _CACHED = 2**30  # bytes of weights that are kept in memory
+_NOTHING = "no value of the configuration is assumed that other values could be tried for"
 _FOR_CONVERSION = ("image_size", "num_classes")  # given, but no guess of what the model is
 
 Changes = tuple[Change, ...]
@@ -212,7 +213,8 @@ class _Search:
             tried=self.tried,
             left=self.left,
             seconds=time.monotonic() - self.started,
-            problem="" if self.fields or unchanged else "every value of it was read",
+            problem="" if self.fields or unchanged else _NOTHING,
+            output=self.trial.options.output,
         )
 
 

@@ -21,6 +21,7 @@ class SearchResult:
         left: how many were not, because the time was over.
         seconds: the time that it took.
         problem: why nothing could be tried, or "".
+        output: what is compared: "logits" or "features".
     """
 
     options: tuple[str, ...] = ()
@@ -32,6 +33,7 @@ class SearchResult:
     left: int = 0
     seconds: float = 0.0
     problem: str = ""
+    output: str = "logits"
 
     def __str__(self) -> str:
         if self.problem:
@@ -40,10 +42,11 @@ class SearchResult:
         if self.unchanged:
             return (
                 "no value of the configuration is to blame: computed in float32 with all of them "
-                f"as they are, the outputs are {equal}"
+                f"as they are, the {self.output} are {equal}"
             )
         if self.options:
-            return f"with {' '.join(self.options)} the outputs are {equal}: convert again with that"
+            options = " ".join(self.options)
+            return f"with {options} the {self.output} are {equal}: convert again with that"
         said = (
             "no assumed value is to blame alone, nor are two of them: "
             f"{self.tried} changes of {', '.join(self.fields)} were tried"
