@@ -16,7 +16,7 @@ ROOT = Path(vit_convert.__file__).parent
 FLOORS = (
     ("errors", "progress", "runtime"),
     ("checkpoint", "architectures", "labels", "images"),
-    ("dialects", "hf_config"),
+    ("dialects", "hf_config", "statements"),
     ("conversion", "folding", "models"),
     ("exporters",),
     ("inference",),
@@ -31,6 +31,7 @@ LIGHT = (
     "architectures",
     "dialects",
     "hf_config",
+    "statements",
     "conversion.files",
     "folding",
     "exporters",

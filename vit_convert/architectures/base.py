@@ -4,16 +4,33 @@ them is known."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field, fields
+from typing import Any, Literal, get_args
+
+from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
+from vit_convert.errors import UsageError
 
 Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
-Rotary = Literal["none", "eva02", "dinov3"]
+NormKind = Literal["layer", "rms"]
+Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
+Interpolation = Literal["bicubic", "bilinear"]
 Provenance = Literal["read", "given", "published", "assumed"]
+
+# the words that a field of words can have
+CHOICES: dict[str, tuple[str, ...]] = {
+    "gelu": get_args(Gelu),
+    "norm": get_args(NormKind),
+    "norm_position": get_args(NormPosition),
+    "position": get_args(Position),
+    "rotary": get_args(Rotary),
+    "pool": get_args(Pool),
+    "interpolation": get_args(Interpolation),
+    "crop_mode": get_args(CropMode),
+}
 
 
 @dataclass(frozen=True)
@@ -30,7 +47,7 @@ class Preprocessing:
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[float, float, float] = (0.5, 0.5, 0.5)
-    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    interpolation: Interpolation = "bicubic"
     crop_pct: float = 0.9
     crop_mode: CropMode = "center"
 
@@ -54,7 +71,7 @@ class TransformerConfig:
         qkv_bias: whether the q, k, v projections have a bias.
         gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
             (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
-        norm_eps: epsilon of every LayerNorm.
+        norm_eps: epsilon of every norm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
             "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
             DINOv2 head) or "map" (attention pooling, by a learned query).
@@ -81,7 +98,7 @@ class TransformerConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches per column and per row."""
+        """Patches per column and per row. Pixels beyond the last whole patch are not seen."""
         return (
             self.image_size[0] // self.patch_size[0],
             self.image_size[1] // self.patch_size[1],
@@ -154,7 +171,9 @@ class Overrides:
 
     Attributes:
         variant: the published model it is, as timm calls it.
-        num_heads, gelu, norm_eps, norm_position, position, pool: as `TransformerConfig` has them.
+        num_heads, gelu, norm_eps, pool: as `TransformerConfig` has them.
+        norm, norm_position, position: as `ViTConfig` has them.
+        pool_heads, pool_prefix: of pooling, as `ViTConfig` has them.
         rotary, rotary_base, rotary_grid: of the rotary embedding, as `ViTConfig` has them.
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
@@ -162,11 +181,15 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+
+    Raises:
+        UsageError: a value is of the wrong type, or one that no model has.
     """
 
     variant: str | None = None
     num_heads: int | None = None
     gelu: Gelu | None = None
+    norm: NormKind | None = None
     norm_eps: float | None = None
     norm_position: NormPosition | None = None
     position: Position | None = None
@@ -174,14 +197,34 @@ class Overrides:
     rotary_base: float | None = None
     rotary_grid: tuple[int, int] | None = None
     pool: Pool | None = None
+    pool_heads: int | None = None
+    pool_prefix: bool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
-    interpolation: Literal["bicubic", "bilinear"] | None = None
+    interpolation: Interpolation | None = None
     crop_pct: float | None = None
     crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, value in self.given().items():
+            try:
+                object.__setattr__(self, name, checked(name, value, CHOICES.get(name, ())))
+            except OutOfRangeError as error:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(
+                    error.meaning or f"{name} cannot be {as_text(value)}",
+                    where=f"{option} {as_text(value)}",
+                    expected=error.expected,
+                    hint=f"{option} {error.instead}" if error.instead else "",
+                ) from None
+
+    def given(self) -> dict[str, Any]:
+        """The values that the user states, by field."""
+        names = (item.name for item in fields(self) if item.name != "stated")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def fact(self, name: str) -> Fact | None:
         """The user's value of a field, or the naming scheme's, or a file's; None without any."""

@@ -1,19 +1,26 @@
-"""Reads the JSON files beside a checkpoint: config.json and preprocessor_config.json.
+"""Reads the JSON files beside a checkpoint, which say what tensors cannot.
 
-`save_pretrained` writes them, and they say what tensors cannot. They are strangers' files: read up
-to a size, parsed as JSON, and every value is checked before it is used.
+transformers' `save_pretrained` writes config.json and preprocessor_config.json, timm writes a
+config.json of its own, and open_clip open_clip_config.json. They are strangers' files: read up to a
+size, parsed as JSON, and every value is checked before it is used.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from vit_convert.architectures import Fact
 from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
-from vit_convert.hf_config.model_config import labels_of, model_facts, of_vision
+from vit_convert.hf_config.model_config import labels_of, model_facts
+from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
 from vit_convert.hf_config.preprocessor_config import picture_facts
+from vit_convert.hf_config.timm_config import is_timm_config, timm_facts, timm_labels
+from vit_convert.hf_config.towers import of_vision
+
+Library = Literal["transformers", "timm", "open_clip"]
 
 
 @dataclass(frozen=True)
@@ -21,12 +28,12 @@ class Sidecars:
     """The facts that were read from the files.
 
     Attributes:
-        facts: field of the configuration or the preprocessing -> its value.
+        facts: of each file: field of the configuration or the preprocessing -> its value.
         labels: class names, () if they are not told.
         where: the file that the labels stand in.
     """
 
-    facts: dict[str, Fact] = field(default_factory=dict)
+    facts: tuple[dict[str, Fact], ...] = ()
     labels: tuple[str, ...] = ()
     where: str = ""
 
@@ -40,28 +47,48 @@ class Sidecars:
             return ()
         if len(self.labels) != num_classes:
             raise CheckpointError(
-                f"its id2label has {len(self.labels)} classes, but the head has {num_classes}",
+                f"it has labels of {len(self.labels)} classes, but the head has {num_classes}",
                 where=self.where,
-                expected="the config.json that was saved with the checkpoint",
+                expected="the file that was saved with the checkpoint",
                 hint=ALONE,
             )
         return self.labels
 
 
-def read_sidecars(folder: Path) -> Sidecars:
-    """Read the config.json and preprocessor_config.json of a folder, where they are there.
+def read_sidecars(folder: Path, library: Library = "transformers") -> Sidecars:
+    """Read the files of a folder that a library wrote there, with such a checkpoint.
+
+    A repository may hold the same weights for several libraries, each with its own files.
+
+    Args:
+        folder: the checkpoint's.
+        library: whose names the checkpoint has.
 
     Raises:
         CheckpointError: one is no JSON, too large, or says something impossible.
+        RecognitionError: one is of a model that is not supported.
     """
-    facts: dict[str, Fact] = {}
-    labels: tuple[str, ...] = ()
+    if library == "open_clip":
+        path = folder / OPEN_CLIP_CONFIG
+        data = read_json(path)
+        return Sidecars((open_clip_facts(Reader(data, path)),)) if data else Sidecars()
     path = folder / "config.json"
-    if (config := read_json(path)) is not None:
+    config = read_json(path)
+    if library == "timm":
+        return _timm(Reader(config, path)) if config and is_timm_config(config) else Sidecars()
+    facts: list[dict[str, Fact]] = []
+    labels: tuple[str, ...] = ()
+    if config is not None:
         source = Reader(of_vision(config), path)
-        facts |= model_facts(source)
+        facts.append(model_facts(source))
         labels = labels_of(source)
     other = folder / "preprocessor_config.json"
     if (processor := read_json(other)) is not None:
-        facts |= picture_facts(Reader(processor, other))
-    return Sidecars(facts, labels, str(path))
+        facts.append(picture_facts(Reader(processor, other)))
+    return Sidecars(tuple(facts), labels, str(path))
+
+
+def _timm(reader: Reader) -> Sidecars:
+    tables = timm_facts(reader)
+    classes = next((t["num_classes"].value for t in tables if "num_classes" in t), 0)
+    return Sidecars(tables, timm_labels(reader, classes), str(reader.path))

@@ -1,16 +1,19 @@
-"""Values of a stranger's JSON object, each checked before it is used."""
+"""Values of a stranger's JSON object, or of a checkpoint's, each checked before it is used."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vit_convert.architectures.base import CHOICES, Fact, Overrides
+from vit_convert.architectures.ranges import OutOfRangeError, checked
+from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import JSON_BYTES
 
-_MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
 ALONE = "move the checkpoint into a folder of its own, to convert it without that file"
 _ACTIVATIONS = {
     "gelu": "erf",
@@ -29,15 +32,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     problem = ""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            problem = f"is larger than {_MAX_BYTES} bytes"
-        else:
-            data = json.loads(content)
-            if isinstance(data, dict):
-                return data
-            problem = "is no JSON object"
+        data = json.loads(read_input(path, JSON_BYTES))
+        if isinstance(data, dict):
+            return data
+        problem = "is no JSON object"
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
     except (ValueError, RecursionError):
@@ -51,19 +49,89 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 class Reader:
-    """Values of one JSON object, checked."""
+    """Values of one JSON object, checked.
 
-    def __init__(self, data: Mapping[str, Any], path: Path) -> None:
-        self.data, self.path = data, path
+    Args:
+        data: the object.
+        path: the file that it comes from.
+        prefix: what leads to it, "pretrained_cfg.".
+        inside: whether the file is the checkpoint itself.
+        absent: the keys that are not in the file, so that data holds what that means.
+    """
 
-    def wrong(self, key: str, expected: str) -> CheckpointError:
-        """The error that says so of a key's value."""
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        path: Path,
+        prefix: str = "",
+        inside: bool = False,
+        absent: frozenset[str] = frozenset(),
+    ) -> None:
+        self.data, self.path, self.prefix = data, path, prefix
+        self.inside, self.absent = inside, absent
+
+    def part(self, key: str) -> Reader:
+        """The reader of an object inside this one; of an empty one, where there is none."""
+        value = self.data.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise self.wrong(key, "a table")
+        return Reader(value or {}, self.path, f"{self.prefix}{key}.", self.inside)
+
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Reader:
+        """The same with values for the keys that are absent or null."""
+        stated = {key: value for key, value in self.data.items() if value is not None}
+        absent = frozenset(defaults) - frozenset(stated)
+        return Reader({**defaults, **stated}, self.path, self.prefix, self.inside, absent)
+
+    def why(self, key: str) -> str:
+        """Where a value comes from, for people."""
+        name = printable(f"{self.prefix}{key}")
+        place = f"{name} in the checkpoint" if self.inside else f"{self.path.name}: {name}"
+        return f"{place}, which is absent and has a default" if key in self.absent else place
+
+    def says(self, key: str) -> bool:
+        """Whether there is a value."""
+        return self.data.get(key) is not None
+
+    def wrong(
+        self, key: str, expected: str, meaning: str = "", instead: str = ""
+    ) -> CheckpointError:
+        """The error that says so of a key's value.
+
+        Args:
+            key: the key.
+            expected: what it could be.
+            meaning: what the value probably means.
+            instead: the option that states what is right.
+        """
+        shown = f"{self.prefix}{key} is {str(self.data[key])[:60]!a}"
+        hints = [f"{instead} states it" if instead else "", "" if self.inside else ALONE]
         return CheckpointError(
-            f"{key} is {str(self.data[key])[:60]!a}",
+            f"{shown}: {meaning}" if meaning else shown,
             where=str(self.path),
             expected=expected,
-            hint=ALONE,
+            hint="; or ".join(filter(None, hints)),
         )
+
+    def field(self, name: str, key: str, value: Any = None) -> Fact:
+        """The value of a field of the configuration or the preprocessing.
+
+        Args:
+            name: the field.
+            key: the key.
+            value: what the key's value means, if it is not the field's.
+
+        Raises:
+            CheckpointError: no model has it.
+        """
+        try:
+            wanted = self.data[key] if value is None else value
+            found = checked(name, wanted, CHOICES.get(name, ()))
+        except OutOfRangeError as error:
+            option = f"--{name.replace('_', '-')}" if hasattr(Overrides, name) else ""
+            instead = f"{option} {error.instead}".strip() if option else ""
+            raise self.wrong(key, error.expected, error.meaning, instead) from None
+        return Fact(found, "read", self.why(key))
 
     def whole(self, key: str) -> int:
         """A positive whole number; like all of these, raises CheckpointError if it is none."""
@@ -112,13 +180,3 @@ class Reader:
         if self.flag("use_gated_mlp") and self.data["hidden_act"] not in ("silu", "swish"):
             raise self.wrong("hidden_act", "silu, where use_gated_mlp is true")
         return True
-
-    def channels(self, key: str) -> tuple[float, ...]:
-        """Three numbers, for red, green and blue."""
-        match self.data[key]:
-            case [*values] if len(values) == 3 and all(
-                isinstance(v, (int, float)) and not isinstance(v, bool) and math.isfinite(v)
-                for v in values
-            ):
-                return tuple(map(float, values))
-        raise self.wrong(key, "three numbers, for red, green and blue")

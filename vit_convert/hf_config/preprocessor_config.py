@@ -28,9 +28,7 @@ def picture_facts(reader: Reader) -> dict[str, Fact]:
     else:
         for name, key in (("mean", "image_mean"), ("std", "image_std")):
             if key in data:
-                facts[name] = read(reader.channels(key), key)
-        if "std" in facts and min(facts["std"].value) <= 0:
-            raise reader.wrong("image_std", "positive numbers")
+                facts[name] = reader.field(name, key)
     if "rescale_factor" in data and not math.isclose(reader.number("rescale_factor"), 1 / 255):
         raise reader.wrong("rescale_factor", "1/255: pixels scaled to 0..1")
     if data.get("resample") in _INTERPOLATIONS:

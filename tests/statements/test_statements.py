@@ -1,0 +1,446 @@
+"""What files beside a checkpoint and training scripts inside it say, and what they must not do."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vit_convert.architectures import Overrides
+from vit_convert.checkpoint import open_checkpoint
+from vit_convert.conversion.convert import Conversion, recognise
+from vit_convert.errors import CheckpointError, RecognitionError
+from vit_convert.parity.sources.torch_compat import import_vision
+
+torch = pytest.importorskip("torch")
+timm = import_vision("timm")
+OPTIONS = {"depth": 2, "img_size": 48, "patch_size": 16, "embed_dim": 192, "num_classes": 7}
+PICTURES = {
+    "mean": (0.1, 0.2, 0.3),
+    "std": (0.4, 0.5, 0.6),
+    "crop_pct": 0.83,
+    "interpolation": "bilinear",
+    "crop_mode": "squash",
+}
+
+
+def make(name: str = "vit_tiny_patch16_224", **options: Any) -> Any:
+    torch.manual_seed(0)
+    return timm.create_model(name, **OPTIONS | options)
+
+
+def save_timm(folder: Path, model: Any, **options: Any) -> Path:
+    """A folder as timm's push_to_hf_hub uploads it."""
+    from timm.models import save_for_hf
+
+    save_for_hf(model, str(folder), safe_serialization=True, **options)
+    return folder
+
+
+def change(folder: Path, name: str = "config.json", **values: Any) -> None:
+    path = folder / name
+    data = json.loads(path.read_text())
+    for key, value in values.items():
+        *parents, last = key.split("__")
+        table = data
+        for parent in parents:
+            table = table.setdefault(parent, {})
+        table[last] = value
+    path.write_text(json.dumps(data))
+
+
+def look(path: Path, **overrides: Any) -> Conversion:
+    return recognise(open_checkpoint(path), Overrides(**overrides))
+
+
+def known(found: Conversion, name: str) -> tuple[Any, str]:
+    fact = found.recognition.facts[name]
+    return fact.value, fact.provenance
+
+
+# timm's folders
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {"num_heads": 4, "act_layer": "gelu_tanh"}),
+        ("vit_tiny_patch16_224", {"num_heads": 6, "act_layer": "quick_gelu", "global_pool": "avg"}),
+        ("vit_tiny_patch16_224", {"num_heads": 2, "global_pool": "avgmax", "fc_norm": False}),
+        ("deit3_small_patch16_224", {"num_heads": 8, "act_layer": "relu"}),
+        ("eva02_tiny_patch14_224", {"num_heads": 6, "rope_temperature": 77.0}),
+    ],
+    ids=str,
+)
+def test_a_folder_of_timms_says_all(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    model = make(name, **options)
+    found = look(save_timm(tmp_path, model, data_config=dict(PICTURES)))
+    config = found.recognition.config
+    assert known(found, "num_heads") == (options["num_heads"], "read")
+    assert vars(found.recognition.preprocessing) == PICTURES
+    assert config.pool == model.global_pool
+    assert found.recognition.facts["mean"].why == "config.json: pretrained_cfg.mean"
+    activations = {"gelu_tanh": "tanh", "quick_gelu": "quick", "relu": "relu"}
+    if "act_layer" in options:
+        assert known(found, "gelu") == (activations[options["act_layer"]], "read")
+    if "rope_temperature" in options:
+        assert known(found, "rotary_base") == (77.0, "read")
+    assert all(known(found, key)[1] == "read" for key in ("pool", "crop_pct", "crop_mode"))
+
+
+def test_the_name_is_stated_without_its_tag(tmp_path: Path) -> None:
+    save_timm(tmp_path, make())
+    change(tmp_path, architecture="vit_tiny_patch16_224.augreg_in21k")
+    fact = look(tmp_path).recognition.facts["variant"]
+    assert (fact.value, fact.why) == ("vit_tiny_patch16_224", "config.json: architecture")
+
+
+def test_what_timms_file_leaves_out_is_timms_default(tmp_path: Path) -> None:
+    save_timm(tmp_path, make())
+    data = json.loads((tmp_path / "config.json").read_text())
+    for key in ("mean", "std", "crop_pct", "interpolation", "crop_mode"):
+        del data["pretrained_cfg"][key]
+    (tmp_path / "config.json").write_text(json.dumps(data))
+    found = look(tmp_path).recognition
+    theirs = timm.data.resolve_data_config(pretrained_cfg=data["pretrained_cfg"])
+    assert vars(found.preprocessing) == {key: theirs[key] for key in PICTURES}
+    assert "has a default" in found.facts["mean"].why
+
+
+def test_an_old_folder_of_timms(tmp_path: Path) -> None:
+    """Up to 0.6 it was one table."""
+    model = make(num_heads=3)
+    save_timm(tmp_path, model)
+    old = {"architecture": "vit_tiny_patch16_224", "num_classes": 7, "input_size": [3, 48, 48]}
+    old |= {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6], "crop_pct": 0.7, "num_features": 192}
+    (tmp_path / "config.json").write_text(json.dumps(old))
+    found = look(tmp_path).recognition
+    assert (found.preprocessing.mean, found.preprocessing.crop_pct) == ((0.1, 0.2, 0.3), 0.7)
+
+
+def test_one_mean_holds_for_all_channels(tmp_path: Path) -> None:
+    found = look(save_timm(tmp_path, make(in_chans=1))).recognition
+    assert (found.config.in_channels, found.preprocessing.mean) == (1, (0.5, 0.5, 0.5))
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_names_of_classes(gaps: bool, tmp_path: Path) -> None:
+    names: Any = [f"n{i}" for i in range(7)]
+    if gaps:
+        names = {1: "n1", 4: "n4"}
+    described = {"label_names": names, "label_descriptions": {"n4": "four, quattuor"}}
+    labels = look(save_timm(tmp_path, make(), model_config=described)).spec.labels
+    rest = [str(i) if gaps else f"n{i}" for i in range(7)]
+    assert labels == (rest[0], "n1", *rest[2:4], "four, quattuor", *rest[5:])
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("pretrained_cfg__mean", [0.5, 0.5], "three numbers"),
+        ("pretrained_cfg__mean", [123.675, 116.28, 103.53], "pixels in 0..255"),
+        ("pretrained_cfg__std", [58.395, 57.12, 57.375], "0.229,0.224,0.225"),
+        ("pretrained_cfg__std", [0, 1, 1], "above 0"),
+        ("pretrained_cfg__std", "0.5", "three numbers"),
+        ("pretrained_cfg__crop_pct", 87.5, "0.875"),
+        ("pretrained_cfg__crop_pct", float("nan"), "a fraction"),
+        ("pretrained_cfg__interpolation", "lanczos", "bicubic, bilinear"),
+        ("pretrained_cfg__crop_mode", "border", "center, squash"),
+        ("pretrained_cfg__input_size", [3, 48], "channels, height and width"),
+        ("pretrained_cfg__input_size", [3, 10**9, 48], "height and width"),
+        ("pretrained_cfg", ["mean"], "a table"),
+        ("model_args", "num_heads=3", "a table"),
+        ("model_args__num_heads", "many", "a whole number"),
+        ("model_args__num_heads", 10**30, "a whole number"),
+        ("model_args__act_layer", "silu", "gelu_tanh"),
+        ("model_args__act_layer", ["gelu"], "gelu_tanh"),
+        ("model_args__norm_layer", "batchnorm", "layernorm"),
+        ("model_args__global_pool", "prr", "avgmax"),
+        ("model_args__qkv_bias", 1, "true or false"),
+        ("model_args__rope_grid_indexing", "xy", "not supported"),
+        ("num_classes", -1, "from 0"),
+        ("num_classes", 10**9, "to 1000000"),
+        ("label_names", {"9": "a"}, "classes 0 to 6"),
+        ("label_names", [1, 2], "texts"),
+    ],
+    ids=str,
+)
+def test_impossible_values_of_timms_file(key: str, value: Any, says: str, tmp_path: Path) -> None:
+    save_timm(tmp_path, make())
+    change(tmp_path, **{key: value})
+    with pytest.raises(CheckpointError) as error:
+        look(tmp_path)
+    assert says in error.value.message()
+    assert error.value.where.endswith("config.json")
+    assert "folder of its own" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        ("model_args__embed_dim", 64, "embed_dim is 64 (config.json: model_args.embed_dim)"),
+        ("model_args__depth", 3, "depth is 3"),
+        ("model_args__img_size", 64, "image_size is 64x64"),
+        ("model_args__qkv_bias", False, "qkv_bias is False"),
+        ("model_args__class_token", False, "class_token is False"),
+        ("model_args__reg_tokens", 4, "reg_tokens is 4"),
+    ],
+)
+def test_timms_file_of_another_model(key: str, value: Any, says: str, tmp_path: Path) -> None:
+    save_timm(tmp_path, make())
+    change(tmp_path, num_features=value if key.endswith("embed_dim") else 192, **{key: value})
+    with pytest.raises(RecognitionError, match="of another model") as error:
+        look(tmp_path)
+    assert says in error.value.what
+
+
+def test_a_recommended_size_is_no_contradiction(tmp_path: Path) -> None:
+    save_timm(tmp_path, make(dynamic_img_size=True))
+    change(tmp_path, pretrained_cfg__input_size=[3, 96, 96])
+    assert look(tmp_path).recognition.config.image_size == (48, 48)
+
+
+def test_a_config_json_of_something_else_says_nothing(tmp_path: Path) -> None:
+    torch.save(make(num_heads=3).state_dict(), tmp_path / "model.pth")
+    (tmp_path / "config.json").write_text(json.dumps({"mean": [9, 9, 9], "model": "mine"}))
+    assert look(tmp_path / "model.pth").recognition.facts["mean"].why.endswith("shapes")
+
+
+# training scripts
+
+TIMM_ARGS = {
+    "model": "vit_tiny_patch16_224.augreg_in21k_ft_in1k",
+    "num_classes": 7,
+    "gp": None,
+    "img_size": None,
+    "input_size": None,
+    "in_chans": None,
+    "crop_pct": None,
+    "mean": None,
+    "std": None,
+    "interpolation": "",
+    "model_kwargs": {"embed_dim": 192, "depth": 2, "img_size": 48, "num_heads": 4},
+    "opt": "sgd",
+    "lr": 0.1,
+}
+
+
+def save_args(folder: Path, args: dict[str, Any], model: Any = None, **more: Any) -> Path:
+    """As timm's CheckpointSaver writes it."""
+    path = folder / "last.pth.tar"
+    state = (model or make()).state_dict()
+    torch.save({"epoch": 3, "state_dict": state, "args": Namespace(**args), **more}, path)
+    return path
+
+
+def test_timms_train_py(tmp_path: Path) -> None:
+    args = TIMM_ARGS | {"mean": [0.11, 0.22, 0.33], "std": [0.5], "crop_pct": 0.91}
+    args |= {"interpolation": "bilinear", "gp": "avg"}
+    path = save_args(tmp_path, args, arch=args["model"])
+    found = look(path)
+    assert known(found, "num_heads") == (4, "read")
+    assert (
+        found.recognition.facts["num_heads"].why == "args.model_kwargs.num_heads in the checkpoint"
+    )
+    assert known(found, "mean") == ((0.11, 0.22, 0.33), "read")
+    assert known(found, "std") == ((0.5, 0.5, 0.5), "read")
+    assert known(found, "crop_pct") == (0.91, "read")
+    assert known(found, "interpolation") == ("bilinear", "read")
+    assert known(found, "pool") == ("avg", "read")
+    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+
+
+def test_an_absent_mean_is_no_statement(tmp_path: Path) -> None:
+    assert known(look(save_args(tmp_path, TIMM_ARGS)), "mean")[1] != "read"
+
+
+@pytest.mark.parametrize(
+    ("args", "facts"),
+    [
+        (  # DeiT's main.py
+            {"model": "deit_tiny_patch16_224", "input_size": 48, "nb_classes": 7}
+            | {"eval_crop_ratio": 0.86},
+            {"variant": "deit_tiny_patch16_224", "crop_pct": 0.86},
+        ),
+        (  # MAE's main_finetune.py
+            {"model": "vit_base_patch16", "input_size": 48, "nb_classes": 7, "global_pool": False},
+            {"variant": "vit_base_patch16_224", "mean": (0.485, 0.456, 0.406), "crop_pct": 0.875}
+            | {"pool": "token"},
+        ),
+        ({"model": "mae_vit_large_patch16_dec512d8b"}, {"variant": "vit_large_patch16_224"}),
+        ({"arch": "vit_small", "patch_size": 16}, {"variant": "vit_small_patch16_224"}),  # DINO
+        ({"num_heads": 6}, {"num_heads": 6}),
+    ],
+    ids=str,
+)
+def test_other_scripts(args: dict[str, Any], facts: dict[str, Any], tmp_path: Path) -> None:
+    found = look(save_args(tmp_path, args))
+    assert {name: found.recognition.facts[name].value for name in facts} == facts
+
+
+def test_torchvisions_reference_script(tmp_path: Path) -> None:
+    from torchvision.models import VisionTransformer
+
+    model = VisionTransformer(48, 16, 2, 3, 96, 200, num_classes=7)
+    args = {"model": "vit_b_16", "val_crop_size": 48, "val_resize_size": 64}
+    args |= {"interpolation": "bicubic"}
+    found = look(save_args(tmp_path, args, model), num_heads=3)
+    assert known(found, "crop_pct") == (0.75, "read")
+    assert known(found, "interpolation") == ("bicubic", "read")
+    assert "variant" not in found.recognition.facts
+
+
+def test_lightning(tmp_path: Path) -> None:
+    parameters = {"model_name": "vit_tiny_patch16_224", "num_heads": 4, "lr": 1e-3}
+    parameters |= {"mean": [0.1, 0.2, 0.3], "std": {"not": "these"}, "image_size": 999}
+    path = tmp_path / "epoch=3.ckpt"
+    torch.save({"state_dict": make().state_dict(), "hyper_parameters": parameters}, path)
+    found = look(path)
+    assert known(found, "num_heads") == (4, "read")
+    assert known(found, "mean") == ((0.1, 0.2, 0.3), "read")
+    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+
+
+def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    metadata = {
+        "architecture": "vit_tiny_patch16_224",
+        "pretrained_cfg": json.dumps({"mean": [0.1, 0.2, 0.3], "input_size": [3, 48, 48]}),
+        "model_args": json.dumps({"num_heads": 4}),
+        "args": "{not json",
+    }
+    save_file(make().state_dict(), tmp_path / "model.safetensors", metadata)
+    found = look(tmp_path / "model.safetensors")
+    assert known(found, "num_heads") == (4, "read")
+    assert known(found, "mean") == ((0.1, 0.2, 0.3), "read")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "mine",
+        3.5,
+        [],
+        ["a"],
+        {},
+        {"x": 1},
+        None,
+        True,
+        (1, 2, 3, 4),
+        b"x",
+        float("nan"),
+        -1,
+        10**40,
+    ],
+    ids=str,
+)
+def test_any_value_in_a_script_is_harmless(value: Any, tmp_path: Path) -> None:
+    """It is no statement, or an error that says which key; nothing else."""
+    keys = [*TIMM_ARGS, "arch", "patch_size", "nb_classes", "global_pool", "val_crop_size"]
+    keys += ["val_resize_size", "num_heads", "eval_crop_ratio", "crop_mode"]
+    state = make(embed_dim=64, depth=1, num_heads=1).state_dict()
+    for key in keys:
+        path = tmp_path / f"{key}.pth"
+        parameters = {key: value, 3: 4}
+        torch.save(
+            {
+                "state_dict": state,
+                "args": Namespace(**{key: value}),
+                "hyper_parameters": parameters,
+            },
+            path,
+        )
+        said = ""
+        try:
+            look(path)
+        except (CheckpointError, RecognitionError) as error:
+            said = error.message()
+        assert not said or key in said
+
+
+def test_means_of_pixels_in_a_script(tmp_path: Path) -> None:
+    path = save_args(tmp_path, TIMM_ARGS | {"mean": [123.675, 116.28, 103.53]})
+    with pytest.raises(CheckpointError, match=r"pixels in 0\.\.255") as error:
+        look(path)
+    assert error.value.hint == "--mean 0.485,0.456,0.406 states it"
+    assert known(look(path, mean=(0.485, 0.456, 0.406)), "mean")[1] == "given"
+
+
+# contradictions
+
+
+@pytest.mark.parametrize(
+    ("values", "args", "says", "option"),
+    [
+        (
+            {"pretrained_cfg__mean": [0.1, 0.2, 0.3]},
+            {"mean": [0.4, 0.5, 0.6]},
+            "mean is 0.1,0.2,0.3 (config.json: pretrained_cfg.mean), "
+            "but 0.4,0.5,0.6 (args.mean in the checkpoint)",
+            {"mean": (0.7, 0.7, 0.7)},
+        ),
+        (
+            {"model_args__num_heads": 6},
+            {},
+            "num_heads is 6 (config.json: model_args.num_heads), "
+            "but 4 (args.model_kwargs.num_heads in the checkpoint)",
+            {"num_heads": 3},
+        ),
+        (
+            {"pretrained_cfg__crop_pct": 0.9},
+            {"crop_pct": 0.95},
+            "crop_pct is 0.9 (config.json: pretrained_cfg.crop_pct), "
+            "but 0.95 (args.crop_pct in the checkpoint)",
+            {"crop_pct": 1.0},
+        ),
+        (
+            {"global_pool": "avg", "model_args__global_pool": "token"},
+            {},
+            "pool is token (config.json: model_args.global_pool), "
+            "but avg (config.json: global_pool)",
+            {"pool": "avg"},
+        ),
+        (
+            {"architecture": "deit_tiny_patch16_224"},
+            {},
+            "variant is deit_tiny_patch16_224 (config.json: architecture), "
+            "but vit_tiny_patch16_224 (args.model in the checkpoint)",
+            {},
+        ),
+    ],
+)
+def test_contradictions(
+    values: dict[str, Any], args: dict[str, Any], says: str, option: dict[str, Any], tmp_path: Path
+) -> None:
+    model = make(num_heads=4)
+    save_timm(tmp_path, model)
+    change(tmp_path, **values)
+    path = save_args(tmp_path, TIMM_ARGS | args, model)
+    with pytest.raises(RecognitionError) as error:
+        look(path)
+    assert says in error.value.what
+    assert "folder of its own" in error.value.hint
+    if option:
+        (name, value), *_ = option.items()
+        assert f"--{name.replace('_', '-')}" in error.value.hint
+        assert known(look(path, **option), name) == (value, "given")
+
+
+def test_equal_statements_agree(tmp_path: Path) -> None:
+    model = make(num_heads=4)
+    save_timm(tmp_path, model)
+    change(tmp_path, pretrained_cfg__mean=[0.48145466, 0.4578275, 0.40821073])
+    path = save_args(tmp_path, TIMM_ARGS | {"mean": [0.4814546704, 0.45782750, 0.40821072]}, model)
+    assert known(look(path), "num_heads") == (4, "read")
+
+
+def test_the_user_settles_what_the_tensors_contradict(tmp_path: Path) -> None:
+    path = save_args(tmp_path, TIMM_ARGS | {"model_kwargs": {}, "input_size": [3, 64, 64]})
+    with pytest.raises(RecognitionError, match="image_size is 64x64") as error:
+        look(path)
+    assert "args.input_size in the checkpoint" in error.value.what
+    assert look(path, image_size=(48, 48)).recognition.config.image_size == (48, 48)
