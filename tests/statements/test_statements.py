@@ -444,3 +444,12 @@ def test_the_user_settles_what_the_tensors_contradict(tmp_path: Path) -> None:
         look(path)
     assert "args.input_size in the checkpoint" in error.value.what
     assert look(path, image_size=(48, 48)).recognition.config.image_size == (48, 48)
+
+
+def test_another_head_than_the_script_says(tmp_path: Path) -> None:
+    path = save_args(tmp_path, TIMM_ARGS | {"num_classes": 1000})
+    with pytest.raises(RecognitionError, match="num_classes is 1000") as error:
+        look(path)
+    assert "the tensors say 7" in error.value.what
+    assert "--num-classes" not in error.value.hint  # which would start a fresh head
+    assert "state dict alone" in error.value.hint

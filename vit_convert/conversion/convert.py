@@ -146,7 +146,7 @@ def convert(
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
         spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
-    if overrides.num_classes not in (None, spec.config.num_classes):
+    if overrides.num_classes is not None:
         spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
     known = labels or (() if fresh else spec.labels)
