@@ -25,6 +25,7 @@ timm = import_vision("timm")
 from timm.layers import (  # noqa: E402  # timm must be imported as above first
     LayerNorm,
     QuickGELU,
+    RmsNorm,
     SwiGLU,
     SwiGLUPacked,
 )
@@ -118,7 +119,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
     norms = {
         f"{name}.weight"
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.LayerNorm)
+        if isinstance(module, torch.nn.LayerNorm | RmsNorm)
     }
     stored = set(model.state_dict())
     with torch.no_grad():
@@ -141,6 +142,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 def _options(config: Any) -> dict[str, Any]:
+    layer_norm = LayerNorm if getattr(config, "norm_bias", True) else partial(LayerNorm, bias=False)
     ratio = (config.mlp_dim + 0.25) / config.embed_dim  # timm rounds down
     return {
         "img_size": config.image_size,
@@ -153,7 +155,10 @@ def _options(config: Any) -> dict[str, Any]:
         "mlp_ratio": ratio,
         "qkv_bias": config.qkv_bias,
         "act_layer": ACTIVATIONS[config.gelu],
-        "norm_layer": partial(LayerNorm, eps=config.norm_eps),
+        "norm_layer": partial(
+            RmsNorm if getattr(config, "norm", "layer") == "rms" else layer_norm,
+            eps=config.norm_eps,
+        ),
     }
 
 
@@ -172,6 +177,9 @@ def small_vit(seed: int = 0, **changes: Any) -> Family:
         class_token=config.class_token,
         reg_tokens=config.reg_tokens,
         no_embed_class=config.position == "patches",
+        pos_embed="none" if config.position == "none" else "learn",
+        embed_norm_layer=options["norm_layer"] if config.patch_norm else None,
+        proj_bias=config.proj_bias,
         pre_norm=config.pre_norm,
         qk_norm=config.qk_norm,
         scale_attn_norm=config.attn_norm,
@@ -231,14 +239,19 @@ def small_beit(seed: int = 0, **changes: Any) -> Family:
 
 
 def small_eva(seed: int = 0, **changes: Any) -> Family:
-    """An EVA-02 or DINOv3, whose heads have 12 channels; `changes` are those of ViTConfig."""
+    """A model with rotary position embedding, whose heads have 12 channels; `changes` are those of
+    ViTConfig."""
     rotary = {"rotary": "eva02", "rotary_base": 30.0, "rotary_grid": (4, 7), "num_heads": 3}
-    if changes.get("rotary") == "dinov3":  # in whose coordinates there is none
+    if changes.get("rotary") in ("dinov3", "axial", "mixed"):  # in whose coordinates there is none
         del rotary["rotary_grid"]
+    if changes.get("rotary") == "mixed":
+        del rotary["rotary_base"]
     config = ViTConfig(**SHAPE | rotary | changes)
     options = _options(config)
     assert options.pop("act_layer") == torch.nn.GELU
-    dinov3 = config.rotary == "dinov3"
+    kind = config.rotary
+    if config.pool_mlp_dim:
+        options["attn_pool_mlp_ratio"] = (config.pool_mlp_dim + 0.25) / config.embed_dim
     model = Eva(
         **options,
         class_token=config.class_token,
@@ -246,10 +259,15 @@ def small_eva(seed: int = 0, **changes: Any) -> Family:
         use_abs_pos_emb=config.position != "none",
         no_embed_class=config.position == "patches",
         use_rot_pos_emb=True,
-        rope_type="dinov3" if dinov3 else "cat",
-        rope_rotate_half=dinov3,
+        attn_type="eva" if kind in ("eva02", "dinov3") else "rope",
+        rope_type=kind if kind in ("dinov3", "mixed") else "cat",
+        rope_rotate_half=kind == "dinov3",
+        rope_grid_indexing="xy" if kind in ("axial", "mixed", "pe") else "ij",
+        rope_grid_offset=1.0 if kind == "pe" and config.class_token else 0.0,
         rope_temperature=config.rotary_base,
-        ref_feat_shape=None if dinov3 else config.rotary_grid,
+        ref_feat_shape=config.rotary_grid if kind in ("eva02", "pe") else None,
+        attn_pool_num_heads=config.pool_heads,
+        use_pre_transformer_norm=config.pre_norm,
         qkv_fused=config.mlp != "swiglu",
         qk_norm=config.qk_norm,
         scale_attn_inner=config.attn_norm,
@@ -373,6 +391,88 @@ OPTIONS: dict[str, Callable[..., Family]] = {
         position="none",
         layer_scale=True,
         mlp="swiglu",
+    ),
+    "dinov3 without registers": partial(
+        small_eva, depth=2, rotary="dinov3", position="none", layer_scale=True, qkv_bias=False
+    ),
+    "clip, average": partial(
+        small_vit,
+        depth=2,
+        pre_norm=True,
+        patch_bias=False,
+        pool="avg",
+        final_norm=False,
+        fc_norm=True,
+    ),
+    "average with the class token": partial(small_vit, depth=2, pool="avg", pool_prefix=True),
+    "no whole patches": partial(
+        small_vit, depth=2, image_size=(29, 57), class_token=False, pool="map", gelu="tanh"
+    ),
+    "no positions": partial(small_vit, depth=2, position="none"),
+    "aimv2": partial(
+        small_vit,
+        depth=2,
+        norm="rms",
+        norm_bias=False,
+        norm_eps=1e-5,
+        patch_norm=True,
+        class_token=False,
+        qkv_bias=False,
+        proj_bias=False,
+        mlp="swiglu",
+        mlp_bias=False,
+        pool="avg",
+    ),
+    "rms norms everywhere": partial(
+        small_vit,
+        depth=2,
+        norm="rms",
+        norm_bias=False,
+        norm_eps=2e-3,
+        pre_norm=True,
+        patch_bias=False,
+        qk_norm=True,
+        attn_norm=True,
+        mlp_norm=True,
+        norm_position="res-post",
+        pool="max",
+    ),
+    "norms without a bias": partial(
+        small_vit, depth=2, norm_bias=False, pre_norm=True, qk_norm=True, pool="max"
+    ),
+    "norm of patches": partial(small_vit, depth=2, patch_norm=True, reg_tokens=2),
+    "axial": partial(small_eva, depth=2, rotary="axial", position="none", layer_scale=True),
+    "axial beside positions": partial(
+        small_eva, depth=2, rotary="axial", position="patches", layer_scale=True
+    ),
+    "mixed": partial(small_eva, depth=2, rotary="mixed", position="none", layer_scale=True),
+    "mixed beside positions": partial(
+        small_eva, depth=2, rotary="mixed", position="patches", layer_scale=True
+    ),
+    "pe core": partial(
+        small_eva,
+        depth=2,
+        rotary="pe",
+        pre_norm=True,
+        patch_bias=False,
+        pool="map",
+        pool_prefix=True,
+        pool_heads=4,
+        pool_mlp_dim=44,
+    ),
+    "pe lang": partial(
+        small_eva,
+        depth=2,
+        rotary="pe",
+        class_token=False,
+        pre_norm=True,
+        patch_bias=False,
+        layer_scale=True,
+        final_norm=False,
+        pool="avg",
+    ),
+    "pe spatial": partial(
+        small_eva, depth=2, rotary="pe", pre_norm=True, patch_bias=False, final_norm=False
     ),
     "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }

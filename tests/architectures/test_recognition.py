@@ -281,6 +281,15 @@ def test_spec_survives_json(name: str) -> None:
     assert ModelSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
 
 
+# where the tensors are those of models with another kind of rotary embedding, or with one at all
+STATED_ROTARY = {
+    "norms everywhere": "none",
+    "no positions": "none",
+    "rms norms everywhere": "none",
+    "axial beside positions": "axial",
+}
+
+
 @pytest.mark.parametrize("name", OPTIONS)
 def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
     config = OPTIONS[name]().spec.config
@@ -293,7 +302,11 @@ def test_options_are_recognised_from_names_and_shapes(name: str) -> None:
         gelu=config.gelu if config.mlp == "plain" else None,
         norm_position=config.norm_position,
         pool=config.pool,
-        rotary="none" if name == "norms everywhere" else None,  # else it would be EVA-02's
+        pool_heads=config.pool_heads,
+        pool_prefix=config.pool_prefix,
+        norm=config.norm,
+        norm_eps=config.norm_eps,
+        rotary=STATED_ROTARY.get(name),
         rotary_base=config.rotary_base,
         rotary_grid=config.rotary_grid,
     )

@@ -332,7 +332,7 @@ def interrupted(prepare: Callable[[], object]) -> subprocess.CompletedProcess[st
 def test_ctrl_c_ends_as_it_ends_other_programs() -> None:
     done = interrupted(as_from_a_terminal)
     assert (done.returncode, done.stdout) == (130, "")
-    assert done.stderr == "stopped; nothing was written\n"
+    assert done.stderr == "stopped; no output is half written\n"
 
 
 def test_ctrl_c_is_ignored_where_it_was_before() -> None:

@@ -50,7 +50,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         folder, "export", "--tflite", *PRECISIONS, "--precision", "float32",
         "--calibration", "images", "-o", "out",
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == ("FALLS SHORT" in done.stdout), done.stderr
     (folder / "said.txt").write_text(done.stdout)
     lines = done.stderr.splitlines()
     assert all(
@@ -66,12 +66,19 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 def test_each_is_compared_with_its_own_float32(trained: Path) -> None:
     said = (trained / "said.txt").read_text().splitlines()
     sizes = {p.name: p.stat().st_size for p in (trained / "out").iterdir()}
-    wide = f"against its float32 ({sizes['model_float32.tflite'] / 1e6:.1f} MB) on 64 images"
+    wide = f"against its float32 ({sizes['model_float32.tflite'] / 1e6:.1f} MB): agrees on "
     compared = [line for line in said if wide in line]
     assert len(compared) == 2
-    for line in compared:
-        assert "top-1 agreement 100.0 %" in line
+    for line in compared:  # a picture may lie between two classes
+        assert re.search(r"agrees on (100\.0|96\.8) % of 32 pictures \(at least 99 asked\)", line)
         assert "cosine similarity 0.999" in line
+    measured = [line for line in said if line.startswith("  measured on ")]
+    assert (
+        measured
+        == ["  measured on 32 pictures of images, which chose nothing (32 others calibrated it)"]
+        * 2
+    )
+    assert sum("FALLS SHORT" in line for line in said) == sum("96.8 %" in c for c in compared)
     assert sorted(sizes) == [
         "model_float32.tflite", "model_int8-dynamic.tflite", "model_int8.tflite",
     ]  # fmt: skip

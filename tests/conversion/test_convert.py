@@ -119,11 +119,26 @@ def test_image_size_resamples_as_pytorch_does(
     )
 
 
-def test_image_size_must_fit_the_patches(tmp_path: Path) -> None:
+def test_an_image_must_hold_a_patch(tmp_path: Path) -> None:
     path = saved(tmp_path, small_vit(image_size=(32, 40)).model.state_dict())
-    with pytest.raises(UsageError, match="no multiple") as error:
-        convert(open_checkpoint(path), Overrides(num_heads=4, image_size=(33, 40)))
-    assert "32x40" in error.value.hint
+    with pytest.raises(UsageError, match="smaller than a patch"):
+        convert(open_checkpoint(path), Overrides(num_heads=4, image_size=(33, 9)))
+
+
+@pytest.mark.parametrize(("size", "resampled"), [((39, 49), False), ((50, 29), True)])
+def test_an_image_size_need_be_no_multiple_of_the_patch(
+    size: tuple[int, int], resampled: bool, tmp_path: Path
+) -> None:
+    """timm's model of that size, with its own way to resample, gives the same position embedding;
+    where the number of whole patches stays, nothing is resampled."""
+    family = small_vit(image_size=(32, 40))
+    path = saved(tmp_path, family.model.state_dict())
+    result = convert(open_checkpoint(path), Overrides(num_heads=4, image_size=size))
+    assert result.spec.config.image_size == size
+    assert result.spec.source.changed == (("pos_embed",) if resampled else ())
+    family.model.set_input_size(size)
+    expected = family.model.state_dict()["pos_embed"].numpy()
+    np.testing.assert_allclose(result.weights["pos_embed"].read(), expected, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

@@ -166,9 +166,9 @@ PLAIN = [d.name for d in dialects() if d.architecture == "vit"]
 # these hold a plain ViT with class token, q, k, v bias and head; the others lack or need more
 EXPRESSES = {
     "timm", "timm-gamma", "timm-beit", "timm-eva", "bubbliiiing", "torchvision",
-    "torchvision-linear", "transformers-vit", "transformers-vit-5", "transformers-dinov2",
-    "transformers-dinov2-5", "google", "big_vision", "big_vision-scanned", "torch-encoder",
-    "torch-encoder-unfold",
+    "torchvision-linear", "transformers-vit", "transformers-vit-5", "transformers-vit-msn",
+    "transformers-dinov2", "transformers-dinov2-5", "google", "big_vision", "big_vision-scanned",
+    "torch-encoder", "torch-encoder-unfold",
 }  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from vit_convert.dialects.attention_transforms import (
 from vit_convert.dialects.rule_files import NAMED
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
+    CUT_OUT_PATCHES,
     HWIO,
     TRANSPOSED,
     UNFOLDED_PATCHES,
@@ -40,6 +41,7 @@ CASES: dict[str, tuple[Transform, list[tuple[int, ...]]]] = {
     "hwio": (HWIO, [(2, 3, 5, 7)]),
     "axes": (with_axes(2), [(5,)]),
     "unfolded": (UNFOLDED_PATCHES, [(7, 3 * 4 * 4)]),
+    "cut out": (CUT_OUT_PATCHES, [(7, 3 * 4 * 4)]),
     "convolution": (CONVOLUTION, [(2, 3, 5, 7)]),
     "flax heads": (jax_heads(3), [(12, HEADS, 4)] * 3),
     "flax biases": (jax_head_biases(3), [(HEADS, 4)] * 3),
@@ -69,6 +71,14 @@ def test_flax_projections_are_the_linear_layers_that_einsum_computes() -> None:
     (projection,) = JAX_OUTPUT.forward([output])
     expected = np.einsum("thk,hkd->td", heads, output)
     np.testing.assert_allclose(heads.reshape(5, 12) @ projection.T, expected)
+
+
+def test_cut_out_patches_are_in_the_order_row_column_channel() -> None:
+    """As SigLIP 2's image processor reshapes them."""
+    picture, weight = arrays((3, 4, 4), (7, 3 * 4 * 4))
+    values = picture.transpose(1, 2, 0).reshape(-1)
+    (kernel,) = CUT_OUT_PATCHES.forward([weight])
+    np.testing.assert_allclose(np.einsum("dchw,chw->d", kernel, picture), weight @ values)
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,8 @@ def test_every_option_can_be_stated(tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "variant": "vit_tiny_patch16_224",
         "num_heads": 3,
+        "pool_heads": 3,
+        "pool_prefix": False,
         "norm_eps": 1e-5,
         "rotary_base": 100,
         "rotary_grid": 16,

@@ -72,6 +72,15 @@ def known(found: Conversion, name: str) -> tuple[Any, str]:
         ("vit_tiny_patch16_224", {"num_heads": 2, "global_pool": "avgmax", "fc_norm": False}),
         ("deit3_small_patch16_224", {"num_heads": 8, "act_layer": "relu"}),
         ("eva02_tiny_patch14_224", {"num_heads": 6, "rope_temperature": 77.0}),
+        ("eva02_tiny_patch14_224", {"num_heads": 3, "rope_type": "dinov3"}),
+        (
+            "vit_small_patch16_rope_224",
+            {"num_heads": 3, "rope_grid_indexing": "ij", "rope_grid_offset": 0.0},
+        ),
+        (
+            "vit_small_patch16_rope_ape_224",
+            {"num_heads": 6, "rope_grid_indexing": "xy", "rope_grid_offset": 0},
+        ),
     ],
     ids=str,
 )
@@ -88,6 +97,12 @@ def test_a_folder_of_timms_says_all(name: str, options: dict[str, Any], tmp_path
         assert known(found, "gelu") == (activations[options["act_layer"]], "read")
     if "rope_temperature" in options:
         assert known(found, "rotary_base") == (77.0, "read")
+    if "rope_type" in options or "rope_grid_indexing" in options:
+        kind = (
+            options.get("rope_type")
+            or {"ij": "eva02", "xy": "axial"}[options["rope_grid_indexing"]]
+        )
+        assert known(found, "rotary") == (kind, "read")
     assert all(known(found, key)[1] == "read" for key in ("pool", "crop_pct", "crop_mode"))
 
 
@@ -160,7 +175,7 @@ def test_names_of_classes(gaps: bool, tmp_path: Path) -> None:
         ("model_args__norm_layer", "batchnorm", "layernorm"),
         ("model_args__global_pool", "prr", "avgmax"),
         ("model_args__qkv_bias", 1, "true or false"),
-        ("model_args__rope_grid_indexing", "xy", "not supported"),
+        ("model_args__rope_grid_indexing", "yx", "EVA-02"),
         ("num_classes", -1, "from 0"),
         ("num_classes", 10**9, "to 1000000"),
         ("label_names", {"9": "a"}, "classes 0 to 6"),

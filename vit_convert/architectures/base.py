@@ -14,7 +14,8 @@ Gelu = Literal["erf", "tanh", "quick", "relu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
-Rotary = Literal["none", "eva02", "dinov3"]
+NormKind = Literal["layer", "rms"]
+Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
 Resampling = Literal["antialias", "bicubic"]
@@ -23,6 +24,7 @@ Provenance = Literal["read", "given", "published", "assumed"]
 # the words that a field of words can have
 CHOICES: dict[str, tuple[str, ...]] = {
     "gelu": get_args(Gelu),
+    "norm": get_args(NormKind),
     "norm_position": get_args(NormPosition),
     "position": get_args(Position),
     "rotary": get_args(Rotary),
@@ -71,7 +73,7 @@ class TransformerConfig:
         qkv_bias: whether the q, k, v projections have a bias.
         gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
             (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
-        norm_eps: epsilon of every LayerNorm.
+        norm_eps: epsilon of every norm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
             "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
             DINOv2 head) or "map" (attention pooling, by a learned query).
@@ -98,7 +100,7 @@ class TransformerConfig:
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Patches per column and per row."""
+        """Patches per column and per row. Pixels beyond the last whole patch are not seen."""
         return (
             self.image_size[0] // self.patch_size[0],
             self.image_size[1] // self.patch_size[1],
@@ -171,7 +173,9 @@ class Overrides:
 
     Attributes:
         variant: the published model it is, as timm calls it.
-        num_heads, gelu, norm_eps, norm_position, position, pool: as `TransformerConfig` has them.
+        num_heads, gelu, norm_eps, pool: as `TransformerConfig` has them.
+        norm, norm_position, position: as `ViTConfig` has them.
+        pool_heads, pool_prefix: of pooling, as `ViTConfig` has them.
         rotary, rotary_base, rotary_grid: of the rotary embedding, as `ViTConfig` has them.
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
@@ -187,6 +191,7 @@ class Overrides:
     variant: str | None = None
     num_heads: int | None = None
     gelu: Gelu | None = None
+    norm: NormKind | None = None
     norm_eps: float | None = None
     norm_position: NormPosition | None = None
     position: Position | None = None
@@ -194,6 +199,8 @@ class Overrides:
     rotary_base: float | None = None
     rotary_grid: tuple[int, int] | None = None
     pool: Pool | None = None
+    pool_heads: int | None = None
+    pool_prefix: bool | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None

@@ -93,10 +93,11 @@ def convolution(
         yield Parameter(f"{name}.bias", (outputs,), "plain")
 
 
-def norm(name: str, channels: int) -> Iterator[Parameter]:
-    """weight and bias (channels,)."""
+def norm(name: str, channels: int, bias: bool = True) -> Iterator[Parameter]:
+    """weight and, if asked for, bias (channels,)."""
     yield Parameter(f"{name}.weight", (channels,), "norm")
-    yield Parameter(f"{name}.bias", (channels,), "norm")
+    if bias:
+        yield Parameter(f"{name}.bias", (channels,), "norm")
 
 
 def plain(name: str, *shape: int) -> Iterator[Parameter]:

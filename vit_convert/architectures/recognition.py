@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -19,6 +20,7 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError, UsageError
+from vit_convert.runtime.limits import BLOCKS
 
 # what fine-tuning changes
 _SIZE_FIELDS = {"image_size", "patch_size", "in_channels"}
@@ -30,19 +32,18 @@ def depth_of(shapes: Mapping[str, Shape], prefix: str) -> int:
     Raises:
         RecognitionError: there are none, or one between the first and the last is missing.
     """
-    indices = {
-        int(name.split(".")[1])
-        for name in shapes
-        if name.startswith(f"{prefix}.") and name.split(".")[1].isdigit()
-    }
+    index = re.compile(rf"{re.escape(prefix)}\.([0-9]{{1,5}})\.")
+    indices = {int(match[1]) for name in shapes if (match := index.match(name))}
     if not indices:
         raise RecognitionError(
             f"no blocks found: nothing is named {prefix}.0.*",
             expected=f"{prefix}.0, {prefix}.1, ...",
         )
-    if missing := set(range(max(indices) + 1)) - indices:
+    BLOCKS.check(len(indices), error=RecognitionError)
+    if missing := sorted(set(range(max(indices) + 1)) - indices):
+        more = f", ... ({len(missing)} in all)" if missing[20:] else ""
         raise RecognitionError(
-            f"blocks are missing: {', '.join(f'{prefix}.{i}' for i in sorted(missing))}",
+            f"blocks are missing: {', '.join(f'{prefix}.{i}' for i in missing[:20])}{more}",
             expected=f"{prefix}.0 to {prefix}.{max(indices)}",
             hint="a checkpoint that holds the whole model",
         )
@@ -70,16 +71,20 @@ def source_image_size(
 ) -> tuple[int, int]:
     """The image size that a position embedding for so many patches was trained at.
 
-    A square number of patches is a square picture; otherwise the size that the user states tells.
+    A square number of patches is a square grid; otherwise the size that the user states tells. The
+    stated size need not be a multiple of the patch's: SigLIP so400m sees 27 x 27 patches of 14
+    in 384 pixels. Where none is stated that has this grid, it is the smallest that has.
 
     Raises:
         RecognitionError: the number is no square and the stated size does not have as many patches.
     """
+    grid = (wanted[0] // patch_size[0], wanted[1] // patch_size[1]) if wanted else (0, 0)
     side = math.isqrt(patches)
-    if side * side == patches:
-        return side * patch_size[0], side * patch_size[1]
-    if wanted and (wanted[0] // patch_size[0]) * (wanted[1] // patch_size[1]) == patches:
+    square = side * side == patches
+    if wanted and (grid == (side, side) if square else grid[0] * grid[1] == patches):
         return wanted
+    if square:
+        return side * patch_size[0], side * patch_size[1]
     raise RecognitionError(
         f"the position embedding has {patches} patches, which is no square number",
         where="pos_embed",
@@ -89,13 +94,11 @@ def source_image_size(
 
 
 def check_image_size(size: tuple[int, int], patch_size: tuple[int, int]) -> None:
-    """Raises UsageError unless each side is a multiple of the patch's."""
-    if any(s <= 0 or s % p for s, p in zip(size, patch_size, strict=True)):
+    """Raises UsageError unless there is a whole patch in each direction."""
+    if any(s < p for s, p in zip(size, patch_size, strict=True)):
         raise UsageError(
-            f"the image size {size[0]}x{size[1]} is no multiple of the patch size",
-            expected=f"multiples of {patch_size[0]}x{patch_size[1]}",
-            hint=f"--image-size {max(1, round(size[0] / patch_size[0])) * patch_size[0]}"
-            f"x{max(1, round(size[1] / patch_size[1])) * patch_size[1]}",
+            f"the image size {size[0]}x{size[1]} is smaller than a patch",
+            expected=f"{patch_size[0]}x{patch_size[1]} or more",
         )
 
 

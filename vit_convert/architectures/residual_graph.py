@@ -31,21 +31,23 @@ class Fused:
 
 @dataclass(frozen=True)
 class Norm:
-    """A LayerNorm.
+    """A LayerNorm or an RMSNorm.
 
     Attributes:
         name: its module.
         reads: what it normalises: the "stream" (or a mean of its tokens); what a "branch" gives;
             the "embedding", before the stream begins; or something "inside" a branch or a head.
-        epsilon: added to the variance.
+        epsilon: added to the variance, or to the mean of the squares.
         into: the linear layers that take its output, where nothing else takes it but a mean over
             tokens; () otherwise.
+        centres: whether it subtracts the mean over the channels; an RMSNorm does not.
     """
 
     name: str
     reads: Reads
     epsilon: float
     into: tuple[str, ...] = ()
+    centres: bool = True
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,14 @@ class Embedding:
         prefix: the tokens before the patches, in order.
         position: the parameter added to the tokens, "" for none. Its rows are those of the
             positioned prefix tokens, then those of the patches.
+        norm: the norm between that convolution and the positions, "" for none.
     """
 
     patches: str
     grid: tuple[int, int]
     prefix: tuple[PrefixToken, ...] = ()
     position: str = ""
+    norm: str = ""
 
 
 @dataclass(frozen=True)
@@ -125,14 +129,16 @@ class ResidualGraph:
     Attributes:
         embedding: how the stream begins.
         branches: all residual branches, in order.
-        norms: all LayerNorms.
+        norms: all norms.
         attentions: all attentions over tokens.
         fused: linear layers that are several in one.
-        only_norms_read: every reader of the stream is a LayerNorm, or a mean over tokens and then a
-            LayerNorm. The stream may then have any scale and any mean over the channels.
+        only_norms_read: every reader of the stream is a norm, or a mean over tokens and then a
+            norm. The stream may then have any scale.
         late_tokens: parameters (1, count, channels) that join the stream after the embedding.
         relative_position: modules with a table of relative positions.
         attention_pool: the module that pools by attention of one learned query, "" for none.
+        rotary_frequencies: the parameter (2, blocks, heads, head_dim / 2) of learned frequencies of
+            rotary position embedding, one block for each of `attentions`; "" for none.
     """
 
     embedding: Embedding
@@ -144,3 +150,14 @@ class ResidualGraph:
     late_tokens: tuple[str, ...] = ()
     relative_position: tuple[str, ...] = ()
     attention_pool: AttentionModule | None = None
+    rotary_frequencies: str = ""
+
+    @property
+    def may_be_centred(self) -> bool:
+        """Whether the stream may have any mean over the channels: all that read it subtract it.
+
+        What a norm in the embedding writes there is not made by a linear layer, and its mean is
+        what it is.
+        """
+        readers = (norm.centres for norm in self.norms if norm.reads == "stream")
+        return self.only_norms_read and not self.embedding.norm and all(readers)

@@ -6,6 +6,7 @@ Commands import what they need when they run: `--help` imports neither TensorFlo
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from typing import Any
 
@@ -24,8 +25,9 @@ from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
+from vit_convert.runtime.signals import Stopped, stoppable, uninterrupted
 
-_INTERRUPTED = 130  # what shells give for SIGINT
+_SIGNAL = 128  # what shells add to the number of the signal that ended a program
 
 
 def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -39,15 +41,21 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
 
 
 class _Group(click.Group):
-    """Commands that Ctrl-C ends as it ends other programs."""
+    """Commands that signals end as they end other programs, once they have cleaned up."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one."""
         try:
-            return super().invoke(ctx)
+            with stoppable():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
-            console.note("stopped; nothing was written")
-            ctx.exit(_INTERRUPTED)
+            number = int(signal.SIGINT)
+        except Stopped as stopped:
+            number = stopped.number
+        with uninterrupted() as ignored:
+            console.note("stopped; no output is half written")
+            ignored.clear()
+        ctx.exit(_SIGNAL + number)
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,6 +101,11 @@ def main() -> None:
             raise
         console.error(error)
         sys.exit(2)
+    except (OSError, MemoryError) as error:
+        if debug:
+            raise
+        console.error(_refused_by_system(error))
+        sys.exit(2)
     except Exception as error:
         if debug:
             raise
@@ -104,3 +117,14 @@ def main() -> None:
             )
         )
         sys.exit(2)
+
+
+def _refused_by_system(error: OSError | MemoryError) -> VitConvertError:
+    """What to say where the system gives no memory, no file or no more space."""
+    if isinstance(error, MemoryError):
+        return VitConvertError("there is not enough memory", hint="a machine with more of it")
+    return VitConvertError(
+        f"the system refuses: {error.strerror or error}",
+        where=str(error.filename or ""),
+        hint="vit-convert --debug shows what was being done",
+    )

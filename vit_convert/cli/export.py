@@ -12,6 +12,8 @@ from vit_convert.cli import console, options
 if TYPE_CHECKING:
     from vit_convert.exporters import QuantisationReport
 
+_ONE_IN = 100  # pictures, of which 99 % leave room for one
+
 
 @click.command()
 @click.argument("model", type=options.PATH, required=False)
@@ -34,8 +36,8 @@ if TYPE_CHECKING:
     "--calibration",
     type=options.PATH,
     metavar="DIR",
-    help="Pictures that int8 and int16x8 are calibrated on, and int8-dynamic is compared with "
-    "float32 on.",
+    help="Pictures, at least 16. One half of each class calibrates int8 and int16x8 and chooses "
+    "the layers that stay in float; the other half measures the agreement with float32.",
 )
 @click.option("--batch-size", type=options.BatchSize(), help="[default: dynamic; 1 for TFLite]")
 @click.option("--attention", is_flag=True, help="Give the attention maps too.")
@@ -75,9 +77,10 @@ def export(
     Without MODEL it takes the one converted .h5 of the current folder. Without a target option it
     writes all three.
 
-    An int8 file is compared with its own float32 on the calibration pictures. Exits with 1, the
-    file written, if both give the same class for less than 99 % of them, and tells which layers
-    cost most.
+    An int8 file is compared with its own float32, on those of the calibration pictures that had no
+    part in making it. Exits with 1, the file written, if both give the same class for less than
+    99 % of them, and tells which layers cost most. The file carries what was measured, and `verify`
+    repeats it.
     """
     from vit_convert.exporters import ExportOptions, artifact_size, export_all
 
@@ -100,21 +103,23 @@ def export(
 
 
 def _show(report: QuantisationReport) -> None:
-    from vit_convert.exporters.quantisation_report import ENOUGH
-
     for name in report.unreadable:
         console.warn(f"not read: {name}")
     found = report.difference
-    agreement = "" if found.agreement is None else f"top-1 agreement {found.agreement:.1f} %, "
     console.out(
-        f"  against its float32 ({console.megabytes(report.float_size)}) on {report.source}: "
-        f"{agreement}cosine similarity {found.cosine:.5f}, max |difference| {found.max_abs:.1e} "
-        f"(relative {found.relative:.1e})"
+        f"  against its float32 ({console.megabytes(report.float_size)}): "
+        f"{report.measurement.sentence}, cosine similarity {found.cosine:.5f}, "
+        f"max |difference| {found.max_abs:.1e} (relative {found.relative:.1e})"
     )
+    console.out(f"  measured on {report.source}")
     for cost in report.in_float:
         console.out(f"  computes in float: {cost}")
     if not report.passed:
-        console.out(f"  FALLS SHORT: {found.score:.1f} %, at least {ENOUGH:g} % expected")
+        console.out(f"  FALLS SHORT: {report.measurement.sentence}")
+        if report.measurement.images < _ONE_IN:
+            console.out(
+                f"  of fewer than {_ONE_IN} pictures not one may differ; a few hundred tell more"
+            )
     for cost in report.costs:
         console.out(f"  costs most: {cost}")
 

@@ -45,8 +45,8 @@ from vit_convert.cli import console, options
 )
 @click.option(
     "--rotary",
-    type=click.Choice(["none", "eva02", "dinov3"]),
-    help="The kind of rotary position embedding, which has no tensors.",
+    type=click.Choice(["none", "eva02", "dinov3", "axial", "mixed", "pe"]),
+    help="The kind of rotary position embedding, which has no tensors unless it is mixed.",
 )
 @click.option(
     "--rotary-base",
@@ -56,14 +56,25 @@ from vit_convert.cli import console, options
 @click.option(
     "--rotary-grid",
     type=options.ImageSize(),
-    help="EVA-02's grid of pre-training, in patches.",
+    help="The grid of pre-training of EVA-02 or the Perception Encoder, in patches.",
 )
 @click.option(
     "--pool",
     type=click.Choice(["token", "avg", "max", "avgmax", "map"]),
     help="What the head reads: the class token, or what of the patches.",
 )
-@click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of LayerNorm.")
+@click.option("--pool-heads", type=click.IntRange(1), help="Heads of attention pooling.")
+@click.option(
+    "--pool-prefix/--no-pool-prefix",
+    default=None,
+    help="Whether pooling takes the class and register tokens too.",
+)
+@click.option(
+    "--norm",
+    type=click.Choice(["layer", "rms"]),
+    help="What norms without a bias are: LayerNorm or RMSNorm.",
+)
+@click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of the norms.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
 @click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
 @options.rules

@@ -26,8 +26,9 @@ from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.name_table import table
+from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
-from vit_convert.errors import MappingError, UsageError
+from vit_convert.errors import MappingError, RecognitionError, UsageError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.statements import read_statements
 
@@ -53,6 +54,7 @@ class Conversion:
     checkpoint: Checkpoint
 
 
+@naming_the_cause
 def recognise(
     checkpoint: Checkpoint,
     overrides: Overrides | None = None,
@@ -78,11 +80,19 @@ def recognise(
     where = str(checkpoint.path)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
     _check_parts(ledger, where)
+    if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
+        raise refusal
     statements = read_statements(checkpoint, ledger, overrides)
     overrides = replace(overrides, stated=statements.facts)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
-    recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
+    try:
+        recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
+    except RecognitionError as error:
+        if not ledger.unexpected:
+            raise
+        # what no rule knows is the likelier cause
+        raise _misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
@@ -285,11 +295,16 @@ def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: st
             problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
         elif tensor.dtype not in _FLOATS:
             problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    problems += [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
-    if problems:
-        raise MappingError(
-            f"the tensors do not fit {ledger.dialect.title}:\n{table(problems)}",
-            where=where,
-            expected="every tensor of the model once, in its shape, and no others",
-            hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
-        )
+    if problems or ledger.unexpected:
+        raise _misfit(ledger, problems, where)
+
+
+def _misfit(ledger: Ledger, problems: list[tuple[str, str]], where: str) -> MappingError:
+    """The error for tensors that are not those of the model: `problems` and what no rule knows."""
+    unexpected = [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
+    return MappingError(
+        f"the tensors do not fit {ledger.dialect.title}:\n{table([*problems, *unexpected])}",
+        where=where,
+        expected="every tensor of the model once, in its shape, and no others",
+        hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
+    )

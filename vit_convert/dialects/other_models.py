@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
+
+from vit_convert.dialects.unsupported import UNSUPPORTED
 
 # a part of a name, between dots, that no ViT here has -> whose it is
 _OTHER_MODELS = {
     "layers.0.blocks.0.attn.relative_position_bias_table": "windowed attention of Swin: not a ViT",
+    "layers.0.blocks.0.attention.self.relative_position_bias_table": (
+        "windowed attention of Swin: not a ViT"
+    ),
+    "layers.0.blocks.0.attention.self.logit_scale": "windowed attention of Swin V2: not a ViT",
+    "embeddings.detection_tokens": "a YOLOS, whose detection tokens stand behind the patches",
+    "class_pos_emb": "an MLCD, whose rotary position embedding is not supported",
     "layers.0.blocks.0.attn.logit_scale": "windowed attention of Swin V2: not a ViT",
     "stages.0.blocks.0.attn.logit_scale": "windowed attention of Swin V2: not a ViT",
     "blocks.0.attn_block.attn.rel_pos": "windowed attention of MaxViT: not a ViT",
@@ -25,7 +34,7 @@ _OTHER_MODELS = {
     "blocks.0.attn.lambda_q1": "differential attention: not supported",
     "blocks.0.in_proj": "attention and MLP in one layer (ViT-22B's blocks): not supported",
     "blocks.0.attn.rel_pos": "relative positions by an MLP or a window's table: not BEiT's",
-    "rope.freqs": "learned frequencies of a rotary position embedding (RoPE-Mixed): not supported",
+    "shared_rel_pos": "relative positions by an MLP or a window's table: not BEiT's",
     "transformers.0.blocks.0": "a PiT, whose stages shrink the grid: not a ViT",
     "blocks.0.blocks": "a CrossViT, with two sizes of patches: not a ViT",
     "pos_embed_0": "a CrossViT, with two sizes of patches: not a ViT",
@@ -48,8 +57,15 @@ _OTHER_MODELS = {
 
 def guess(tensors: Iterable[str]) -> str:
     """Guess another model from its tensor names. The text ends a sentence; "" if none is known."""
-    dotted = [f".{name}." for name in tensors]
+    names = list(tensors)
+    dotted = [f".{name}." for name in names]
     for part, what in _OTHER_MODELS.items():
         if any(f".{part}." in name for name in dotted):
             return f"; this looks like {what}" if what.startswith("a") else f"; {what}"
+    # transformers' classes with a head have their model inside, under its type's name
+    modules = Counter(name.split(".")[0] for name in names)
+    for module, count in modules.most_common(1):
+        if 2 * count > len(names) and module in UNSUPPORTED:
+            title, reason = UNSUPPORTED[module]
+            return f"; by their names this is {title}: {reason}"
     return ""

@@ -20,14 +20,16 @@ num_heads = 12
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.base import CHOICES
-from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
+from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.architectures.vit.rotary import KINDS
+from vit_convert.checkpoint.inert import printable
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
     JAX_OUTPUT,
@@ -40,6 +42,7 @@ from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.toml_file import parse, read_text
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
+    CUT_OUT_PATCHES,
     HWIO,
     SAME,
     TRANSPOSED,
@@ -49,6 +52,7 @@ from vit_convert.dialects.transforms import (
 )
 from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import UsageError
+from vit_convert.runtime.limits import RULES
 
 _KEYS = ("name", "title", "architecture", "marker", "rename", "rule", "ignore", "values")
 _NAME = "letters, digits, - and _, and none of the built-in names"
@@ -58,11 +62,14 @@ _NAME = "letters, digits, - and _, and none of the built-in names"
 _VALUES = (
     "num_heads",
     "gelu",
+    "norm",
     "norm_eps",
     "norm_position",
     "rotary",
     "rotary_base",
     "pool",
+    "pool_heads",
+    "pool_prefix",
     "mean",
     "std",
     "interpolation",
@@ -87,6 +94,7 @@ NAMED = {
         with_axes(1),
         with_axes(2),
         UNFOLDED_PATCHES,
+        CUT_OUT_PATCHES,
         jax_heads(3),
         jax_head_biases(3),
         JAX_OUTPUT,
@@ -114,6 +122,8 @@ def parse_rules(text: str, where: str, canonical: Callable[[str], Collection[str
     data = parse(text, where, _WHAT)
     parser = _Parser(text, where)
     dialect = parser.dialect(data)
+    count = sum(len(rule.sources) for rule in dialect.rules) + len(dialect.ignored)
+    RULES.check(count, where, error=UsageError)
     problems = problems_of(dialect, canonical(dialect.architecture))
     if problems:
         lines = "\n".join(f"  {parser.line(name)}{name}: {what}" for name, what in problems)
@@ -144,10 +154,10 @@ class _Parser:
 
     def dialect(self, data: dict[str, Any]) -> Dialect:
         if unknown := set(data) - set(_KEYS):
-            raise self.wrong(f"{sorted(unknown)[0]!r} means nothing here", ", ".join(_KEYS))
+            raise self.wrong(f"{_shown(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
         name = data.get("name", "")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong(f"its name is {name!r}", _NAME)
+            raise self.wrong(f"its name is {_shown(name)}", _NAME)
         rules = (*self._renames(data.get("rename", {})), *self._rules(data.get("rule", [])))
         if not rules:
             raise self.wrong("has no rules", "[rename], or [[rule]]")
@@ -188,17 +198,19 @@ class _Parser:
 
     def _rule(self, entry: Any) -> Rule:
         if not isinstance(entry, dict) or set(entry) - {"from", "to", "transform", "stacked"}:
-            raise self.wrong(f"a rule is {entry!r}", "from, to, transform, stacked")
+            raise self.wrong(f"a rule is {_shown(entry)}", "from, to, transform, stacked")
         sources, targets = (self._names(entry.get(key), key) for key in ("from", "to"))
         transform = entry.get("transform", "same")
-        if transform not in NAMED:
-            raise self.wrong(f"no transform is called {transform!r}", ", ".join(NAMED), sources[0])
+        if not isinstance(transform, str) or transform not in NAMED:
+            raise self.wrong(
+                f"no transform is called {_shown(transform)}", ", ".join(NAMED), sources[0]
+            )
         return Rule(sources, targets, NAMED[transform], bool(entry.get("stacked", False)))
 
     def _names(self, value: Any, key: str) -> tuple[str, ...]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise self.wrong(f"a rule's {key!r} is {value!r}", "a pattern, or a list of them")
+            raise self.wrong(f"a rule's {key!r} is {_shown(value)}", "a pattern, or a list of them")
         return tuple(names)
 
     def _table(self, value: Any, key: str) -> dict[str, Any]:
@@ -208,22 +220,28 @@ class _Parser:
 
     def _text(self, value: Any, expected: str, name: str = "") -> str:
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{value!r} is no text", expected, name)
+            raise self.wrong(f"{_shown(value)} is no text", expected, name)
         return value
 
     def _values(self, table: dict[str, Any]) -> dict[str, Fact]:
         facts = {}
         for key, value in table.items():
             if key not in _VALUES:
-                raise self.wrong(f"{key!r} is no value that can be stated", ", ".join(_VALUES))
+                raise self.wrong(
+                    f"{_shown(key)} is no value that can be stated", ", ".join(_VALUES)
+                )
             try:
                 stated = checked(key, value, CHOICES.get(key, ()))
             except OutOfRangeError as error:
-                shown = repr(value) if isinstance(value, str) else as_text(value)
-                what = f"{key} is {shown}{error.meaning and f': {error.meaning}'}"
+                what = f"{key} is {_shown(value)}{error.meaning and f': {error.meaning}'}"
                 raise self.wrong(what, error.expected) from None
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
+
+
+def _shown(value: Any) -> str:
+    """A value of the file for a message, not endless."""
+    return printable(reprlib.repr(value))
 
 
 def _marker(rules: tuple[Rule, ...]) -> str:

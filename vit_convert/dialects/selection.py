@@ -10,7 +10,7 @@ from pathlib import Path
 from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
-from vit_convert.dialects.clip import CLIP, TRANSFORMERS_CLIP, TRANSFORMERS_SIGLIP
+from vit_convert.dialects.clip import CLIP
 from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
@@ -27,6 +27,19 @@ from vit_convert.dialects.timm import (
 )
 from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
 from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
+from vit_convert.dialects.transformers_beit import (
+    TRANSFORMERS_BEIT,
+    TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_BEIT_MASKED,
+    TRANSFORMERS_BEIT_MASKED_5,
+    TRANSFORMERS_INTERNVL,
+)
+from vit_convert.dialects.transformers_clip import (
+    TRANSFORMERS_BLIP,
+    TRANSFORMERS_CLIP,
+    TRANSFORMERS_CLIP_CLASSIFIER,
+    TRANSFORMERS_OWLVIT,
+)
 from vit_convert.dialects.transformers_dinov2 import (
     TRANSFORMERS_DINOV2,
     TRANSFORMERS_DINOV2_5,
@@ -37,13 +50,22 @@ from vit_convert.dialects.transformers_dinov3 import (
     TRANSFORMERS_DINOV3,
     TRANSFORMERS_DINOV3_GATED,
 )
+from vit_convert.dialects.transformers_siglip import (
+    TRANSFORMERS_SIGLIP,
+    TRANSFORMERS_SIGLIP2,
+    TRANSFORMERS_SIGLIP2_AVG,
+    TRANSFORMERS_SIGLIP_AVG,
+)
 from vit_convert.dialects.transformers_vit import (
-    TRANSFORMERS_BEIT,
-    TRANSFORMERS_BEIT_5,
     TRANSFORMERS_DEIT,
     TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_DEIT_SINGLE,
+    TRANSFORMERS_DEIT_SINGLE_5,
+    TRANSFORMERS_IJEPA,
+    TRANSFORMERS_IJEPA_5,
     TRANSFORMERS_VIT,
     TRANSFORMERS_VIT_5,
+    TRANSFORMERS_VIT_MSN,
 )
 from vit_convert.errors import RecognitionError, UsageError
 
@@ -63,12 +85,20 @@ _DIALECTS: tuple[Dialect, ...] = (
     DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
+    TRANSFORMERS_IJEPA,  # before ViT, which has a class token more
+    TRANSFORMERS_IJEPA_5,
     TRANSFORMERS_VIT,
     TRANSFORMERS_VIT_5,
+    TRANSFORMERS_VIT_MSN,
     TRANSFORMERS_DEIT,
     TRANSFORMERS_DEIT_5,
+    TRANSFORMERS_DEIT_SINGLE,
+    TRANSFORMERS_DEIT_SINGLE_5,
     TRANSFORMERS_BEIT,
     TRANSFORMERS_BEIT_5,
+    TRANSFORMERS_BEIT_MASKED,
+    TRANSFORMERS_BEIT_MASKED_5,
+    TRANSFORMERS_INTERNVL,
     TRANSFORMERS_DINOV2,
     TRANSFORMERS_DINOV2_5,
     TRANSFORMERS_DINOV2_REGISTERS,
@@ -76,7 +106,13 @@ _DIALECTS: tuple[Dialect, ...] = (
     TRANSFORMERS_DINOV3,
     TRANSFORMERS_DINOV3_GATED,
     TRANSFORMERS_CLIP,
+    TRANSFORMERS_CLIP_CLASSIFIER,
+    TRANSFORMERS_OWLVIT,
+    TRANSFORMERS_BLIP,
     TRANSFORMERS_SIGLIP,
+    TRANSFORMERS_SIGLIP_AVG,
+    TRANSFORMERS_SIGLIP2,
+    TRANSFORMERS_SIGLIP2_AVG,
     CLIP,
     GOOGLE,
     BIG_VISION,

@@ -35,7 +35,9 @@ _VIT = (
     *same(
         "dist_token",
         "reg_token",
+        "patch_embed.norm.{leaf}",
         "norm_pre.{leaf}",
+        "rope.freqs",
         "rel_pos_bias.relative_position_bias_table",
         "attn_pool.latent",
         "attn_pool.q.{leaf}",

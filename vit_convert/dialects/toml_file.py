@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.errors import UsageError, similar_to
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import RULES_BYTES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-_MAX_BYTES = 200_000
 
 
 def read_text(path: Path, what: str) -> str:
@@ -27,11 +27,7 @@ def read_text(path: Path, what: str) -> str:
         UsageError: it cannot be read, is too large, or is no text.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise UsageError(f"is too large for {what}", where=str(path))
-        return content.decode("utf-8-sig")
+        return read_input(path, RULES_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(
             f"cannot be read: {error.strerror or error}",
@@ -51,5 +47,5 @@ def parse(text: str, where: str, what: str) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
         raise UsageError(f"is no TOML: {error}", where=where, expected=what) from error

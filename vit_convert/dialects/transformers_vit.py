@@ -1,14 +1,14 @@
-"""Hugging Face transformers' ViT, DeiT and BEiT.
+"""Hugging Face transformers' ViT, ViTMSN, I-JEPA and DeiT.
 
-https://github.com/huggingface/transformers, models/{vit,deit,beit}. Its files keep the names of
-transformers 4, those that `save_pretrained` of version 5 writes too; the state dict of a model in
-memory has the names of its version.
+https://github.com/huggingface/transformers, models/{vit,vit_msn,ijepa,deit}. Its files keep the
+names of transformers 4, those that `save_pretrained` of version 5 writes too; the state dict of a
+model in memory has the names of its version.
 """
 
 from __future__ import annotations
 
 from vit_convert.architectures import Fact
-from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.beside_the_tower import DECODER, DEPTH_HEAD, TEXT_TOWER
 from vit_convert.dialects.rules import (
     Dialect,
     Ignore,
@@ -26,9 +26,17 @@ NEW_QKV = tuple(f"attention.{part}_proj" for part in "qkv")
 OLD_OUTPUT, NEW_OUTPUT = "attention.output.dense", "attention.o_proj"
 
 MASK_TOKEN = Ignore("{body}embeddings.mask_token", "stands for masked patches in pre-training only")
-_POOLER = Ignore(
-    "{body}pooler.dense.{leaf}",
-    "the pooler's layer: features are the normed class token, as last_hidden_state has it",
+CLASS_TOKEN = renamed("{body}embeddings.cls_token", "cls_token")
+PATCHES = renamed("{body}embeddings.patch_embeddings.projection.{leaf}", "patch_embed.proj.{leaf}")
+POSITIONS = renamed("{body}embeddings.position_embeddings", "pos_embed")
+_NORM = renamed("{body}layernorm.{leaf}", "norm.{leaf}")
+CLASSIFIER = renamed("classifier.{leaf}", "head.{leaf}")
+# of a VisionEncoderDecoderModel, a VisionTextDualEncoderModel and a DPT
+_BESIDE = (
+    *DECODER,
+    *TEXT_TOWER,
+    *DEPTH_HEAD,
+    Ignore("visual_projection.weight", "projects the pooler's output, to compare it with texts"),
 )
 
 
@@ -38,8 +46,8 @@ def qkv_rule(layer: str, parts: tuple[str, ...], leaf: str = "{leaf}") -> Rule:
     return joining(sources, f"blocks.{{i}}.attn.qkv.{leaf}", joined(3))
 
 
-def _blocks(new: bool) -> tuple[Rule, ...]:
-    layer = NEW_LAYER if new else OLD_LAYER
+def block_rules(layer: str, new: bool) -> tuple[Rule, ...]:
+    """What stands in a block beside q, k and v."""
     names = {
         NEW_OUTPUT if new else OLD_OUTPUT: "attn.proj",
         "layernorm_before": "norm1",
@@ -53,55 +61,55 @@ def _blocks(new: bool) -> tuple[Rule, ...]:
     )
 
 
-_EMBEDDINGS = (
-    renamed("{body}embeddings.cls_token", "cls_token"),
-    renamed("{body}embeddings.patch_embeddings.projection.{leaf}", "patch_embed.proj.{leaf}"),
-)
-_POSITIONS = renamed("{body}embeddings.position_embeddings", "pos_embed")
-_NORM = renamed("{body}layernorm.{leaf}", "norm.{leaf}")
+def in_block_0(layer: str, name: str) -> str:
+    """A tensor of the first block, for a marker."""
+    return f"{layer}.{name}".replace("{i}", "0")
 
 
-def _marker(new: bool) -> str:
-    layer, parts = (NEW_LAYER, NEW_QKV) if new else (OLD_LAYER, OLD_QKV)
-    return f"{layer}.{parts[0]}.weight".replace("{i}", "0")
-
-
-def _version(new: bool) -> tuple[str, str]:
+def version(new: bool) -> tuple[str, str]:
     """The suffixes of the dialect's name and title."""
     return ("-5", ", names of transformers 5 in memory") if new else ("", "")
 
 
-def _facts(model: str, **pictures: object) -> dict[str, Fact]:
-    """Facts that all these models share, and `pictures`: the defaults of their image processors."""
-    facts = published(f"transformers' {model}", norm_position="pre", pos_embed="bicubic")
-    pictures = {"crop_mode": "squash", **pictures}
-    return {**facts, **defaults(f"transformers' {model}", gelu="erf", norm_eps=1e-12, **pictures)}
+def shared_facts(model: str, **others: object) -> dict[str, Fact]:
+    """Facts that all these models share, and `others`: the defaults of their image processors, and
+    what else the model has by default."""
+    facts = published(
+        f"transformers' {model}", norm_position="pre", rotary="none", pos_embed="bicubic"
+    )
+    usual = {"gelu": "erf", "norm_eps": 1e-12, "crop_mode": "squash", **others}
+    return {**facts, **defaults(f"transformers' {model}", **usual)}
 
 
-def _vit(new: bool) -> Dialect:
-    suffix, words = _version(new)
-    layer, parts = (NEW_LAYER, NEW_QKV) if new else (OLD_LAYER, OLD_QKV)
+def _pooler(features: str) -> Ignore:
+    return Ignore(
+        "{body}pooler.dense.{leaf}",
+        f"the pooler's layer: features are {features}, as last_hidden_state has it",
+    )
+
+
+def _vit(new: bool, layer: str = "", suffix: str = "", title: str = "ViT") -> Dialect:
+    end, words = version(new)
+    parts = NEW_QKV if new else OLD_QKV
+    layer = layer or (NEW_LAYER if new else OLD_LAYER)
     return Dialect(
-        name=f"transformers-vit{suffix}",
+        name=f"transformers-vit{suffix}{end}",
         architecture="vit",
-        title=f"transformers' ViT{words}",
-        marker=_marker(new),
-        bodies=("vit.", ""),
+        title=f"transformers' {title}{words}",
+        marker=in_block_0(layer, f"{parts[0]}.weight"),
+        bodies=("vit.",) if layer.startswith("encoder") else ("vit.", ""),
         rules=(
-            *_EMBEDDINGS,
-            _POSITIONS,
+            CLASS_TOKEN,
+            PATCHES,
+            POSITIONS,
             qkv_rule(layer, parts),
-            *_blocks(new),
+            *block_rules(layer, new),
             _NORM,
-            renamed("classifier.{leaf}", "head.{leaf}"),
+            CLASSIFIER,
         ),
-        ignored=(
-            MASK_TOKEN,
-            _POOLER,
-            Ignore("decoder.{rest}", "the decoder of masked pre-training"),
-        ),
+        ignored=(MASK_TOKEN, _pooler("the normed class token"), *_BESIDE),
         facts={
-            **_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+            **shared_facts("ViT", interpolation="bilinear", crop_pct=1.0),
             **published("transformers' ViT", pool="token"),
         },
         library="transformers",
@@ -109,73 +117,82 @@ def _vit(new: bool) -> Dialect:
     )
 
 
-def _deit(new: bool) -> Dialect:
-    suffix, words = _version(new)
+def _ijepa(new: bool) -> Dialect:
+    """A ViT without class token; the classifier reads the mean of the normed patches."""
+    end, words = version(new)
     layer, parts = (NEW_LAYER, NEW_QKV) if new else (OLD_LAYER, OLD_QKV)
     return Dialect(
-        name=f"transformers-deit{suffix}",
+        name=f"transformers-ijepa{end}",
         architecture="vit",
-        title=f"transformers' DeiT{words}",
-        marker="{body}embeddings.distillation_token",
-        bodies=("deit.", ""),
+        title=f"transformers' I-JEPA{words}",
+        marker=in_block_0(layer, f"{parts[0]}.weight"),
+        bodies=("ijepa.", ""),
         rules=(
-            *_EMBEDDINGS,
-            renamed("{body}embeddings.distillation_token", "dist_token"),
-            _POSITIONS,
+            PATCHES,
+            POSITIONS,
             qkv_rule(layer, parts),
-            *_blocks(new),
+            *block_rules(layer, new),
             _NORM,
-            renamed("cls_classifier.{leaf}", "head.{leaf}"),
-            renamed("distillation_classifier.{leaf}", "head_dist.{leaf}"),
+            CLASSIFIER,
         ),
-        ignored=(MASK_TOKEN, _POOLER),
-        facts=_facts("DeiT", interpolation="bicubic", crop_pct=224 / 256),
+        ignored=(MASK_TOKEN, _pooler("the mean of the normed patches")),
+        facts={
+            **shared_facts("I-JEPA", interpolation="bilinear", crop_pct=1.0),
+            **published("transformers' I-JEPA", pool="avg"),
+        },
         library="transformers",
         sidecar=True,
     )
 
 
-def _beit(new: bool) -> Dialect:
-    suffix, words = _version(new)
+def _deit(new: bool, single: bool) -> Dialect:
+    """With a head for each of the two tokens; or `single`, DeiTForImageClassification, with one for
+    the class token, so that the distillation token is like a register."""
+    end, words = version(new)
     layer, parts = (NEW_LAYER, NEW_QKV) if new else (OLD_LAYER, OLD_QKV)
-    table = "relative_position_bias.relative_position_bias_table"
-    shared = f"{{body}}encoder.{table}"
-    if new:
-        shared = "{body}shared_position_bias.relative_position_bias_table"
-    place = layer if new else f"{layer}.attention.attention"
-    biases = (f"{layer}.{parts[0]}.bias", f"{layer}.{parts[2]}.bias")
+    two_heads = (
+        renamed("cls_classifier.{leaf}", "head.{leaf}"),
+        renamed("distillation_classifier.{leaf}", "head_dist.{leaf}"),
+    )
+    facts = shared_facts("DeiT", interpolation="bicubic", crop_pct=224 / 256)
+    if single:
+        facts |= published("transformers' DeiT with one head", pool="token", position="all")
     return Dialect(
-        name=f"transformers-beit{suffix}",
+        name=f"transformers-deit{'-single' if single else ''}{end}",
         architecture="vit",
-        title=f"transformers' BEiT{words}",
-        marker=_marker(new),
-        bodies=("beit.", ""),
+        title=f"transformers' DeiT{' with one head' if single else ''}{words}",
+        marker="{body}embeddings.distillation_token",
+        bodies=("deit.", ""),
         rules=(
-            *_EMBEDDINGS,
-            _POSITIONS,
-            qkv_rule(layer, parts, "weight"),
-            joining(biases, "blocks.{i}.attn.qkv.bias", BIAS_WITHOUT_KEYS),
-            *_blocks(new),
-            renamed(f"{layer}.lambda_1", "blocks.{i}.ls1.gamma"),
-            renamed(f"{layer}.lambda_2", "blocks.{i}.ls2.gamma"),
-            renamed(f"{place}.{table}", "blocks.{i}.attn.relative_position_bias_table"),
-            renamed(shared, "rel_pos_bias.relative_position_bias_table"),
-            renamed("{body}pooler.layernorm.{leaf}", "fc_norm.{leaf}"),
-            renamed("classifier.{leaf}", "head.{leaf}"),
+            CLASS_TOKEN,
+            PATCHES,
+            renamed("{body}embeddings.distillation_token", "reg_token" if single else "dist_token"),
+            POSITIONS,
+            qkv_rule(layer, parts),
+            *block_rules(layer, new),
+            _NORM,
+            *((CLASSIFIER,) if single else two_heads),
         ),
         ignored=(
             MASK_TOKEN,
-            Ignore(
-                f"{place}.relative_position_bias.relative_position_index",
-                "is computed from the grid",
-            ),
+            _pooler("the mean of the normed class and distillation tokens"),
+            *_BESIDE,
         ),
-        facts=_facts("BEiT", interpolation="bicubic", crop_pct=1.0),
+        facts=facts,
         library="transformers",
         sidecar=True,
     )
 
 
 TRANSFORMERS_VIT, TRANSFORMERS_VIT_5 = _vit(new=False), _vit(new=True)
-TRANSFORMERS_DEIT, TRANSFORMERS_DEIT_5 = _deit(new=False), _deit(new=True)
-TRANSFORMERS_BEIT, TRANSFORMERS_BEIT_5 = _beit(new=False), _beit(new=True)
+# transformers 5 saves a ViTMSNForImageClassification's layers without their prefix
+TRANSFORMERS_VIT_MSN = _vit(
+    new=False,
+    layer="encoder.layer.{i}",
+    suffix="-msn",
+    title="ViTMSN, as transformers 5 saves its classifier",
+)
+TRANSFORMERS_IJEPA, TRANSFORMERS_IJEPA_5 = _ijepa(new=False), _ijepa(new=True)
+TRANSFORMERS_DEIT, TRANSFORMERS_DEIT_5 = _deit(False, single=False), _deit(True, single=False)
+TRANSFORMERS_DEIT_SINGLE = _deit(False, single=True)
+TRANSFORMERS_DEIT_SINGLE_5 = _deit(True, single=True)

@@ -159,13 +159,32 @@ def _patch_sides(shape: Shape) -> tuple[int, int, int]:
     return 3, side, side
 
 
+def _patch_matrix(name: str, axes: tuple[int, int, int]) -> Transform:
+    """The weight of a linear layer over cut-out patches, (dim, values), to a convolution's.
+
+    Args:
+        name: of the transform.
+        axes: where (channel, row, column) stand in the order of a patch's values.
+    """
+
+    def sides(shape: Shape) -> tuple[int, ...]:
+        whole = _patch_sides(shape)
+        return tuple(whole[axis] for axis in axes)
+
+    place = (0, *(1 + axes.index(axis) for axis in range(3)))
+    back = (0, *(1 + axis for axis in axes))
+    return Transform(
+        name,
+        1,
+        1,
+        shapes=lambda shapes: [(shapes[0][0], *_patch_sides(ranked(shapes, 2)[0]))],
+        forward=lambda arrays: [arrays[0].reshape(-1, *sides(arrays[0].shape)).transpose(place)],
+        backward=lambda arrays, heads: [arrays[0].transpose(back).reshape(len(arrays[0]), -1)],
+    )
+
+
 # torch.nn.functional.unfold gives a patch's values in the order channel, row, column, which is that
 # of a convolution's weight: the matrix (dim, channels * height * width) is that weight, flattened.
-UNFOLDED_PATCHES = Transform(
-    "unfolded patches",
-    1,
-    1,
-    shapes=lambda shapes: [(shapes[0][0], *_patch_sides(ranked(shapes, 2)[0]))],
-    forward=lambda arrays: [arrays[0].reshape(-1, *_patch_sides(arrays[0].shape))],
-    backward=lambda arrays, heads: [arrays[0].reshape(len(arrays[0]), -1)],
-)
+UNFOLDED_PATCHES = _patch_matrix("unfolded patches", (0, 1, 2))
+# row, column, channel: how SigLIP 2's image processor cuts patches out
+CUT_OUT_PATCHES = _patch_matrix("cut-out patches", (1, 2, 0))

@@ -19,7 +19,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.progress import Progress, of_part, silent
-from vit_convert.runtime.atomic_write import atomic_write, check_output
+from vit_convert.runtime.atomic_write import atomic_writes
 
 __all__ = [
     "TARGETS",
@@ -135,14 +135,11 @@ def export_all(
     progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
         opened = stack.enter_context(open_model(source))
-        for path, (target, _, _) in zip(paths, plan, strict=True):
+        for path in paths:
             if paths.count(path) > 1:
                 raise UsageError("would be written twice", where=str(path), hint="ask for it once")
-            check_output(path, force, target.folder_with)
-        scratch = [
-            stack.enter_context(atomic_write(path, force, target.folder_with))
-            for path, (target, _, _) in zip(paths, plan, strict=True)
-        ]
+        outputs = [(p, target.folder_with) for p, (target, _, _) in zip(paths, plan, strict=True)]
+        scratch = stack.enter_context(atomic_writes(outputs, force))
         reports = []
         for part, ((_, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
             inner = of_part(progress, path.name, part, len(plan))

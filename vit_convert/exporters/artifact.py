@@ -10,6 +10,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.exporters.quantisation_report import Measurement
 
 Outputs = dict[str, np.ndarray]
 Run = Callable[[np.ndarray], Outputs]
@@ -37,6 +38,8 @@ class Artifact:
             give its attention maps.
         float32_outputs: where it is quantised, the first output of the float32 file that it was
             made of, for `vit_convert.exporters.tflite.calibration.probe_images`; else None.
+        measured: where it is quantised, how well it agrees with its float32, as `export` measured;
+            None in files that do not tell.
     """
 
     path: Path
@@ -48,6 +51,7 @@ class Artifact:
     blocks: Callable[[np.ndarray], Outputs] | None = None
     attention: Callable[[np.ndarray], Outputs] | None = None
     float32_outputs: np.ndarray | None = None
+    measured: Measurement | None = None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
 from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.exporters.quantisation_report import Measurement
 
 _PACKAGES = ("vit-convert", "tensorflow")
 # of the JSON. 0.1 wrote none, which counts as 0 and can still be read.
@@ -31,7 +32,7 @@ class Metadata:
     input_range: how pixels enter.
     outputs: names of the outputs; logits, softmax or features first.
     stream_scale: what the artifact's residual stream is multiplied by (see vit_convert.folding).
-    float32_outputs: see Artifact.
+    float32_outputs, measured: see Artifact.
     """
 
     target: str
@@ -41,6 +42,7 @@ class Metadata:
     outputs: tuple[str, ...]
     stream_scale: float = 1.0
     float32_outputs: np.ndarray | None = field(default=None, compare=False)
+    measured: Measurement | None = None
 
     def _attention(self, run: Run) -> Run | None:
         """`Artifact.attention` of an artifact with this metadata, by its `run`."""
@@ -66,6 +68,7 @@ class Metadata:
                 "outputs": list(self.outputs),
                 "stream_scale": self.stream_scale,
                 "float32_outputs": _encoded(self.float32_outputs),
+                "measured": self.measured and self.measured.to_dict(),
                 "versions": {name: _version(name) for name in _PACKAGES},
             }
         )
@@ -106,6 +109,7 @@ class Metadata:
             stream if blocks else None,
             attention or self._attention(outputs),
             self.float32_outputs,
+            self.measured,
         )
 
     def unscaled(self, blocks: Outputs) -> Outputs:
@@ -126,6 +130,7 @@ class Metadata:
         """
         try:
             data = json.loads(text)
+            measured = data.get("measured")
             if data.get("format", 0) > FORMAT:
                 raise ArtifactError(
                     f"was written by a newer vit-convert: its metadata have format "
@@ -142,6 +147,7 @@ class Metadata:
                 outputs=tuple(data["outputs"]),
                 stream_scale=data.get("stream_scale", 1.0),
                 float32_outputs=_decoded(data.get("float32_outputs")),
+                measured=None if measured is None else Measurement.from_dict(measured),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ArtifactError(

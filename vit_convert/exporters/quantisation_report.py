@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-# percent of the calibration images on which both must give the same class first, and, of models
-# without classes, percent of similarity
+# percent of the pictures on which both must give the same class first, and, of models without
+# classes, percent of similarity
 ENOUGH = 99.0
+_STORED = ("agreement", "cosine", "max_abs", "relative")  # of a Difference
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,81 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Measurement:
+    """The agreement of a quantised artifact with its float32; the artifact carries it.
+
+    Attributes:
+        images: how many both were run on.
+        pictures: whether they were the user's, and had no part in making the artifact. Where they
+            were not, nothing is asked of the agreement.
+        difference: between the two.
+    """
+
+    images: int
+    pictures: bool
+    difference: Difference
+
+    @property
+    def passed(self) -> bool:
+        """Whether the artifact agrees with its float32 on enough pictures."""
+        return not self.pictures or self.difference.score >= ENOUGH
+
+    @property
+    def sentence(self) -> str:
+        """What was measured, in the words that every verdict has."""
+        found, kind = self.difference, "pictures" if self.pictures else "generated images"
+        asked = f" (at least {ENOUGH:g} asked)" if self.pictures else ""
+        classes = found.agreement is not None
+        return agreement_sentence(found.score, self.images, classes, kind, asked)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values that JSON knows: numbers that are not finite are None."""
+        found = self.difference
+        return {
+            "images": self.images,
+            "pictures": self.pictures,
+            "agreement": found.agreement,
+            "cosine": found.cosine,
+            "max_abs": found.max_abs if math.isfinite(found.max_abs) else None,
+            "relative": found.relative if math.isfinite(found.relative) else None,
+        }
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Measurement:
+        """The inverse of `to_dict`.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is nothing that `to_dict` gave.
+        """
+        infinite = {"max_abs": math.inf, "relative": math.inf}
+        values: dict[str, Any] = {
+            key: data[key] if data[key] is not None else infinite.get(key) for key in _STORED
+        }
+        if not all(v is None or -math.inf < v <= math.inf for v in values.values()):
+            raise ValueError("NaN")
+        if values["cosine"] is None:
+            raise ValueError("no cosine")
+        return Measurement(int(data["images"]), bool(data["pictures"]), Difference(**values))
+
+
+def agreement_sentence(score: float, images: int, classes: bool, kind: str, asked: str) -> str:
+    """ "agrees on 99.2 % of 64 pictures (at least 99 asked)". Percents are rounded down, so that
+    what falls short never looks like enough.
+
+    Args:
+        score: percent of the images with the same class, or of similarity.
+        images: how many there were.
+        classes: whether the outputs belong to classes.
+        kind: what the images are.
+        asked: what is asked, to be added.
+    """
+    percent = math.floor(10 * score + 1e-6) / 10
+    if classes:
+        return f"agrees on {percent:.1f} % of {images} {kind}{asked}"
+    return f"is similar by {percent:.1f} % on {images} {kind}{asked}"
+
+
+@dataclass(frozen=True)
 class Cost:
     """The error that quantising one layer alone causes in the outputs.
 
@@ -56,31 +135,32 @@ class QuantisationReport:
     """The comparison of a quantised artifact with its float32, for the user.
 
     Attributes:
-        images: how many both were run on.
-        source: what those were, for people.
-        calibrated: whether they were calibration images; a check is only made on those.
+        measurement: how well both agree.
+        source: what the images are that it was measured on, for people.
         unreadable: files of the calibration folder that could not be read.
-        difference: between the two.
         size, float_size: of the two files, in bytes.
-        in_float: layers that compute in float, because otherwise the calibration images agreed too
-            rarely; the costliest first. Their weights are int8 all the same.
+        in_float: layers that compute in float, because otherwise the pictures that calibrate agreed
+            too rarely; the costliest first.
         costs: of the costliest layers, where the check fell short.
     """
 
-    images: int
+    measurement: Measurement
     source: str
-    calibrated: bool
     unreadable: tuple[str, ...]
-    difference: Difference
     size: int
     float_size: int
     in_float: tuple[Cost, ...] = ()
     costs: tuple[Cost, ...] = ()
 
     @property
+    def difference(self) -> Difference:
+        """Between the two."""
+        return self.measurement.difference
+
+    @property
     def passed(self) -> bool:
-        """Whether the artifact agrees with its float32 on enough of the calibration images."""
-        return not self.calibrated or self.difference.score >= ENOUGH
+        """Whether the artifact agrees with its float32 on enough of the pictures."""
+        return self.measurement.passed
 
 
 def measure(expected: np.ndarray, got: np.ndarray, classes: bool) -> Difference:

@@ -15,6 +15,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.folding.attention import (
     drop_what_softmax_does_not_see,
+    frequencies_into_tables,
     look_up_relative_positions,
     neighbours_into_halves,
     query_into_pooling_keys,
@@ -41,6 +42,7 @@ PASSES: tuple[Pass, ...] = (
     drop_what_softmax_does_not_see,
     scale_into_queries_and_keys,
     neighbours_into_halves,
+    frequencies_into_tables,
     look_up_relative_positions,
     query_into_pooling_keys,
     tokens_into_positions,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from vit_convert.architectures.vit.relative_position import relative_position_index
-from vit_convert.architectures.vit.rotary import neighbours_to_halves
+from vit_convert.architectures.vit.rotary import mixed_tables, neighbours_to_halves
 from vit_convert.folding.model import FoldedModel, Weight
 
 
@@ -99,6 +99,37 @@ def neighbours_into_halves(model: FoldedModel) -> FoldedModel:
                     if full in model.weights:
                         changed[full] = model.weights[full].changed(_taken(index))
     return model.having(changed)
+
+
+def frequencies_into_tables(model: FoldedModel) -> FoldedModel:
+    """Replace learned frequencies of rotary position embedding by what they say of each token.
+
+    Given:
+        frequencies (2, blocks, heads, head_dim / 2); the places of patches do not change.
+    Result:
+        ATTENTION.cosines and ATTENTION.sines (1, tokens, heads, head_dim), for pairs that are a
+        head's two halves; see `vit_convert.architectures.vit.rotary.mixed_tables`.
+    """
+    name = model.graph.rotary_frequencies
+    if not name:
+        return model
+    frequencies, embedding = model.weights[name], model.graph.embedding
+    prefix = sum(token.count for token in embedding.prefix)
+    tokens = prefix + embedding.grid[0] * embedding.grid[1]
+
+    def table(block: int, which: int) -> Callable[[np.ndarray], np.ndarray]:
+        def compute(array: np.ndarray) -> np.ndarray:
+            both = mixed_tables(array[:, block], embedding.grid, prefix)
+            return both[which].transpose(1, 0, 2)[None]
+
+        return compute
+
+    changed = {}
+    for i, attention in enumerate(model.graph.attentions):
+        shape = (1, tokens, attention.heads, attention.head_dim)
+        for which, leaf in enumerate(("cosines", "sines")):
+            changed[f"{attention.name}.{leaf}"] = frequencies.changed(table(i, which), shape=shape)
+    return model.having(changed, [name])
 
 
 def look_up_relative_positions(model: FoldedModel) -> FoldedModel:

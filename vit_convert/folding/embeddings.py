@@ -40,7 +40,8 @@ def tokens_into_positions(model: FoldedModel) -> FoldedModel:
     """Make one constant of all that is added to the tokens before the first block.
 
     Given:
-        prefix tokens, positions of all tokens or of some, and the bias of the patch embedding.
+        prefix tokens, positions of all tokens or of some, and the bias of the patch embedding, if
+        no norm follows it.
     Result:
         TOKENS (1, prefix + patches, channels): each prefix token with its own position; the
         position of each patch with the bias. The patches' own values are to be added to zeros
@@ -48,7 +49,7 @@ def tokens_into_positions(model: FoldedModel) -> FoldedModel:
     """
     embedding = model.graph.embedding
     rows, columns = embedding.grid
-    bias_name = f"{embedding.patches}.bias"
+    bias_name = "" if embedding.norm else f"{embedding.patches}.bias"
     if not embedding.prefix and not embedding.position:
         return model
     weight = model.weights[f"{embedding.patches}.weight"]

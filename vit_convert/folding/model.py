@@ -67,8 +67,8 @@ class FoldedModel:
         weights: canonical name -> weight.
         stream_scale: what the residual stream is multiplied by.
         epsilons: norm -> epsilon, for its input as it is scaled now.
-        centred_norms: norms whose input has a mean of zero over the channels.
-        recentred_norms: norms after which the mean over the channels must be subtracted.
+        centred_norms: LayerNorms whose input has a mean of zero over the channels.
+        recentred_norms: LayerNorms after which the mean over the channels must be subtracted.
         attention_scaled: queries and keys contain the scale head_dim ** -0.5 of the scores.
         pixels: pictures enter as RGB in 0..255; mean and deviation are in the patch embedding.
     """
@@ -87,6 +87,11 @@ class FoldedModel:
     def config(self) -> Any:
         """The configuration of the model that was folded."""
         return self.spec.config
+
+    def subtracts_mean(self, norm: str) -> bool:
+        """Whether a norm still has to subtract the mean over the channels from its input."""
+        centres = {norm.name for norm in self.graph.norms if norm.centres}
+        return norm in centres - self.centred_norms
 
     def having(self, changed: Mapping[str, Weight], without: Iterable[str] = ()) -> FoldedModel:
         """The model with some weights changed or added, and others left out."""

@@ -11,19 +11,24 @@ def norms_into_linears(model: FoldedModel) -> FoldedModel:
     """Move gamma and beta of each norm into the linear layers that take its output.
 
     Given:
-        y = W (gamma * n + beta) + b, where nothing else takes gamma * n + beta.
+        y = W (gamma * n + beta) + b, where nothing else takes gamma * n + beta. An RMSNorm has no
+        beta.
     Result:
-        y = (W gamma) n + (W beta + b); gamma and beta are gone, and the layer has a bias.
+        y = (W gamma) n + (W beta + b); gamma and beta are gone, and the layer has a bias if there
+        was a beta.
     """
     changed: dict[str, Weight] = {}
     gone: list[str] = []
     for norm in model.graph.norms:
         if not norm.into:
             continue
-        gamma, beta = (model.weights[f"{norm.name}.{leaf}"] for leaf in ("weight", "bias"))
+        gamma = model.weights[f"{norm.name}.weight"]
+        beta = model.weights.get(f"{norm.name}.bias")
         for linear in norm.into:
             weight, bias = model.weights[f"{linear}.weight"], model.weights.get(f"{linear}.bias")
             changed[f"{linear}.weight"] = weight.changed(_scale_columns, gamma)
+            if beta is None:
+                continue
             changed[f"{linear}.bias"] = (
                 beta.changed(_product, weight, shape=weight.shape[:1])
                 if bias is None

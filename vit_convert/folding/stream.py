@@ -44,7 +44,7 @@ def centre_stream(model: FoldedModel) -> FoldedModel:
     """Let all that writes to the stream write values whose mean over the channels is zero.
 
     Given:
-        a stream of d channels that only norms read, and a norm subtracts the mean over them:
+        a stream of d channels that only LayerNorms read, which subtract the mean over them:
         norm(x) = norm(x - mean(x)); or a branch whose own norm does so before the addition.
     Result:
         W <- (I - 11^T / d) W and b <- (I - 11^T / d) b for every layer that writes there, and the
@@ -52,23 +52,27 @@ def centre_stream(model: FoldedModel) -> FoldedModel:
         norm(x) = x * rsqrt(mean(x^2) + eps).
     """
     graph = model.graph
-    starts = [norm.name for norm in graph.norms if norm.reads == "embedding"]
+    centring: dict[str, list[str]] = {"stream": [], "embedding": [], "branch": [], "inside": []}
+    for norm in graph.norms:
+        if norm.centres:
+            centring[norm.reads].append(norm.name)
+    embedded = bool(centring["embedding"]) and not graph.embedding.norm
     changed: dict[str, Weight] = {}
-    if graph.only_norms_read or starts:
+    if graph.may_be_centred or embedded:
         changed |= {
             name: model.weights[name].changed(_centred(axis)) for name, axis in _embedding(model)
         }
     for branch in graph.branches:
-        if graph.only_norms_read or branch.normalised:
+        if graph.may_be_centred or (branch.normalised and centring["branch"]):
             for name in _leaves(model, branch.output):
                 changed[name] = model.weights[name].changed(_centred(0))
-    centred = {norm.name for norm in graph.norms if norm.reads in ("embedding", "branch")}
-    if graph.only_norms_read:
-        centred |= {norm.name for norm in graph.norms if norm.reads == "stream"}
+    centred = set(centring["branch"])
+    centred |= set(centring["embedding"] if embedded else ())
+    centred |= set(centring["stream"] if graph.may_be_centred else ())
     return replace(
         model.having(changed),
         centred_norms=frozenset(centred),
-        recentred_norms=frozenset(starts if graph.only_norms_read else ()),
+        recentred_norms=frozenset(centring["embedding"] if graph.may_be_centred else ()),
     )
 
 
@@ -110,7 +114,7 @@ def _embedding(model: FoldedModel) -> Iterator[tuple[str, int]]:
     """Names of the weights that start the stream or join it later, and the axis of their
     channels."""
     embedding = model.graph.embedding
-    for name in _leaves(model, embedding.patches):
+    for name in _leaves(model, embedding.norm or embedding.patches):
         yield name, 0
     tokens = [embedding.position, *(t.name for t in embedding.prefix), *model.graph.late_tokens]
     for name in tokens:

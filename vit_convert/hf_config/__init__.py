@@ -14,10 +14,11 @@ from typing import Literal
 from vit_convert.architectures import Fact
 from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
-from vit_convert.hf_config.model_config import labels_of, model_facts, of_vision
+from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
 from vit_convert.hf_config.preprocessor_config import picture_facts
 from vit_convert.hf_config.timm_config import is_timm_config, timm_facts, timm_labels
+from vit_convert.hf_config.towers import of_vision
 
 Library = Literal["transformers", "timm", "open_clip"]
 

@@ -1,7 +1,6 @@
 """config.json: the model and its labels.
 
-The keys and their defaults: transformers' configuration_*.py of vit, deit, dinov2, dinov3_vit,
-clip, siglip and beit.
+The keys: transformers' configuration_*.py of the model types in `towers.DEFAULTS`.
 """
 
 from __future__ import annotations
@@ -12,27 +11,9 @@ from typing import Any
 
 from vit_convert.architectures import Fact
 from vit_convert.hf_config.json_reader import Reader
+from vit_convert.hf_config.towers import DEFAULTS
 
 _MAX_CLASSES = 1_000_000
-# what a key means where it is left out, by model_type
-_VIT = {"hidden_act": "gelu", "layer_norm_eps": 1e-12, "num_attention_heads": 12}
-_DINOV2 = {"hidden_act": "gelu", "layer_norm_eps": 1e-6, "num_attention_heads": 12}
-_CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5, "num_attention_heads": 12}
-_SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6, "num_attention_heads": 12}
-_DEFAULTS: dict[str, dict[str, Any]] = {
-    "vit": _VIT,
-    "deit": _VIT,
-    "vit_mae": _VIT,
-    "beit": _VIT,
-    "data2vec-vision": _VIT,
-    "dinov2": _DINOV2,
-    "dinov2_with_registers": _DINOV2,
-    "dinov3_vit": _DINOV2 | {"layer_norm_eps": 1e-5, "num_attention_heads": 6, "rope_theta": 100.0},
-    "clip": _CLIP,
-    "clip_vision_model": _CLIP,
-    "siglip": _SIGLIP,
-    "siglip_vision_model": _SIGLIP,
-}
 # field of the configuration -> key in config.json, and how it is read
 _FIELDS: dict[str, tuple[str, Callable[[Reader, str], Any]]] = {
     "embed_dim": ("hidden_size", Reader.whole),
@@ -42,21 +23,13 @@ _FIELDS: dict[str, tuple[str, Callable[[Reader, str], Any]]] = {
     "patch_size": ("patch_size", Reader.sides),
     "in_channels": ("num_channels", Reader.whole),
     "qkv_bias": ("qkv_bias", Reader.flag),
+    "pool": ("use_mean_pooling", lambda reader, key: "avg" if reader.flag(key) else "token"),
     "gelu": ("hidden_act", Reader.activation),
     "norm_eps": ("layer_norm_eps", Reader.number),
     "rotary_base": ("rope_theta", partial(Reader.number, low=1, high=1e9)),
 }
-_HAS_MLP_DIM = _DEFAULTS.keys() - {"vit_mae", "data2vec-vision", "dinov2", "dinov2_with_registers"}
-
-
-def of_vision(config: dict[str, Any]) -> dict[str, Any]:
-    """The part that describes the image tower, with the model's type, and defaults filled in."""
-    part = config.get("vision_config")
-    if isinstance(part, dict):
-        kept = ("model_type", "id2label")
-        config = {key: config[key] for key in kept if key in config} | part
-    kind = config.get("model_type")
-    return {**_DEFAULTS.get(kind if isinstance(kind, str) else "", {}), **config}
+# models whose hidden width is computed from mlp_ratio: their intermediate_size means nothing
+_BY_RATIO = ("vit_mae", "dinov2", "dinov2_with_registers")
 
 
 def model_facts(reader: Reader) -> dict[str, Fact]:
@@ -66,8 +39,8 @@ def model_facts(reader: Reader) -> dict[str, Fact]:
         for name, (key, read) in _FIELDS.items()
         if key in reader.data and not (key == "hidden_act" and reader.gated())
     }
-    # DINOv2's is computed from mlp_ratio, and its intermediate_size, if there is one, means nothing
-    if "intermediate_size" in reader.data and reader.data.get("model_type") in _HAS_MLP_DIM:
+    kind = reader.data.get("model_type")
+    if "intermediate_size" in reader.data and kind in DEFAULTS and kind not in _BY_RATIO:
         width = reader.whole("intermediate_size")
         facts["mlp_dim"] = Fact(width, "read", "config.json: intermediate_size")
     return facts

@@ -11,13 +11,12 @@ from vit_convert.architectures import ViTConfig
 from vit_convert.models.base import ConvertedModel, Endpoints
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
-from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.pooling import AttentionPool, PoolTokens, TakeToken
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
-from vit_convert.models.layers.rotary import RotaryTables
+from vit_convert.models.layers.rotary import MixedRotary, RotaryTables
 from vit_convert.models.layers.tokens import InsertTokens, PatchEmbed, PositionEmbedding
-from vit_convert.models.vit_blocks import Block, ParallelBlock
+from vit_convert.models.vit_blocks import Block, ParallelBlock, norms_of
 
 
 class VisionTransformer(ConvertedModel):
@@ -33,20 +32,21 @@ class VisionTransformer(ConvertedModel):
     def connect(config: ViTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:
         """The forward pass."""
         points: Endpoints = {}
+        norm = norms_of(config, dtype)
         x = _embed(config, images, dtype)
         points["embeddings"] = x
         positions = _positions_of_scores(config, x, dtype)
         block_class = ParallelBlock if config.parallel > 1 else Block
         for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
             block = block_class(config, rate, dtype=dtype, name=f"blocks.{i}")
-            x, weights = block(x, **positions)
+            x, weights = block(x, **positions[i])
             points[f"blocks.{i}"] = x
             points[f"attention.{i}"] = weights
         if config.final_norm:
-            x = LayerNorm(config.norm_eps, dtype=dtype, name="norm")(x)
+            x = norm(name="norm")(x)
         pooled = _pool(config, x, dtype)
         if config.fc_norm:
-            fc_norm = LayerNorm(config.norm_eps, dtype=dtype, name="fc_norm")
+            fc_norm = norm(name="fc_norm")
             pooled = [fc_norm(p) for p in pooled]
         points["features"] = _mean(pooled, "features")
         points["logits"] = points["features"]
@@ -57,8 +57,14 @@ class VisionTransformer(ConvertedModel):
 
 def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:
     """Images (batch, height, width, channels) -> tokens (batch, n, dim), as block 0 sees them."""
+    norm = norms_of(config, dtype)
     x = PatchEmbed(
-        config.patch_size, config.embed_dim, config.patch_bias, dtype=dtype, name="patch_embed"
+        config.patch_size,
+        config.embed_dim,
+        config.patch_bias,
+        norm(name="norm") if config.patch_norm else None,
+        dtype=dtype,
+        name="patch_embed",
     )(images)
     counts = {
         "reg_token": config.reg_tokens,
@@ -77,11 +83,13 @@ def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:
             after = config.num_positioned_prefix_tokens
             x = InsertTokens(counts[name], after, dtype=dtype, name=name)(x)
     x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
-    return LayerNorm(config.norm_eps, dtype=dtype, name="norm_pre")(x) if config.pre_norm else x
+    return norm(name="norm_pre")(x) if config.pre_norm else x
 
 
-def _positions_of_scores(config: ViTConfig, x: tf.Tensor, dtype: Any) -> dict[str, Any]:
-    """Positions that the attention of every block takes, as arguments of the blocks."""
+def _positions_of_scores(config: ViTConfig, x: tf.Tensor, dtype: Any) -> list[dict[str, Any]]:
+    """Positions that the attention of each block takes, as arguments of the blocks."""
+    if config.rotary == "mixed":
+        return [{"rotary": t} for t in MixedRotary(config, dtype=dtype, name="rope")(x)]
     positions: dict[str, Any] = {}
     if config.rel_pos == "shared":
         positions["bias"] = RelativePositionBias(
@@ -89,7 +97,7 @@ def _positions_of_scores(config: ViTConfig, x: tf.Tensor, dtype: Any) -> dict[st
         )(x)
     if config.rotary != "none":
         positions["rotary"] = RotaryTables(config, dtype=dtype, name="rotary")(x)
-    return positions
+    return [positions] * config.depth
 
 
 def _pool(config: ViTConfig, x: tf.Tensor, dtype: Any) -> list[tf.Tensor]:
@@ -100,11 +108,11 @@ def _pool(config: ViTConfig, x: tf.Tensor, dtype: Any) -> list[tf.Tensor]:
     skip = 0 if config.pool_prefix else config.num_prefix_tokens
     if config.pool != "map":
         return [PoolTokens(config.pool, skip, dtype=dtype, name="pool")(x)]
-    dim = config.embed_dim
-    mlp = Mlp(config.mlp_dim, dim, config.gelu, 0.0, dtype=dtype, name="mlp")
-    norm = LayerNorm(config.norm_eps, dtype=dtype, name="norm")
-    pool = AttentionPool(config.num_heads, dim, mlp, norm, skip, dtype=dtype, name="attn_pool")
-    return [pool(x)]
+    dim, heads = config.embed_dim, config.pool_heads or config.num_heads
+    hidden = config.pool_mlp_dim or config.mlp_dim
+    mlp = Mlp(hidden, dim, config.gelu, 0.0, dtype=dtype, name="mlp")
+    norm = norms_of(config, dtype)(name="norm")
+    return [AttentionPool(heads, dim, mlp, norm, skip, dtype=dtype, name="attn_pool")(x)]
 
 
 def _classify(config: ViTConfig, pooled: list[tf.Tensor], dtype: Any) -> tf.Tensor:

@@ -8,9 +8,10 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
+from vit_convert.architectures.vit.rotary import turns_neighbours
 from vit_convert.models.layers.attention import Attention, AttentionOptions
 from vit_convert.models.layers.mlp import Mlp
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.norm import MakeNorm, Norm, norms
 from vit_convert.models.layers.residual import DropPath, LayerScale
 from vit_convert.models.layers.rotary import Tables
 from vit_convert.models.layers.swiglu import SwiGlu
@@ -19,21 +20,29 @@ from vit_convert.models.layers.swiglu import SwiGlu
 def _attention(config: ViTConfig, policy: Any) -> Attention:
     options = AttentionOptions.of(
         config,
+        proj_bias=config.proj_bias,
+        norm_kind=config.norm,
+        norm_bias=config.norm_bias,
         qk_norm=config.qk_norm,
         norm=config.attn_norm,
         relative_grid=config.grid if config.rel_pos == "blocks" else None,
-        rotary_neighbours=config.rotary == "eva02",
+        rotary_neighbours=turns_neighbours(config.rotary),
     )
     return Attention(options, dtype=policy, name="attn")
 
 
 def _mlp(config: ViTConfig, policy: Any) -> Mlp | SwiGlu:
     sizes = (config.mlp_dim, config.embed_dim)
-    norm = LayerNorm(config.norm_eps, dtype=policy, name="norm") if config.mlp_norm else None
+    norm = norms_of(config, policy)(name="norm") if config.mlp_norm else None
+    others: dict[str, Any] = {"drop": config.drop_rate, "norm": norm, "use_bias": config.mlp_bias}
     if config.mlp == "plain":
-        return Mlp(*sizes, config.gelu, config.drop_rate, norm, dtype=policy, name="mlp")
-    packed = config.mlp == "swiglu-packed"
-    return SwiGlu(*sizes, packed, config.drop_rate, norm, dtype=policy, name="mlp")
+        return Mlp(*sizes, config.gelu, **others, dtype=policy, name="mlp")
+    return SwiGlu(*sizes, config.mlp == "swiglu-packed", **others, dtype=policy, name="mlp")
+
+
+def norms_of(config: ViTConfig, policy: Any) -> MakeNorm:
+    """What makes all norms of a model, given their names."""
+    return norms(config.norm, config.norm_eps, config.norm_bias, policy)
 
 
 def _scale(config: ViTConfig, policy: Any, name: str) -> LayerScale | None:
@@ -52,10 +61,11 @@ class Block(tf_keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.norm_position = config.norm_position
-        self.norm1 = LayerNorm(config.norm_eps, dtype=policy, name="norm1")
+        norm = norms_of(config, policy)
+        self.norm1 = norm(name="norm1")
         self.attn = _attention(config, policy)
         self.ls1 = _scale(config, policy, "ls1")
-        self.norm2 = LayerNorm(config.norm_eps, dtype=policy, name="norm2")
+        self.norm2 = norm(name="norm2")
         self.mlp = _mlp(config, policy)
         self.ls2 = _scale(config, policy, "ls2")
         self.drop_path = DropPath(drop_path, dtype=policy)
@@ -80,7 +90,7 @@ class Block(tf_keras.layers.Layer):
         self,
         x: tf.Tensor,
         branch: tf.Tensor,
-        norm: LayerNorm,
+        norm: Norm,
         scale: LayerScale | None,
         training: bool | None,
     ) -> tf.Tensor:
@@ -94,12 +104,12 @@ class Block(tf_keras.layers.Layer):
 
 
 class _Branch(tf_keras.layers.Layer):
-    """LayerNorm, then attention or MLP, then LayerScale."""
+    """A norm, then attention or MLP, then LayerScale."""
 
     def __init__(self, config: ViTConfig, kind: str, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy
-        self.norm = LayerNorm(config.norm_eps, dtype=policy, name="norm")
+        self.norm = norms_of(config, policy)(name="norm")
         self.attn = _attention(config, policy) if kind == "attn" else None
         self.mlp = _mlp(config, policy) if kind == "mlp" else None
         self.ls = _scale(config, policy, "ls")

@@ -5,12 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from vit_convert.errors import OutputError
+from vit_convert.runtime.renames import rename_new, replace
+from vit_convert.runtime.scratch import Scratch, sync, sync_folder
+from vit_convert.runtime.signals import uninterrupted
 
 
 def check_output(path: Path, force: bool, folder_with: str = "") -> None:
@@ -31,10 +33,8 @@ def check_output(path: Path, force: bool, folder_with: str = "") -> None:
             expected="the name of the file to write",
             hint=f"{path / 'NAME'}",
         )
-    if path.exists() and not force:
-        raise OutputError(
-            "exists already, and is kept", where=str(path), hint="--force, or another name"
-        )
+    if os.path.lexists(path) and not force:
+        raise _exists(path)
     if path.is_dir() and any(path.iterdir()) and not (path / folder_with).exists():
         raise OutputError(
             "is a folder with other things in it, and is kept",
@@ -60,45 +60,101 @@ def check_space(folder: Path, needed: int) -> None:
 
 @contextmanager
 def atomic_write(path: Path, force: bool, folder_with: str = "") -> Iterator[Path]:
-    """Give a temporary path beside `path`; rename it to `path` when the block succeeds.
+    """Write one file or folder, as `atomic_writes` does."""
+    with atomic_writes([(path, folder_with)], force) as (inside,):
+        yield inside
 
-    If the block fails, the temporary path is removed and `path` stays as it was.
+
+@contextmanager
+def atomic_writes(outputs: Sequence[tuple[Path, str]], force: bool) -> Iterator[list[Path]]:
+    """Give a temporary path for each output; rename all of them when the block succeeds.
+
+    If the block fails, or one of the outputs cannot be put in its place, or the process is stopped
+    by a signal, then all places are as they were, and nothing is left beside them. If the process
+    is killed or the machine stops, each place has the old output or the new one whole, and what is
+    left beside them is removed by the next run that writes into the folder.
+
+    Args:
+        outputs: (path, its `folder_with`, see `check_output`).
+        force: replace what is there.
+
+    Yields:
+        the temporary paths, beside the outputs, in their order.
 
     Raises:
-        OutputError: as `check_output`; and where the system refuses to write (no space left, no
-            permission, file too large).
+        OutputError: as `check_output`, also if the output has come while the block ran; and where
+            the system refuses to write (no space left, no permission, file too large).
     """
-    check_output(path, force, folder_with)
-    scratch = Path(_scratch_folder(path))
-    inside = scratch / path.name
+    for path, folder_with in outputs:
+        check_output(path, force, folder_with)
+    made: list[tuple[Path, Scratch]] = []
+    place = Path()  # what an error is about
     try:
-        yield inside
-        if path.is_dir() and not path.is_symlink():
-            # A folder cannot be replaced in one step: the old one steps aside, and only goes
-            # away once the new one is in its place.
-            os.rename(path, scratch / "old")
-        os.replace(inside, path)
+        with uninterrupted():
+            for place, _ in outputs:
+                made.append((place, Scratch(place.parent, place.name)))
+        yield [scratch.new for _, scratch in made]
+        for place, scratch in made:  # noqa: B007 - the place of an error
+            sync(scratch.new)
+        with uninterrupted() as waiting, ExitStack() as undo:
+            for place, scratch in made:
+                # It may have come, or changed, since it was checked.
+                check_output(place, force, dict(outputs)[place])
+                undo.callback(_publish(place, scratch, force))
+            for folder in {path.parent for path, _ in outputs}:
+                sync_folder(folder)
+            if not waiting:
+                undo.pop_all()
+    except FileExistsError as error:
+        if force or not os.path.lexists(place):
+            raise _as_output_error(error, place) from error
+        raise _exists(place) from error
     except OSError as error:
-        raise _as_output_error(error, path) from error
+        kept = [s.old for _, s in made if os.path.lexists(s.old)]
+        raise _as_output_error(error, place, kept) from error
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        with uninterrupted():
+            for _, scratch in made:
+                scratch.remove()
 
 
-def _scratch_folder(path: Path) -> str:
-    try:
-        return tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise _as_output_error(error, path) from error
+def _publish(path: Path, scratch: Scratch, force: bool) -> Callable[[], None]:
+    """Put an output in its place, and give what undoes that.
+
+    Raises:
+        FileExistsError: something is there, and may not be replaced.
+        OSError: as the system says; the place is as it was.
+    """
+    new = scratch.new
+    if force:
+        replace(new, path, scratch.old)
+    else:
+        rename_new(new, path)
+
+    def undo() -> None:
+        if os.path.lexists(new):
+            replace(new, path, scratch.old)
+        else:
+            os.rename(path, new)
+
+    return undo
 
 
-def _as_output_error(error: OSError, path: Path) -> OutputError:
+def _exists(path: Path) -> OutputError:
+    return OutputError(
+        "exists already, and is kept", where=str(path), hint="--force, or another name"
+    )
+
+
+def _as_output_error(error: OSError, path: Path, kept: Sequence[Path] = ()) -> OutputError:
     # HDF5 reports a failed write in words only: "... error message = 'No space left on device'"
     full = error.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(error)
     if full:
         return _no_space(path.parent, "enough free space for the output")
     reason = error.strerror or str(error).splitlines()[0]
+    where_kept = f"; what was there is {kept[0]}" if kept else ""
     return OutputError(
-        f"cannot be written: {reason}",
+        f"cannot be written: {reason}{where_kept}",
         where=str(path),
         expected="a place that can be written to",
         hint="another -o",

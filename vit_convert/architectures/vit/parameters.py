@@ -31,24 +31,32 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
     yield from convolution(
         "patch_embed.proj", config.in_channels, dim, config.patch_size, config.patch_bias
     )
+    if config.patch_norm:
+        yield from _norm(config, "patch_embed.norm", dim)
     yield from _tokens(config)
     if config.pre_norm:
-        yield from norm("norm_pre", dim)
+        yield from _norm(config, "norm_pre", dim)
     if config.rel_pos == "shared":
         yield _relative_position(config, "rel_pos_bias")
+    if config.rotary == "mixed":
+        yield from plain("rope.freqs", 2, config.depth, config.num_heads, config.head_dim // 2)
     for i in range(config.depth):
         yield from _block(config, f"blocks.{i}")
     if config.final_norm:
-        yield from norm("norm", dim)
+        yield from _norm(config, "norm", dim)
     if config.pool == "map":
         yield from _attention_pool(config)
     if config.fc_norm:
-        yield from norm("fc_norm", dim)
+        yield from _norm(config, "fc_norm", dim)
     if config.num_classes:
         width = 2 * dim if config.pool == "token-avg" else dim
         yield from linear("head", width, config.num_classes, config.head_bias)
         if config.distilled:
             yield from linear("head_dist", dim, config.num_classes, config.head_bias)
+
+
+def _norm(config: ViTConfig, name: str, channels: int) -> Iterator[Parameter]:
+    return norm(name, channels, config.norm_bias)
 
 
 def _tokens(config: ViTConfig) -> Iterator[Parameter]:
@@ -80,23 +88,23 @@ def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
             yield _relative_position(config, name)
         yield from linear(f"{name}.qkv", dim, 3 * dim, config.qkv_bias)
         if config.qk_norm:
-            yield from norm(f"{name}.q_norm", config.head_dim)
-            yield from norm(f"{name}.k_norm", config.head_dim)
+            yield from _norm(config, f"{name}.q_norm", config.head_dim)
+            yield from _norm(config, f"{name}.k_norm", config.head_dim)
         if config.attn_norm:
-            yield from norm(f"{name}.norm", dim)
-        yield from linear(f"{name}.proj", dim, dim)
+            yield from _norm(config, f"{name}.norm", dim)
+        yield from linear(f"{name}.proj", dim, dim, config.proj_bias)
 
     def mlp(name: str) -> Iterator[Parameter]:
-        hidden = config.mlp_dim
+        hidden, bias = config.mlp_dim, config.mlp_bias
         if config.mlp == "swiglu":
-            yield from linear(f"{name}.fc1_g", dim, hidden)
-            yield from linear(f"{name}.fc1_x", dim, hidden)
+            yield from linear(f"{name}.fc1_g", dim, hidden, bias)
+            yield from linear(f"{name}.fc1_x", dim, hidden, bias)
         else:
             packed = config.mlp == "swiglu-packed"
-            yield from linear(f"{name}.fc1", dim, 2 * hidden if packed else hidden)
+            yield from linear(f"{name}.fc1", dim, 2 * hidden if packed else hidden, bias)
         if config.mlp_norm:
-            yield from norm(f"{name}.norm", hidden)
-        yield from linear(f"{name}.fc2", hidden, dim)
+            yield from _norm(config, f"{name}.norm", hidden)
+        yield from linear(f"{name}.fc2", hidden, dim, bias)
 
     def scale(name: str) -> Iterator[Parameter]:
         if config.layer_scale:
@@ -105,14 +113,14 @@ def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
     if config.parallel > 1:
         for kind, module, layers in (("attns", "attn", attention), ("ffns", "mlp", mlp)):
             for j in range(config.parallel):
-                yield from norm(f"{block}.{kind}.{j}.norm", dim)
+                yield from _norm(config, f"{block}.{kind}.{j}.norm", dim)
                 yield from layers(f"{block}.{kind}.{j}.{module}")
                 yield from scale(f"{block}.{kind}.{j}.ls")
         return
-    yield from norm(f"{block}.norm1", dim)
+    yield from _norm(config, f"{block}.norm1", dim)
     yield from attention(f"{block}.attn")
     yield from scale(f"{block}.ls1")
-    yield from norm(f"{block}.norm2", dim)
+    yield from _norm(config, f"{block}.norm2", dim)
     yield from mlp(f"{block}.mlp")
     yield from scale(f"{block}.ls2")
 
@@ -123,11 +131,11 @@ def _relative_position(config: ViTConfig, module: str) -> Parameter:
 
 
 def _attention_pool(config: ViTConfig) -> Iterator[Parameter]:
-    dim = config.embed_dim
+    dim, hidden = config.embed_dim, config.pool_mlp_dim or config.mlp_dim
     yield from plain("attn_pool.latent", 1, 1, dim)
     yield from linear("attn_pool.q", dim, dim)
     yield from linear("attn_pool.kv", dim, 2 * dim)
     yield from linear("attn_pool.proj", dim, dim)
-    yield from norm("attn_pool.norm", dim)
-    yield from linear("attn_pool.mlp.fc1", dim, config.mlp_dim)
-    yield from linear("attn_pool.mlp.fc2", config.mlp_dim, dim)
+    yield from _norm(config, "attn_pool.norm", dim)
+    yield from linear("attn_pool.mlp.fc1", dim, hidden)
+    yield from linear("attn_pool.mlp.fc2", hidden, dim)

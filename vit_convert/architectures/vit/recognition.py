@@ -23,6 +23,7 @@ from vit_convert.architectures.recognition import (
     source_image_size,
 )
 from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.pooling_recognition import read_attention_pool, with_pooling
 from vit_convert.architectures.vit.relative_position import grid_patches
 from vit_convert.architectures.vit.relative_position_variants import RELATIVE_POSITION_VARIANTS
 from vit_convert.architectures.vit.rotary_recognition import rotary_facts
@@ -56,8 +57,11 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         "final_norm": "norm.weight" in shapes,
         "fc_norm": "fc_norm.weight" in shapes,
         "head_bias": "head.bias" in shapes or "head.weight" not in shapes,
+        "patch_norm": "patch_embed.norm.weight" in shapes,
         **_read_block(shapes),
         **_read_relative_position(shapes),
+        **_read_frequencies(shapes),
+        **read_attention_pool(shapes),
     }
     if "head_dim" in overrides.stated:
         read["num_heads"] = dim // overrides.stated["head_dim"].value
@@ -70,9 +74,13 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     pool = _pool(shapes, read, overrides)
     read["pool"] = pool.value
     read |= _read_position(shapes, read, overrides)
+    norm = _norm(read, overrides)
+    read["norm"] = norm.value
     rotary = rotary_facts(read, ALL_VARIANTS, overrides, hint)
     overrides = replace(overrides, stated={**overrides.stated, **rotary})
     found = settle(ALL_VARIANTS, read, ViTConfig, overrides, hint, Preprocessing())
+    found = replace(found, facts={**found.facts, "norm": norm})
+    found = with_pooling(found, overrides)
     _refuse_combinations(found.config)
     if pool.provenance == "assumed" and rotary["rotary"].value == "dinov3":
         why = "as DINOv3's authors have it; timm's models average the patches by default"
@@ -90,19 +98,22 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
 
 def _refuse(shapes: Mapping[str, Shape]) -> None:
     """Raises RecognitionError for what is no part of any model here."""
+    patches, tokens = (shapes.get(name, ()) for name in ("patch_embed.proj.weight", "cls_token"))
+    if len(patches) == 5:
+        raise RecognitionError(
+            "its patches span several frames, as those of models that read videos",
+            where=f"patch_embed.proj.weight {patches}",
+        )
+    if len(tokens) == 3 and tokens[1] != 1:
+        raise RecognitionError(
+            f"there are {tokens[1]} class tokens, where a ViT has one", where=f"cls_token {tokens}"
+        )
     if "dist_token" in shapes and "cls_token" not in shapes:
         raise RecognitionError(
             "there is a distillation token but no class token", where="dist_token"
         )
     if "dist_token" in shapes and "fc_norm.weight" in shapes:
         raise RecognitionError("a distilled DeiT has no norm after pooling", where="fc_norm.weight")
-    for name in ("blocks.0.norm1", "blocks.0.attns.0.norm", "norm", "fc_norm"):
-        if f"{name}.weight" in shapes and f"{name}.bias" not in shapes:
-            raise RecognitionError(
-                "norms without a bias (RMSNorm) are not supported",
-                where=f"{name}.weight",
-                expected="LayerNorm, with weight and bias",
-            )
 
 
 def _refuse_combinations(config: TransformerConfig) -> None:
@@ -123,9 +134,6 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         "rotary embedding goes with neither parallel blocks nor relative positions": (
             config.rotary != "none" and (config.parallel > 1 or config.rel_pos != "none")
         ),
-        "without any positions there is rotary embedding": (
-            (config.rotary, config.position, config.rel_pos) == ("none", "none", "none")
-        ),
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
@@ -143,10 +151,11 @@ def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """The values that all blocks share, from block 0."""
     parallel = 1
     attn, mlp, scale = "blocks.0.attn", "blocks.0.mlp", "blocks.0.ls1.gamma"
+    norm = "blocks.0.norm1"
     if "blocks.0.attns.0.attn.qkv.weight" in shapes:
         parallel = sum(f"blocks.0.attns.{j}.attn.qkv.weight" in shapes for j in range(len(shapes)))
         attn, mlp = "blocks.0.attns.0.attn", "blocks.0.ffns.0.mlp"
-        scale = "blocks.0.attns.0.ls.gamma"
+        scale, norm = "blocks.0.attns.0.ls.gamma", "blocks.0.attns.0.norm"
     hidden = shape_of(shapes, f"{mlp}.fc2.weight", 2)[1]
     kind = "plain"
     if f"{mlp}.fc1_g.weight" in shapes:
@@ -161,6 +170,9 @@ def _read_block(shapes: Mapping[str, Shape]) -> dict[str, Any]:
         "qkv_bias": f"{attn}.qkv.bias" in shapes,
         "qk_norm": f"{attn}.q_norm.weight" in shapes,
         "attn_norm": f"{attn}.norm.weight" in shapes,
+        "norm_bias": f"{norm}.bias" in shapes,
+        "proj_bias": f"{attn}.proj.bias" in shapes,
+        "mlp_bias": f"{mlp}.fc2.bias" in shapes,
         "layer_scale": scale in shapes,
     }
 
@@ -176,6 +188,28 @@ def _read_relative_position(shapes: Mapping[str, Shape]) -> dict[str, Any]:
         if name in shapes:
             return {"rel_pos": kind, "num_heads": shape_of(shapes, name, 2)[1]}
     return {"rel_pos": "none"}
+
+
+def _norm(read: Mapping[str, Any], overrides: Overrides) -> Fact:
+    """Norms without a bias are RMSNorms in all published models."""
+    if stated := overrides.fact("norm"):
+        if stated.value == "rms" and read["norm_bias"]:
+            raise UsageError(
+                "the checkpoint's norms have a bias, which an RMSNorm has not",
+                where="--norm rms",
+                expected="layer, or no option",
+            )
+        return stated
+    if read["norm_bias"]:
+        return Fact("layer", "read", "norms have a bias")
+    return Fact("rms", "assumed", "norms have no bias; a LayerNorm without one looks the same")
+
+
+def _read_frequencies(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """Learned frequencies of rotary position embedding, (2, blocks, heads, head_dim / 2)."""
+    if "rope.freqs" not in shapes:
+        return {}
+    return {"rotary": "mixed", "num_heads": shape_of(shapes, "rope.freqs", 4)[2]}
 
 
 def _pool(shapes: Mapping[str, Shape], read: Mapping[str, Any], overrides: Overrides) -> Fact:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from vit_convert.architectures.residual_graph import (
     AttentionModule,
@@ -15,12 +16,12 @@ from vit_convert.architectures.residual_graph import (
     ResidualGraph,
 )
 from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.rotary import turns_neighbours
 
 
 def residual_graph(config: ViTConfig) -> ResidualGraph:
     """See `vit_convert.architectures.residual_graph`."""
     attentions = tuple(_attention(config, name) for _, name, _ in _places(config, "attn"))
-    pool = _attention(config, "attn_pool", inside=True) if config.pool == "map" else None
     tables = [a.name for a in attentions] if config.rel_pos == "blocks" else []
     return ResidualGraph(
         embedding=_embedding(config),
@@ -30,7 +31,8 @@ def residual_graph(config: ViTConfig) -> ResidualGraph:
         fused=tuple(_fused(config)),
         only_norms_read=_only_norms_read(config),
         relative_position=("rel_pos_bias",) if config.rel_pos == "shared" else tuple(tables),
-        attention_pool=pool,
+        attention_pool=_attention_pool(config) if config.pool == "map" else None,
+        rotary_frequencies="rope.freqs" if config.rotary == "mixed" else "",
     )
 
 
@@ -48,15 +50,20 @@ def _places(config: ViTConfig, kind: str) -> list[tuple[str, str, str]]:
     return found
 
 
-def _attention(config: ViTConfig, name: str, inside: bool = False) -> AttentionModule:
+def _attention(config: ViTConfig, name: str) -> AttentionModule:
     return AttentionModule(
         name,
         config.num_heads,
         config.head_dim,
-        qk_norm=config.qk_norm and not inside,
+        qk_norm=config.qk_norm,
         rotary=config.rotary != "none",
-        turns_neighbours=config.rotary == "eva02",
+        turns_neighbours=turns_neighbours(config.rotary),
     )
+
+
+def _attention_pool(config: ViTConfig) -> AttentionModule:
+    heads = config.pool_heads or config.num_heads
+    return AttentionModule("attn_pool", heads, config.embed_dim // heads)
 
 
 def _embedding(config: ViTConfig) -> Embedding:
@@ -71,6 +78,7 @@ def _embedding(config: ViTConfig) -> Embedding:
         config.grid,
         tuple(token for token in tokens if token.count),
         "" if config.position == "none" else "pos_embed",
+        "patch_embed.norm" if config.patch_norm else "",
     )
 
 
@@ -82,22 +90,25 @@ def _branches(config: ViTConfig) -> Iterator[Branch]:
 
 
 def _norms(config: ViTConfig) -> Iterator[Norm]:
-    eps, pre = config.norm_eps, config.norm_position == "pre"
+    norm_of = partial(Norm, epsilon=config.norm_eps, centres=config.norm == "layer")
+    pre = config.norm_position == "pre"
     reads: Reads = "branch" if config.norm_position == "res-post" else "stream"
+    if config.patch_norm:
+        yield norm_of("patch_embed.norm", "inside")
     if config.pre_norm:
-        yield Norm("norm_pre", "embedding", eps)
+        yield norm_of("norm_pre", "embedding")
     for norm, attn, _ in _places(config, "attn"):
-        yield Norm(norm, reads, eps, tuple(f"{attn}.{part}" for part in "qkv") if pre else ())
+        yield norm_of(norm, reads, into=tuple(f"{attn}.{part}" for part in "qkv") if pre else ())
         if config.qk_norm:
-            yield Norm(f"{attn}.q_norm", "inside", eps)
-            yield Norm(f"{attn}.k_norm", "inside", eps)
+            yield norm_of(f"{attn}.q_norm", "inside")
+            yield norm_of(f"{attn}.k_norm", "inside")
         if config.attn_norm:
-            yield Norm(f"{attn}.norm", "inside", eps, (f"{attn}.proj",))
+            yield norm_of(f"{attn}.norm", "inside", into=(f"{attn}.proj",))
     for norm, mlp, _ in _places(config, "mlp"):
         first = ("fc1",) if config.mlp == "plain" else ("fc1_g", "fc1_x")
-        yield Norm(norm, reads, eps, tuple(f"{mlp}.{layer}" for layer in first) if pre else ())
+        yield norm_of(norm, reads, into=tuple(f"{mlp}.{layer}" for layer in first) if pre else ())
         if config.mlp_norm:
-            yield Norm(f"{mlp}.norm", "inside", eps, (f"{mlp}.fc2",))
+            yield norm_of(f"{mlp}.norm", "inside", into=(f"{mlp}.fc2",))
     heads = tuple(("head", "head_dist")[: 1 + config.distilled]) if config.num_classes else ()
     if config.final_norm:
         into: tuple[str, ...] = ()
@@ -105,12 +116,12 @@ def _norms(config: ViTConfig) -> Iterator[Norm]:
             into = ("attn_pool.k", "attn_pool.v")
         elif config.pool in ("token", "avg") and not config.fc_norm:
             into = heads
-        yield Norm("norm", "stream", eps, into)
+        yield norm_of("norm", "stream", into=into)
     if config.pool == "map":
-        yield Norm("attn_pool.norm", "inside", eps, ("attn_pool.mlp.fc1",))
+        yield norm_of("attn_pool.norm", "inside", into=("attn_pool.mlp.fc1",))
     if config.fc_norm:
         reads = "inside" if config.final_norm else "stream"
-        yield Norm("fc_norm", reads, eps, heads)
+        yield norm_of("fc_norm", reads, into=heads)
 
 
 def _fused(config: ViTConfig) -> Iterator[Fused]:

@@ -1,4 +1,5 @@
-"""The kind of rotary position embedding of a Vision Transformer, which leaves no tensors.
+"""The kind of rotary position embedding of a Vision Transformer, which leaves no tensors unless its
+frequencies are learned.
 
 Published models are known by the rest of their tensors. Where those do not match, what is left are
 signs: no positions at all, registers, SwiGLU; what is told by them is an assumption.
@@ -13,7 +14,7 @@ from vit_convert.architectures.base import Fact, Overrides, Rotary, Variant
 from vit_convert.architectures.recognition import check_image_size, matching_variants
 from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES, PUBLISHED_GRID
-from vit_convert.errors import RecognitionError
+from vit_convert.errors import UsageError
 
 _USUAL_SIZE = 224  # of a model without positions that no variant and no file tells, in pixels
 
@@ -30,48 +31,50 @@ def rotary_facts(
         hint: the file's name.
 
     Raises:
-        RecognitionError: it looks like a kind of rotary embedding that is not supported, or there
-            are no positions of any kind.
-        UsageError: the stated image size is no multiple of the patch size, or the stated variant is
-            another.
+        UsageError: the stated image size is smaller than a patch, the stated variant is another, or
+            the stated kind of rotary embedding is not that of the tensors.
     """
     exact, family, _ = matching_variants(variants, read, overrides, hint)
     alike = exact or family
     kind = overrides.fact("rotary") or _kind(read, alike, hint)
+    if (kind.value == "mixed") != ("rotary" in read):
+        raise UsageError(
+            f"the checkpoint's tensors are not those of a model with {kind.value!r}",
+            where=f"--rotary {kind.value}",
+            expected="mixed where there is rope.freqs, and only there",
+        )
     facts = {"rotary": kind}
-    if kind.value != "none":
-        alike = [v for v in alike if _kind_of(v) == kind.value]
+    alike = [v for v in alike if _kind_of(v) == kind.value]
+    if kind.value in PUBLISHED_BASES:
         usual = PUBLISHED_BASES[kind.value]
         facts["rotary_base"] = _number("rotary_base", usual, alike, overrides)
-        if kind.value == "eva02":
-            facts["rotary_grid"] = _number("rotary_grid", PUBLISHED_GRID, alike, overrides)
+    if kind.value in ("eva02", "pe"):
+        grid = _usual_grid(kind.value, read)
+        facts["rotary_grid"] = _number("rotary_grid", grid, alike, overrides)
     if "image_size" not in read:
         facts["image_size"] = _image_size(read["patch_size"], alike, overrides)
     return facts
 
 
 def _kind(read: Mapping[str, Any], alike: Sequence[Variant], hint: str) -> Fact:
-    """By published models, or by signs."""
+    """By learned frequencies, by published models, or by signs."""
+    if "rotary" in read:
+        return Fact(read["rotary"], "read", "there are learned frequencies, rope.freqs")
     kinds = {_kind_of(v) for v in alike}
     if kinds and "none" not in kinds:
         return Fact(_kind_of(alike[0]), "published", f"as published for {alike[0].name}")
     if read["pre_norm"] and (
-        read["pool"] == "map" or read["layer_scale"] or not read["final_norm"]
+        read["pool"] == "map" or read["layer_scale"] or not (read["final_norm"] or read["fc_norm"])
     ):
-        raise _unsupported("the Perception Encoder")
+        why = "a norm before the blocks, as CLIP has, and other options, as the Perception Encoder"
+        return Fact("pe", "assumed", why)
     if "rope" in hint.lower():
-        raise _unsupported("a ViT with rotary position embedding, by the file's name")
+        return Fact("axial", "assumed", "by the file's name, as naver-ai's rope-vit has it")
     if (read["position"], read["rel_pos"]) == ("none", "none"):
-        if not (read["class_token"] and read["reg_tokens"] and read["layer_scale"]):
-            raise RecognitionError(
-                "there are no positions: neither a position embedding nor a relative position "
-                "bias; rotary position embedding has no tensors, and this is none that is known",
-                expected="pos_embed, relative_position_bias_table, or DINOv3 or EVA-02",
-                hint="--rotary dinov3 or eva02, if it is one of these",
-            )
-        return Fact("dinov3", "assumed", "registers, LayerScale and no positions, as DINOv3 has")
-    # LayerScale tells DINOv2 giant
-    if read["mlp"] != "plain" and read["rel_pos"] == "none" and not read["layer_scale"]:
+        return _without_positions(read)
+    # LayerScale tells DINOv2 giant, RMSNorm AIMv2
+    gated = read["mlp"] != "plain" and read["norm_bias"]
+    if gated and read["rel_pos"] == "none" and not read["layer_scale"]:
         return Fact("eva02", "assumed", "SwiGLU without LayerScale, as EVA-02 has")
     return Fact("none", "published", "there are other positions, and no sign of it")
 
@@ -81,12 +84,23 @@ def _kind_of(variant: Variant) -> Rotary:
     return variant.config.rotary
 
 
-def _unsupported(what: str) -> RecognitionError:
-    return RecognitionError(
-        f"this looks like {what}: that kind of rotary position embedding is not supported",
-        expected="EVA-02 or DINOv3, learned positions, or a relative position bias",
-        hint="--rotary none, if the model has no rotary embedding",
-    )
+def _without_positions(read: Mapping[str, Any]) -> Fact:
+    """The kind of a model whose tensors have no positions at all: all kinds look the same."""
+    if not read["class_token"]:
+        why = "no positions and no class token, as timm's ViTs with EVA-02's rotary embedding"
+        return Fact("eva02", "assumed", why)
+    if read["reg_tokens"] or not read["qkv_bias"]:
+        return Fact("dinov3", "assumed", "no positions, and registers or no biases, as DINOv3 has")
+    why = "no positions and no registers, as naver-ai's rope-vit; DINOv3 without registers and a"
+    return Fact("axial", "assumed", f"{why} model without any positions look the same")
+
+
+def _usual_grid(kind: Rotary, read: Mapping[str, Any]) -> tuple[int, int]:
+    """EVA-02's models of all sizes count in one grid, the Perception Encoder's in their own."""
+    if kind == "eva02" or "image_size" not in read:
+        return PUBLISHED_GRID
+    high, wide = (n // p for n, p in zip(read["image_size"], read["patch_size"], strict=True))
+    return high, wide
 
 
 def _number(name: str, usual: Any, alike: Sequence[Variant], overrides: Overrides) -> Fact:
@@ -101,15 +115,15 @@ def _number(name: str, usual: Any, alike: Sequence[Variant], overrides: Override
 def _image_size(
     patch_size: tuple[int, int], alike: Sequence[Variant], overrides: Overrides
 ) -> Fact:
-    """Any size fits; what a file beside the checkpoint says is cut to whole patches, as patch
-    embeddings cut it."""
+    """Any size fits."""
     if overrides.image_size:
         check_image_size(overrides.image_size, patch_size)
         return Fact(overrides.image_size, "given", "your option")
     stated = overrides.stated.get("image_size")
     if stated is None and alike and alike[0].config.patch_size == patch_size:
         return Fact(alike[0].config.image_size, "published", f"as timm's {alike[0].name}")
-    why = "no tensor tells it"
-    wanted = stated.value if stated else (_USUAL_SIZE, _USUAL_SIZE)
-    size = tuple(max(side // p, 1) * p for side, p in zip(wanted, patch_size, strict=True))
-    return Fact(size, stated.provenance if stated else "assumed", stated.why if stated else why)
+    if stated:
+        check_image_size(stated.value, patch_size)
+        return stated
+    size = tuple(max(_USUAL_SIZE // p, 1) * p for p in patch_size)
+    return Fact(size, "assumed", "no tensor tells it")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,8 @@ from vit_convert.images.folders import find_images
 from vit_convert.images.preprocessing import ImageError, load_image, normalise, to_pixels
 from vit_convert.progress import Progress, counted, silent
 
-_MOST = 512  # pictures; ranges hardly change after a few hundred
+_MOST = 512  # pictures of each part; ranges hardly change after a few hundred
+_FEWEST = 16  # pictures in all; of half as many, one is an eighth already
 _GENERATED = 16
 _GRID = 5
 _PROBES = 4
@@ -24,43 +26,41 @@ _PROBES = 4
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Images as a TFLite file takes them.
+    """Images as a TFLite file takes them, (n, height, width, channels): float32, normalised, or
+    uint8 pixels.
 
     Attributes:
-        images: (n, height, width, channels), float32 normalised, or uint8 pixels.
-        source: what they are, for people.
-        calibrated: whether they come from a folder of the user's.
+        images: they calibrate, and choose the layers that stay in float.
+        held_out: they choose nothing, and measure the agreement.
+        source: what the latter are, for people.
         unreadable: files of the folder that could not be read, and why.
     """
 
     images: np.ndarray
+    held_out: np.ndarray
     source: str
-    calibrated: bool
     unreadable: tuple[str, ...] = ()
 
 
 def calibration_images(
-    folder: Path | None,
+    folder: Path,
     spec: ModelSpec,
     as_pixels: bool,
     progress: Progress = silent,
 ) -> CalibrationImages:
-    """Read the pictures of a folder, however it is nested; at most 512, spread evenly over it.
+    """Read the pictures of a folder, however it is nested, and hold one half of each class back; at
+    most 512 for each half, spread evenly over the folder.
 
     Args:
-        folder: the pictures; without, 16 images are generated.
+        folder: the pictures.
         spec: the model, whose preprocessing is applied.
         as_pixels: leave them in 0..255, uint8.
         progress: told how many pictures are read.
 
     Raises:
         ImageError: there is no such folder, or no picture in it that can be read.
-        UsageError: the model does not take RGB.
+        UsageError: the model does not take RGB, or there are fewer than 16 pictures.
     """
-    if folder is None:
-        return CalibrationImages(
-            generated_images(spec, as_pixels), f"{_GENERATED} generated images", False
-        )
     config, preprocessing = spec.config, spec.preprocessing
     if config.in_channels != 3:
         raise UsageError(
@@ -70,13 +70,15 @@ def calibration_images(
             hint="--precision float16",
         )
     paths = find_images(folder)
+    most = 2 * _MOST
     chosen = paths
-    if len(paths) > _MOST:
-        chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, _MOST).round().astype(int)]
-    pixels, unreadable = [], []
+    if len(paths) > most:
+        chosen = [paths[i] for i in np.linspace(0, len(paths) - 1, most).round().astype(int)]
+    pixels, read, unreadable = [], [], []
     for path in counted(progress, "reading calibration pictures", chosen):
         try:
             pixels.append(to_pixels(load_image(path), config.image_size, preprocessing))
+            read.append(path.relative_to(folder))
         except ImageError as error:
             unreadable.append(f"{path}: {error.what}")
     if not pixels:
@@ -85,13 +87,43 @@ def calibration_images(
             where=str(folder),
             expected="at least one picture; a few hundred of the kind that the model will see",
         )
+    if len(pixels) < _FEWEST:
+        raise UsageError(
+            f"holds {len(pixels)} pictures that can be read: too few to calibrate on one half and "
+            "measure the agreement on the other",
+            where=f"--calibration {folder}",
+            expected=f"at least {_FEWEST}; a few hundred of the kind that the model will see",
+            hint="--precision int8-dynamic without --calibration, which needs none",
+        )
     images = np.stack(pixels)
-    source = f"{len(pixels)} images of {folder}"
-    if len(paths) > _MOST:
-        source += f" (of {len(paths)}, spread evenly)"
-    return CalibrationImages(
-        images if as_pixels else normalise(images, preprocessing), source, True, tuple(unreadable)
+    if not as_pixels:
+        images = normalise(images, preprocessing)
+    held_back = held_out(read)
+    source = (
+        f"{held_back.sum()} pictures of {folder}, which chose nothing "
+        f"({(~held_back).sum()} others calibrated it"
+        f"{f'; of {len(paths)}, spread evenly' if len(paths) > most else ''})"
     )
+    return CalibrationImages(images[~held_back], images[held_back], source, tuple(unreadable))
+
+
+def held_out(pictures: Sequence[Path]) -> np.ndarray:
+    """Which pictures of a folder are held back: one half of each class, always the same.
+
+    Args:
+        pictures: paths relative to the folder. A subfolder in it is a class.
+
+    Returns:
+        (n,) bool. Both halves differ by one at most, in all and in each class.
+    """
+    rng = np.random.default_rng(0)
+    classes: dict[str, list[int]] = {}
+    for index, path in enumerate(pictures):
+        classes.setdefault(path.parts[0] if len(path.parts) > 1 else "", []).append(index)
+    order = [int(i) for members in classes.values() for i in rng.permutation(members)]
+    held = np.zeros(len(order), bool)
+    held[order[1::2]] = True
+    return held
 
 
 def generated_images(spec: ModelSpec, as_pixels: bool, count: int = _GENERATED) -> np.ndarray:

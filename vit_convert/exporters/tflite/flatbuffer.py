@@ -15,6 +15,7 @@ import numpy as np
 
 from vit_convert.errors import ArtifactError
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.runtime.input_file import read_head
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
@@ -31,8 +32,7 @@ def is_tflite(path: Path) -> bool:
     """Whether the file identifier is TFLite's."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(8)[4:] == _IDENTIFIER
+    return read_head(path, 8)[4:] == _IDENTIFIER
 
 
 @dataclass(frozen=True)
@@ -232,14 +232,34 @@ def read_entry(path: Path) -> bytes | None:
     Raises:
         ArtifactError: the file is truncated or damaged.
     """
+    found = _entry_in(path, np.memmap(path, np.uint8, mode="r"))
+    return None if found is None else found.tobytes()
+
+
+def replace_entry(path: Path, content: bytes) -> None:
+    """Write another content into the entry of a file that has one at least as long, and fill it up
+    with spaces, which JSON allows. Nothing else in the file moves.
+
+    Raises:
+        ArtifactError: the file is truncated or damaged.
+    """
+    found = _entry_in(path, data := np.memmap(path, np.uint8, mode="r+"))
+    assert found is not None
+    assert len(content) <= len(found)
+    found[:] = np.frombuffer(content.ljust(len(found)), np.uint8)
+    data.flush()
+
+
+def _entry_in(path: Path, data: np.memmap[Any, Any]) -> np.ndarray | None:
+    """The bytes of the entry where they are in the file."""
     from ai_edge_litert import schema_py_generated as schema
 
-    data = np.memmap(path, np.uint8, mode="r")
     try:
         model = schema.Model.GetRootAs(data)
         entries = (model.Metadata(i) for i in range(model.MetadataLength()))
         index = next((e.Buffer() for e in entries if e.Name() == ENTRY.encode()), None)
-        return None if index is None else model.Buffers(index).DataAsNumpy().tobytes()
+        found: np.ndarray | None = None if index is None else model.Buffers(index).DataAsNumpy()
+        return None if found is None else found[:]
     except (struct.error, ValueError, IndexError, TypeError, AttributeError) as error:
         raise damaged(path) from error
 

@@ -17,13 +17,21 @@ from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
+from vit_convert.exporters.options import QUANTISED
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
-from vit_convert.exporters.tflite.flatbuffer import TfliteModel, add_entry, text_of, write
+from vit_convert.exporters.tflite.flatbuffer import (
+    TfliteModel,
+    add_entry,
+    replace_entry,
+    text_of,
+    write,
+)
 from vit_convert.progress import Progress, silent
 
 ENTRY = "TFLITE_METADATA"
 LABELS = "labels.txt"
 _IDENTIFIER = b"M001"
+_ROOM = 512  # bytes that are left for what is measured when the file is written
 _PARSER_VERSION = "1.0.0"  # the oldest that knows all fields used here
 _RGB, _GRAYSCALE = 1, 2  # of ColorSpaceType
 _FEATURES, _IMAGE = 1, 2  # of ContentProperties
@@ -73,9 +81,22 @@ def write_described(
     names = {entry.tensorIndex: text_of(entry.name) for entry in signature.outputs}
     standard = _standard(metadata, [names[int(index)] for index in main.outputs])
     add_entry(tree, ENTRY, standard)
-    add_entry(tree, OWN_ENTRY, metadata.to_json().encode())
+    content = metadata.to_json().encode()
+    if metadata.options.precision in QUANTISED:
+        content = content.ljust(len(content) + _ROOM)
+    add_entry(tree, OWN_ENTRY, content)
     write(path, model, beyond_limit, progress)
     _attach_labels(path, metadata)
+
+
+def add_measured(path: Path, metadata: Metadata) -> None:
+    """Let a quantised file that was written say how well it agrees with its float32.
+
+    Args:
+        path: the file.
+        metadata: as it was written with, and with what was measured.
+    """
+    replace_entry(path, metadata.to_json().encode())
 
 
 def _standard(metadata: Metadata, outputs: Sequence[str]) -> bytes:

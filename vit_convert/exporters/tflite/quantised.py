@@ -16,11 +16,12 @@ from vit_convert.exporters.quantisation_report import (
     ENOUGH,
     Cost,
     Difference,
+    Measurement,
     QuantisationReport,
     measure,
 )
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
-from vit_convert.exporters.tflite.model_metadata import write_described
+from vit_convert.exporters.tflite.model_metadata import add_measured, write_described
 from vit_convert.exporters.tflite.opening import open_file
 from vit_convert.exporters.tflite.quantisation import (
     OPERATION,
@@ -51,7 +52,7 @@ class _Work:
         wide: the float32 file.
         path: where the quantised file is written, and tried.
         metadata: what it says of itself.
-        inputs: the images that both are run on.
+        inputs: the images that calibrate and choose layers.
         expected: first output of the float32 file for them.
         ranges: of its tensors; None where activations are not quantised.
     """
@@ -115,27 +116,29 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     progress("running the file on the same images")
     compared = slice(probes, None) if count else slice(None)
     got = first_output(open_file(path), inputs[compared].astype(np.float32))
+    difference = measure(expected[compared], got, has_classes(metadata))
+    measurement = Measurement(len(got), False, difference)
+    add_measured(path, replace(metadata, measured=measurement))
     return QuantisationReport(
-        images=len(got),
+        measurement=measurement,
         source=f"{count} generated images" if count else f"{probes} image of noise",
-        calibrated=False,
         unreadable=(),
-        difference=measure(expected[compared], got, has_classes(metadata)),
         size=path.stat().st_size,
         float_size=wide.model.data_size,
     )
 
 
 def write_calibrated(writer: TfliteWriter, path: Path, progress: Progress) -> QuantisationReport:
-    """Quantise with the help of calibration images, compare with float32, and see what can be done
-    where they disagree.
+    """Quantise with the help of calibration images, see what can be done where they disagree with
+    float32, and measure the agreement on pictures that were held back.
 
     Layers that the calibration images show to cost too much stay in float: as few of the costliest
-    (1, 2, 4, ..., at most a quarter of all) as bring the agreement to 99 %; where none do, those
+    (1, 2, 4, ..., at most a quarter of all) as bring their agreement to 99 %; where none do, those
     that agree best. Not of a float32 file beyond the limit of the format: with one layer quantised,
     it would be beyond it still.
 
-    The file carries what float32 gives for the probe images; see `write_uncalibrated`.
+    The file carries what float32 gives for the probe images, and what was measured; see
+    `write_uncalibrated`.
 
     Args:
         writer: of the model, with the options of the export.
@@ -149,6 +152,7 @@ def write_calibrated(writer: TfliteWriter, path: Path, progress: Progress) -> Qu
 
     options, spec = writer.options, writer.spec
     pixels = options.embed_preprocessing
+    assert options.calibration is not None
     calibration = calibration_images(options.calibration, spec, pixels, progress)
     wide = path.with_name(f"{path.stem}_of_float32.tflite")
     metadata = writer.write(wide, "float32", progress=progress)
@@ -171,15 +175,19 @@ def write_calibrated(writer: TfliteWriter, path: Path, progress: Progress) -> Qu
     costs: list[Cost] = []
     if difference.score < ENOUGH and wide.stat().st_size < LIMIT:
         ranked = sorted(_costs(work, plan, progress), key=lambda item: -item[1].relative)
-        count, difference = _keep_some(work, plan, ranked, difference, progress)
+        count = _keep_some(work, plan, ranked, difference, progress)
         costs = [cost for _, cost in ranked]
         in_float = costs[:count]
+    progress("measuring the agreement on pictures that chose nothing")
+    held_out = calibration.held_out.astype(np.float32)
+    wanted, got = (first_output(opened, held_out) for opened in (source, open_file(path)))
+    found = measure(wanted, got, work.classes)
+    measurement = Measurement(len(held_out), True, found)
+    add_measured(path, replace(metadata, measured=measurement))
     report = QuantisationReport(
-        images=len(images),
+        measurement=measurement,
         source=calibration.source,
-        calibrated=calibration.calibrated,
         unreadable=calibration.unreadable,
-        difference=difference,
         size=path.stat().st_size,
         float_size=wide.stat().st_size,
         in_float=tuple(in_float),
@@ -223,9 +231,9 @@ def _keep_some(
     ranked: Sequence[tuple[Layer, Cost]],
     difference: Difference,
     progress: Progress,
-) -> tuple[int, Difference]:
+) -> int:
     """Write the file with as few of the costliest layers in float as make it agree well enough, or,
-    if none do, with as many as make it agree best; gives how many, and what differs then."""
+    if none do, with as many as make it agree best; gives how many."""
 
     def make(count: int) -> None:
         kept: dict[Layer, Mode] = {layer: "float" for layer, _ in ranked[:count]}
@@ -239,9 +247,9 @@ def _keep_some(
         if _rank(found) > _rank(best[1]):
             best = (count, found)
         if found.score >= ENOUGH:
-            return best
+            return count
     make(best[0])
-    return best
+    return best[0]
 
 
 def _rank(difference: Difference) -> tuple[float, float]:

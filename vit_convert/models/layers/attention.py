@@ -9,8 +9,9 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import TransformerConfig
+from vit_convert.architectures.base import NormKind
 from vit_convert.models.layers.linear import Linear
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.norm import norms
 from vit_convert.models.layers.relative_position import RelativePosition
 from vit_convert.models.layers.rotary import Tables, turned
 
@@ -25,8 +26,10 @@ class AttentionOptions:
         qkv_bias: whether q, k and v have a bias.
         attn_drop, proj_drop: dropout on the attention weights and on the output.
         norm_eps: epsilon of the norms.
-        qk_norm: LayerNorm over the channels of each head of q and k.
-        norm: LayerNorm before the projection.
+        proj_bias: whether the projection has a bias.
+        norm_kind, norm_bias: what the norms are, and whether they have a bias.
+        qk_norm: a norm over the channels of each head of q and k.
+        norm: a norm before the projection.
         relative_grid: patches per column and per row for a relative position bias of its own.
         rotary_neighbours: rotary position embedding, where there is one, turns pairs of
             neighbours.
@@ -38,6 +41,9 @@ class AttentionOptions:
     attn_drop: float
     proj_drop: float
     norm_eps: float
+    proj_bias: bool = True
+    norm_kind: NormKind = "layer"
+    norm_bias: bool = True
     qk_norm: bool = False
     norm: bool = False
     relative_grid: tuple[int, int] | None = None
@@ -86,13 +92,13 @@ class Attention(RelativePosition, tf_keras.layers.Layer):
         super().__init__(**kwargs)
         policy = self.dtype_policy
         self.options = options
+        norm = norms(options.norm_kind, options.norm_eps, options.norm_bias, policy)
         self.qkv = Linear(3 * options.dim, options.qkv_bias, dtype=policy, name="qkv")
         if options.qk_norm:
-            self.q_norm = LayerNorm(options.norm_eps, dtype=policy, name="q_norm")
-            self.k_norm = LayerNorm(options.norm_eps, dtype=policy, name="k_norm")
+            self.q_norm, self.k_norm = norm(name="q_norm"), norm(name="k_norm")
         if options.norm:
-            self.norm = LayerNorm(options.norm_eps, dtype=policy, name="norm")
-        self.proj = Linear(options.dim, dtype=policy, name="proj")
+            self.norm = norm(name="norm")
+        self.proj = Linear(options.dim, options.proj_bias, dtype=policy, name="proj")
         self.attn_drop = tf_keras.layers.Dropout(options.attn_drop, dtype=policy)
         self.proj_drop = tf_keras.layers.Dropout(options.proj_drop, dtype=policy)
 

@@ -9,7 +9,7 @@ import tf_keras
 
 from vit_convert.architectures.base import Gelu
 from vit_convert.models.layers.linear import Linear
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.norm import Norm
 
 
 def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
@@ -33,6 +33,7 @@ class Mlp(tf_keras.layers.Layer):
         activation: which GELU.
         drop: dropout behind each linear layer.
         norm: of the hidden channels, before the second layer.
+        use_bias: whether the linear layers have one.
     """
 
     def __init__(
@@ -41,14 +42,15 @@ class Mlp(tf_keras.layers.Layer):
         dim: int,
         activation: Gelu,
         drop: float,
-        norm: LayerNorm | None = None,
+        norm: Norm | None = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.activation = activation
-        self.fc1 = Linear(hidden, dtype=self.dtype_policy, name="fc1")
+        self.fc1 = Linear(hidden, use_bias, dtype=self.dtype_policy, name="fc1")
         self.norm = norm
-        self.fc2 = Linear(dim, dtype=self.dtype_policy, name="fc2")
+        self.fc2 = Linear(dim, use_bias, dtype=self.dtype_policy, name="fc2")
         self.drop = tf_keras.layers.Dropout(drop, dtype=self.dtype_policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:

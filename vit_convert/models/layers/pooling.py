@@ -11,7 +11,7 @@ from vit_convert.architectures.base import Pool
 from vit_convert.models.layers.attention import merge_heads, scaled_scores, softmax, split_heads
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.norm import Norm
 
 
 class TakeToken(tf_keras.layers.Layer):
@@ -66,7 +66,7 @@ class AttentionPool(tf_keras.layers.Layer):
     """
 
     def __init__(
-        self, num_heads: int, dim: int, mlp: Mlp, norm: LayerNorm, skip: int, **kwargs: Any
+        self, num_heads: int, dim: int, mlp: Mlp, norm: Norm, skip: int, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
         policy = self.dtype_policy

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import ViTConfig
 from vit_convert.architectures.vit.rotary import neighbours_to_halves, rotary_tables
 
-# cosines and signed sines, (1, 1, n, channels of a head) each
+# cosines and signed sines, (1, 1 or heads, n, channels of a head) each
 Tables = tuple[tf.Tensor, tf.Tensor]
 
 
@@ -33,6 +34,35 @@ class RotaryTables(tf_keras.layers.Layer):
         -> twice (1, 1, n, channels of a head)."""
         cosines, sines = (tf.constant(t[None, None], tokens.dtype) for t in self.tables)
         return cosines, sines
+
+
+class MixedRotary(tf_keras.layers.Layer):
+    """Learned frequencies of every block and head (Heo et al. 2024, arXiv:2403.13298); see
+    `vit_convert.architectures.vit.rotary.mixed_tables`."""
+
+    def __init__(self, config: ViTConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grid, self.prefix = config.grid, config.num_prefix_tokens
+        self.shape = (2, config.depth, config.num_heads, config.head_dim // 2)
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Create the frequencies (2, blocks, heads, head_dim / 2), of columns and of rows."""
+        self.freqs = self.add_weight(
+            "freqs", self.shape, initializer=tf_keras.initializers.RandomUniform(-1.0, 1.0)
+        )
+        super().build(input_shape)
+
+    def call(self, tokens: tf.Tensor) -> list[Tables]:
+        """(batch, n, dim), of which only the type is used
+        -> for each block twice (1, heads, n, channels of a head)."""
+        rows, columns = np.indices(self.grid).reshape(2, -1, 1).astype(np.float32)
+        frequencies = tf.cast(self.freqs, tf.float32)[:, :, :, tf.newaxis]
+        angles = columns * frequencies[0] + rows * frequencies[1]  # (blocks, heads, patches, d/2)
+        angles = tf.pad(angles, [(0, 0), (0, 0), (self.prefix, 0), (0, 0)])
+        cosines, sines = tf.cos(angles), tf.sin(angles)
+        tables = tf.concat([cosines, cosines], axis=-1), tf.concat([-sines, sines], axis=-1)
+        blocks = [tf.split(tf.cast(table, tokens.dtype), self.shape[1]) for table in tables]
+        return list(zip(*blocks, strict=True))
 
 
 def turned(x: tf.Tensor, tables: Tables, neighbours: bool) -> tf.Tensor:

@@ -1,4 +1,4 @@
-"""The gated MLP of EVA-02 and DINOv2 giant."""
+"""The gated MLP of EVA-02, DINOv2 giant and AIMv2."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.models.layers.linear import Linear
-from vit_convert.models.layers.norm import LayerNorm
+from vit_convert.models.layers.norm import Norm
 
 
 class SwiGlu(tf_keras.layers.Layer):
@@ -20,6 +20,7 @@ class SwiGlu(tf_keras.layers.Layer):
             fc1_g and fc1_x.
         drop: dropout behind each linear layer.
         norm: of the hidden channels, before fc2.
+        use_bias: whether the linear layers have one.
     """
 
     def __init__(
@@ -28,18 +29,19 @@ class SwiGlu(tf_keras.layers.Layer):
         dim: int,
         packed: bool,
         drop: float,
-        norm: LayerNorm | None = None,
+        norm: Norm | None = None,
+        use_bias: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.packed = packed
         if packed:
-            self.fc1 = Linear(2 * hidden, dtype=self.dtype_policy, name="fc1")
+            self.fc1 = Linear(2 * hidden, use_bias, dtype=self.dtype_policy, name="fc1")
         else:
-            self.fc1_g = Linear(hidden, dtype=self.dtype_policy, name="fc1_g")
-            self.fc1_x = Linear(hidden, dtype=self.dtype_policy, name="fc1_x")
+            self.fc1_g = Linear(hidden, use_bias, dtype=self.dtype_policy, name="fc1_g")
+            self.fc1_x = Linear(hidden, use_bias, dtype=self.dtype_policy, name="fc1_x")
         self.norm = norm
-        self.fc2 = Linear(dim, dtype=self.dtype_policy, name="fc2")
+        self.fc2 = Linear(dim, use_bias, dtype=self.dtype_policy, name="fc2")
         self.drop = tf_keras.layers.Dropout(drop, dtype=self.dtype_policy)
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tf.Tensor:

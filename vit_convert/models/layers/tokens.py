@@ -7,6 +7,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.norm import Norm
+
 
 class _Projection(tf_keras.layers.Layer):
     """A convolution whose stride is its filter's size: kernel (height, width, channels, dim)."""
@@ -35,19 +37,34 @@ class _Projection(tf_keras.layers.Layer):
 
 
 class PatchEmbed(tf_keras.layers.Layer):
-    """A linear layer over each patch; the patches become tokens row by row."""
+    """A linear layer over each patch; the patches become tokens row by row. Pixels beyond the last
+    whole patch are not seen.
+
+    Args:
+        patch_size: (height, width) in pixels.
+        dim: channels of a token.
+        use_bias: whether the linear layer has a bias.
+        norm: of each token.
+    """
 
     def __init__(
-        self, patch_size: tuple[int, int], dim: int, use_bias: bool = True, **kwargs: Any
+        self,
+        patch_size: tuple[int, int],
+        dim: int,
+        use_bias: bool = True,
+        norm: Norm | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.proj = _Projection(patch_size, dim, use_bias, dtype=self.dtype_policy, name="proj")
+        self.norm = norm
 
     def call(self, images: tf.Tensor) -> tf.Tensor:
         """(batch, height, width, channels) -> (batch, patches, dim)."""
         grid = self.proj(images)
         _, rows, columns, dim = grid.shape
-        return tf.reshape(grid, (-1, rows * columns, dim))
+        tokens = tf.reshape(grid, (-1, rows * columns, dim))
+        return tokens if self.norm is None else self.norm(tokens)
 
 
 class LearnedTokens(tf_keras.layers.Layer):

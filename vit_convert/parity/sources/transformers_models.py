@@ -11,28 +11,14 @@ from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
 from vit_convert.errors import UsageError
 from vit_convert.parity.sources.timm_source import import_library
+from vit_convert.parity.sources.transformers_classes import classes_of, features_of, kind_of
 from vit_convert.parity.sources.watched import WatchedModel, as_torch
 
 if TYPE_CHECKING:
     import torch
 
 _ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu", "relu": "relu"}
-# dialect, without its version -> configuration, model with a head, model without
-_CLASSES = {
-    "vit": ("ViTConfig", "ViTForImageClassification", "ViTModel"),
-    "deit": ("DeiTConfig", "DeiTForImageClassificationWithTeacher", "DeiTModel"),
-    "beit": ("BeitConfig", "BeitForImageClassification", "BeitModel"),
-    "dinov2": ("Dinov2Config", "Dinov2ForImageClassification", "Dinov2Model"),
-    "dinov2-registers": (
-        "Dinov2WithRegistersConfig",
-        "Dinov2WithRegistersForImageClassification",
-        "Dinov2WithRegistersModel",
-    ),
-    "dinov3": ("DINOv3ViTConfig", "DINOv3ViTModel", "DINOv3ViTModel"),
-    "dinov3-gated": ("DINOv3ViTConfig", "DINOv3ViTModel", "DINOv3ViTModel"),
-    "clip": ("CLIPVisionConfig", "CLIPVisionModelWithProjection", "CLIPVisionModel"),
-    "siglip": ("SiglipVisionConfig", "SiglipVisionModel", "SiglipVisionModel"),
-}
+_PARTS = ("vision_config", "encoder", "backbone_config")
 
 
 def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: bool) -> WatchedModel:
@@ -41,36 +27,67 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     transformers = import_library("transformers")
     import torch
 
-    kind = ledger.dialect.name.removeprefix("transformers-").removesuffix("-5")
-    config_name, with_head, without = _CLASSES[kind]
-    config = _config(getattr(transformers, config_name), spec, checkpoint, ledger)
-    has_head = "head.weight" in ledger.tensors
-    model_class = getattr(transformers, with_head if has_head else without)
+    kind = kind_of(ledger.dialect.name)
+    stated = _stated(checkpoint)
+    classes = classes_of(ledger.dialect.name, str(stated.get("model_type", "")))
+    headed = bool(classes.headed) and "head.weight" in ledger.tensors
+    config = getattr(transformers, classes.config).from_dict(stated or _values(spec, ledger))
+    if headed and classes.whole:
+        config = getattr(transformers, classes.whole)(vision_config=config.to_dict())
+    if headed:
+        setattr(
+            config, "projection_dim" if kind == "clip" else "num_labels", spec.config.num_classes
+        )
     state = {
         name.removeprefix(ledger.prefix): tensor
-        for name, tensor in as_torch(checkpoint.tensors).items()
-        if name not in ledger.ignored
+        for name, tensor in as_torch(checkpoint.tensors, without=ledger.ignored).items()
     }
-    model = _loaded(model_class, config, state)
+    projection = None if headed else state.pop("visual_projection.weight", None)
+    if classes.bare:
+        state = {name.removeprefix(ledger.body): tensor for name, tensor in state.items()}
+    options = {}
+    if kind == "beit" and not headed:
+        options["add_pooling_layer"] = "fc_norm.weight" in ledger.tensors
+    model_class = getattr(transformers, classes.headed if headed else classes.without)
+    left_out = {name.removeprefix(ledger.prefix) for name in ledger.ignored}
+    model = _loaded(model_class, config, state, left_out, options)
+    base = _without_head(model) if headed or kind == "beit-masked" else model
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = _output(kind, model, images, features, has_head)
-        return result
+        inputs = _inputs(kind, images, spec)
+        if headed and not features:
+            output = model(**inputs)
+            result: torch.Tensor = output.image_embeds if kind == "clip" else output.logits
+            return result
+        output = base(**inputs)
+        if kind == "beit-masked":
+            output.last_hidden_state = model.layernorm(output.last_hidden_state)
+        result = features_of(kind, base, output, headed)
+        return result if projection is None or features else result @ projection.T
 
     versions = f"transformers {transformers.__version__} on PyTorch {torch.__version__}, float32"
     blocks = dict(zip(spec.block_names()[1:], _layers(model), strict=True))
     return WatchedModel(model, forward, blocks, versions)
 
 
-def _config(config_class: Any, spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger) -> Any:
-    """From the file beside the checkpoint, read by transformers; or from the spec."""
+def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What config.json says of the image tower, read by transformers; {} without one."""
     folder = checkpoint.path.parent
+    if not (folder / "config.json").is_file():
+        return {}
+    configuration = import_library("transformers.configuration_utils").PreTrainedConfig
+    values: dict[str, Any] = configuration.get_config_dict(folder)[0]
+    known = import_library("transformers").CONFIG_MAPPING
+    if values.get("model_type") not in known:
+        return values
+    whole = known[values["model_type"]].from_dict(values)
+    part = next((getattr(whole, name) for name in _PARTS if hasattr(whole, name)), whole)
+    return dict(part.to_dict(), model_type=part.model_type)
+
+
+def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
+    """What config.json would say, from the converted model."""
     config = spec.config
-    if (folder / "config.json").is_file():
-        found = config_class.from_pretrained(folder)
-        if config.num_classes and hasattr(found, "num_labels"):
-            found.num_labels = config.num_classes
-        return found
     rows, columns = config.image_size
     values = {
         "hidden_size": config.embed_dim,
@@ -84,51 +101,97 @@ def _config(config_class: Any, spec: ModelSpec, checkpoint: Checkpoint, ledger: 
         "layer_norm_eps": config.norm_eps,
         "num_labels": config.num_classes or 2,
     }
-    has = ledger.tensors
-    if "dinov2" in ledger.dialect.name:
+    kind, has = kind_of(ledger.dialect.name), ledger.tensors
+    biased = "blocks.0.attn.qkv.bias" in has
+    if kind.startswith("dinov2"):
         # hidden width: mlp_ratio times the width, two thirds of that for SwiGLU
         swiglu = config.mlp == "swiglu-packed"
         values["use_swiglu_ffn"] = swiglu
         values["mlp_ratio"] = (config.mlp_dim * (1.5 if swiglu else 1) + 0.5) / config.embed_dim
         values["num_register_tokens"] = config.reg_tokens
-    elif "dinov3" in ledger.dialect.name:
-        gated, biased = config.mlp != "plain", "blocks.0.attn.qkv.bias" in has
+    elif kind.startswith("dinov3"):
+        gated = config.mlp != "plain"
         values |= {"use_gated_mlp": gated, "query_bias": biased, "value_bias": biased}
         values |= {"rope_theta": config.rotary_base, "num_register_tokens": config.reg_tokens}
         if gated:
             values["hidden_act"] = "silu"
-    elif "beit" in ledger.dialect.name:
+    elif kind.startswith(("beit", "internvl")):
         values |= {
             "use_absolute_position_embeddings": config.position == "all",
             "use_relative_position_bias": config.rel_pos == "blocks",
             "use_shared_relative_position_bias": config.rel_pos == "shared",
             "use_mean_pooling": config.pool == "avg",
             "layer_scale_init_value": 0.1 if "blocks.0.ls1.gamma" in has else 0.0,
+            "attention_bias": biased,
         }
-    elif "clip" in ledger.dialect.name:
-        values["projection_dim"] = config.num_classes
-    elif "siglip" not in ledger.dialect.name:
-        values["qkv_bias"] = "blocks.0.attn.qkv.bias" in has
-    return config_class(**values)
+        if kind == "internvl":
+            values |= {"image_size": config.image_size, "patch_size": config.patch_size}
+    elif kind.startswith("siglip"):
+        values |= {"vision_use_head": config.pool == "map", "num_patches": config.num_patches}
+    elif not kind.startswith(("clip", "owlvit")):
+        values["qkv_bias"] = biased
+    return values
 
 
-def _loaded(model_class: Any, config: Any, state: dict[str, torch.Tensor]) -> Any:
-    """The model with the state, whose names are those of a file or of the model in memory."""
+def _loaded(
+    model_class: Any,
+    config: Any,
+    state: dict[str, torch.Tensor],
+    left_out: set[str],
+    options: dict[str, Any],
+) -> Any:
+    """The model with the state, whose names are those of a file or of the model in memory.
+
+    Args:
+        model_class, config: of transformers.
+        state: all tensors that the converted model has.
+        left_out: names of others in the file, which the model may have and need not.
+        options: of the class.
+    """
     with _quiet():
         model, info = model_class.from_pretrained(
-            None, config=config, state_dict=state, output_loading_info=True
+            None, config=config, state_dict=state, output_loading_info=True, **options
         )
+
+    def needed(name: str) -> bool:
+        ends = ("pooler.dense.weight", "pooler.dense.bias", "mask_token")
+        return not name.endswith(ends) and not any(
+            name == other or name.endswith(f".{other}") or other.endswith(f".{name}")
+            for other in left_out
+        )
+
     wrong = {
-        what: [name for name in info[what] if ".pooler.dense." not in f".{name}"]
-        for what in ("missing_keys", "unexpected_keys", "mismatched_keys")
+        "missing_keys": [name for name in info["missing_keys"] if needed(name)],
+        "unexpected_keys": list(info["unexpected_keys"]),
+        "mismatched_keys": list(info["mismatched_keys"]),
     }
-    wrong["missing_keys"] = [n for n in wrong["missing_keys"] if not n.endswith("mask_token")]
     if any(wrong.values()):
         raise UsageError(
             f"transformers' {model_class.__name__} does not have the checkpoint's tensors: {wrong}",
             expected="the checkpoint that the artifact was made from",
         )
     return model
+
+
+def _without_head(model: Any) -> Any:
+    """The module that gives what the head reads."""
+    return getattr(model, "vision_model", model.base_model)
+
+
+def _inputs(kind: str, images: torch.Tensor, spec: ModelSpec) -> dict[str, Any]:
+    """Images (n, channels, height, width) as the model takes them: NaFlex's cut into patches."""
+    import torch
+
+    if not kind.startswith("siglip2"):
+        return {"pixel_values": images}
+    (rows, columns), (height, width) = spec.config.grid, spec.config.patch_size
+    count = len(images)
+    cut = images.reshape(count, -1, rows, height, columns, width).permute(0, 2, 4, 3, 5, 1)
+    return {
+        "pixel_values": cut.reshape(count, rows * columns, -1),
+        "pixel_attention_mask": torch.ones(count, rows * columns, dtype=torch.int64),
+        "spatial_shapes": torch.tensor([[rows, columns]] * count),
+    }
 
 
 @contextmanager
@@ -144,28 +207,6 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         if bars:
             logging.enable_progress_bar()
-
-
-def _output(kind: str, model: Any, images: torch.Tensor, features: bool, has_head: bool) -> Any:
-    """Logits as the model gives them, or what its head reads."""
-    import torch
-
-    if not features:
-        output = model(images)
-        return output.image_embeds if kind == "clip" else output.logits
-    base = model.base_model if has_head and kind != "clip" else model
-    if kind == "clip" and has_head:
-        base = model.vision_model
-    output = base(images)
-    if kind in ("clip", "siglip", "beit"):
-        return output.pooler_output
-    tokens = output.last_hidden_state
-    if kind == "deit":
-        return tokens[:, :2].mean(dim=1)
-    if kind.startswith("dinov2") and has_head:
-        skip = 1 + getattr(model.config, "num_register_tokens", 0)
-        return torch.cat([tokens[:, 0], tokens[:, skip:].mean(dim=1)], dim=1)
-    return tokens[:, 0]
 
 
 def _layers(model: Any) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,11 +91,17 @@ def load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> Non
         ) from error
 
 
-def as_torch(tensors: dict[str, LazyTensor]) -> dict[str, torch.Tensor]:
-    """Lazy tensors, read, in float32."""
+def as_torch(
+    tensors: dict[str, LazyTensor], without: Container[str] = ()
+) -> dict[str, torch.Tensor]:
+    """Lazy tensors, read, in float32; those called otherwise than `without`."""
     import torch
 
-    return {n: torch.from_numpy(np.array(t.read(), np.float32)) for n, t in tensors.items()}
+    return {
+        name: torch.from_numpy(np.array(tensor.read(), np.float32))
+        for name, tensor in tensors.items()
+        if name not in without
+    }
 
 
 def _channels_first(images: np.ndarray) -> torch.Tensor:

@@ -17,8 +17,8 @@ _FEW_HEADS = 4
 
 @dataclass(frozen=True)
 class Rotary:
-    """Constants of a rotary position embedding, (1, n, 1, channels of a head) each: cosines, and
-    signed sines; see `vit_convert.architectures.vit.rotary`."""
+    """Constants of a rotary position embedding, (1, n, 1 or heads, channels of a head) each:
+    cosines, and signed sines; see `vit_convert.architectures.vit.rotary`."""
 
     cosines: Tensor
     sines: Tensor
@@ -110,8 +110,8 @@ def attention_pool(g: Lowering, x: Tensor, pool: str) -> Tensor:
     """Attention of one learned query, which is folded into the keys (Zhai et al. 2022,
     arXiv:2106.04560): tokens (batch, 1, n, dim) -> (batch, 1, 1, dim)."""
     batch, _, n, dim = x.shape
-    heads = g.config.num_heads
-    v = _heads(g, g.linear(x, f"{pool}.v"), "", None, (0, 2, 1, 3))
+    heads = g.model.weights[f"{pool}.scores.weight"].shape[0]
+    v = _heads(g, g.linear(x, f"{pool}.v"), "", None, (0, 2, 1, 3), heads)
     scores = g.linear(x, f"{pool}.scores")
     with g.module(pool):
         scores = g.transpose(scores, (0, 3, 1, 2))
@@ -131,12 +131,17 @@ def output_copy(g: Lowering, x: Tensor) -> Tensor:
 
 
 def _heads(
-    g: Lowering, x: Tensor, norm: str, rotary: Rotary | None, axes: tuple[int, ...]
+    g: Lowering,
+    x: Tensor,
+    norm: str,
+    rotary: Rotary | None,
+    axes: tuple[int, ...],
+    heads: int | None = None,
 ) -> Tensor:
     """(batch, 1, n, dim) -> (batch, n, heads, d), normalised and turned, and its axes in an
-    order."""
+    order; as many heads as the blocks have by default."""
     batch, _, n, dim = x.shape
-    heads = g.config.num_heads
+    heads = heads or g.config.num_heads
     with g.scope(x.name):
         y = g.reshape(x, (batch, n, heads, dim // heads), "heads")
         if norm and g.has(f"{norm}.weight"):

@@ -78,17 +78,19 @@ class Lowering(GraphBuilder):
             return self.fully_connected(x, matrix, shift, activation, "")
 
     def norm(self, x: Tensor, norm: str) -> Tensor:
-        """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), as far as folding left
-        it: (..., channels) -> the same shape."""
+        """LayerNorm (Ba et al. 2016, arXiv:1607.06450) or RMSNorm (Zhang and Sennrich 2019,
+        arXiv:1910.07467) over the last axis, as far as folding left it: (..., channels) -> the same
+        shape."""
         last = len(x.shape) - 1
         with self.module(norm):
-            if norm not in self.model.centred_norms:
+            if self.model.subtracts_mean(norm):
                 x = self.sub(x, self.mean(x, last, "mean"), "centred")
             variance = self.mean(self.square(x), last, "variance")
             epsilon = self.values("epsilon", [self.model.epsilons[norm]])
             y = self.mul(x, self.rsqrt(self.add(variance, epsilon)), "normal")
             if self.has(f"{norm}.weight"):
                 y = self.mul(y, self.small(f"{norm}.weight"), "scaled")
+            if self.has(f"{norm}.bias"):
                 y = self.add(y, self.small(f"{norm}.bias"), "shifted")
             if norm in self.model.recentred_norms:
                 y = self.sub(y, self.mean(y, last, "mean"), "recentred")
@@ -100,10 +102,11 @@ class Lowering(GraphBuilder):
 
         A row of a patch becomes one pixel of many channels: the same numbers in the same order, in
         a convolution with longer inner products. Learned tokens are added to zeros instead of
-        being concatenated, so that they fit any batch size.
+        being concatenated, so that they fit any batch size. Pixels beyond the last whole patch are
+        cut off first.
         """
         embedding, config = self.model.graph.embedding, self.config
-        batch, height, _, channels = images.shape
+        batch, height, width, channels = images.shape
         high, wide = config.patch_size
         rows, columns = embedding.grid
         name = f"{embedding.patches}.weight"
@@ -114,6 +117,8 @@ class Lowering(GraphBuilder):
             shape=(dim, high, 1, wide * channels),
         )
         with self.module(embedding.patches):
+            if width > columns * wide:
+                images = self.slice(images, 2, 0, columns * wide, "whole")
             pixels = self.reshape(images, (batch, height, columns, wide * channels), "rows")
             patches = self.conv_2d(
                 pixels,
@@ -122,6 +127,8 @@ class Lowering(GraphBuilder):
                 (high, 1),
             )
         x = self.reshape(patches, (batch, 1, rows * columns, dim), "patches")
+        if embedding.norm:
+            x = self.norm(x, embedding.norm)
         if not self.has(TOKENS):
             return x
         before = sum(token.count for token in embedding.prefix)

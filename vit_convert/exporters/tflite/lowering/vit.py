@@ -28,7 +28,7 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     shared = None
     if config.rel_pos == "shared":
         shared = g.small("rel_pos_bias.relative_position_bias")
-    rotary = _rotary(g) if config.rotary != "none" else None
+    rotary = _rotary(g) if config.rotary not in ("none", "mixed") else None
     read = vit_num_read_tokens(config)
     for i in range(config.depth):
         # nobody reads the last block's tokens that are not pooled
@@ -65,6 +65,8 @@ def _block(
         if config.rel_pos == "blocks":
             bias = g.small(f"{attn}.relative_position_bias")
         normal = g.norm(x, norm) if config.norm_position == "pre" else x
+        if config.rotary == "mixed":
+            rotary = Rotary(g.small(f"{attn}.cosines"), g.small(f"{attn}.sines"))
         branch, weights = self_attention(g, normal, attn, queries=kept, bias=bias, rotary=rotary)
         branches.append((norm, branch))
         maps += [] if weights is None else [weights]

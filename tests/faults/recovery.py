@@ -1,0 +1,238 @@
+"""What must hold when a command is broken off: the old artifact or the new one, and nothing else.
+
+The tests here take a few moments of each kind; `scripts/faults` takes as many as it is told.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import random
+import shutil
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nursery import Commands, Ended
+
+ROOT = Path(__file__).parents[2]
+CHECKPOINT = ROOT / "tests/goldens/dialects/timm-vit/model.pth"
+SCRATCH = ".vit-convert-"
+OLD_MARK = "--mean=0.1,0.2,0.3"  # an option that makes another artifact
+# calls that a command may see fail, and errors that they fail with
+FAILING = {
+    "os.rename": (errno.EIO, errno.EACCES),
+    "renameat2": (errno.EIO, errno.EXDEV, errno.EINVAL),  # EINVAL: the file system cannot do it
+    "os.mkdir": (errno.ENOSPC, errno.EROFS, errno.EDQUOT),
+    "os.link": (errno.EIO, errno.EPERM),
+    "fsync": (errno.EIO, errno.ENOSPC),
+    "open to write": (errno.ENOSPC, errno.EMFILE),
+    "open": (errno.EIO, errno.EMFILE),
+    "mmap.__new__": (errno.ENOMEM,),
+    "fcntl.flock": (errno.ENOLCK, errno.EINTR),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command that writes something.
+
+    Attributes:
+        arguments: of vit-convert, without --force.
+        output: what it writes.
+        other: an argument that has it write something else there.
+        imports: what it imports, so that a nursery can do so beforehand.
+    """
+
+    arguments: tuple[str, ...]
+    output: str
+    other: tuple[str, ...]
+    imports: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """What a test is called."""
+        return self.output.replace("model_", "")
+
+
+CONVERT = ("torch2keras", str(CHECKPOINT), "--num-heads=3")
+LIGHT = (
+    "vit_convert.cli",
+    "vit_convert.conversion.files",
+    "vit_convert.exporters",
+    "vit_convert.labels.names",
+    "vit_convert.runtime.scratch",
+)
+TENSORFLOW = (*LIGHT, "tensorflow", "tf_keras", "vit_convert.models.vit")
+CASES = (
+    Case((*CONVERT, "-o", "model.h5"), "model.h5", (OLD_MARK,), LIGHT),
+    Case(
+        ("export", "model.h5", "--tflite", "-o", "out"),
+        "out/model_float32.tflite",
+        ("--embed-preprocessing",),
+        LIGHT,
+    ),
+    Case(
+        ("export", "model.h5", "--saved-model", "-o", "out"),
+        "out/model_saved_model",
+        ("--embed-preprocessing",),
+        TENSORFLOW,
+    ),
+    Case(
+        ("export", "model.h5", "--hub", "-o", "out"), "out/model_hub", ("--attention",), TENSORFLOW
+    ),
+)
+
+
+def fingerprint(path: Path) -> str:
+    """What tells two artifacts apart; "" where there is none.
+
+    Of a folder: its files, and the content of those of weights. What else is in a SavedModel holds
+    numbers that differ from run to run.
+    """
+    if path.is_file():
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")):
+        digest.update(str(file.relative_to(path)).encode())
+        if "variables.data" in file.name or file.suffix == ".json":
+            digest.update(file.read_bytes())
+        elif file.is_file():
+            assert file.stat().st_size or file.name.endswith(".txt"), f"{file} is empty"
+    return digest.hexdigest() if path.is_dir() else ""
+
+
+class Trials:
+    """Runs a case with faults, in a folder, and checks what each leaves behind.
+
+    Attributes:
+        counted: how often each ending was seen.
+        events: the calls that touch files which the command makes where nothing is broken, once
+            where nothing is there and once with --force.
+    """
+
+    def __init__(self, case: Case, run: Commands, folder: Path) -> None:
+        self.case, self._run, self._folder = case, run, folder
+        self.output = folder / case.output
+        self.counted: Counter[str] = Counter()
+        (folder / "out").mkdir()
+        if case.arguments[0] == "export":
+            self._must_end_well(run(*CONVERT, "-o", "model.h5"))
+        self._must_end_well(run(*case.arguments, *case.other))
+        self._old = self._keep("old")
+        fresh = run(*case.arguments)
+        self._must_end_well(fresh)
+        self._new = self._keep("new")
+        self._put("old")
+        forced = run(*case.arguments, "--force")
+        self._must_end_well(forced)
+        assert fingerprint(self.output) == self._new != self._old
+        self.events = {False: fresh.events, True: forced.events}
+
+    def signals(self, moments: int, seed: int, after: float) -> None:
+        """Send SIGKILL and SIGTERM, half of them at calls that touch files, half at any time.
+
+        Args:
+            moments: how many.
+            seed: chooses them.
+            after: seconds that the command takes.
+        """
+        rng = random.Random(seed)
+        for i in range(moments):
+            number = (signal.SIGKILL, signal.SIGTERM)[i % 2]
+            force = rng.random() < 0.6
+            # most calls come before anything is written
+            last = len(self.events[force]) - 1
+            at = {"at": max(0, last - int(rng.expovariate(0.08)))} if i % 4 < 2 else {}
+            when = at or {"after": rng.uniform(0, after)}
+            ended = self._trial(force, signal=int(number), **when)
+            expected = {0, -number} | ({143} if number == signal.SIGTERM else set())
+            self._check(ended, expected, force, f"{number.name} {when}")
+
+    def failures(self, every: int = 1) -> None:
+        """Fail each call that can fail, one in each run, with and without renameat2.
+
+        Args:
+            every: take only each so-many-th of them.
+        """
+        index = 0
+        for force in (False, True):
+            for without in ("", "exchange"):
+                events = self.events[force]
+                if without:
+                    self._put("old" if force else "")
+                    ended = self._trial(force, without=without)
+                    assert ended.code == 0, ended.err
+                    events = ended.events
+                for call, numbers in FAILING.items():
+                    for at in range(Counter(events)[call]):
+                        for number in numbers:
+                            index += 1
+                            if index % every:
+                                continue
+                            fault = {"call": call, "at": at, "errno": number, "without": without}
+                            ended = self._trial(force, **fault)
+                            self._check(ended, {0, 2}, force, str(fault))
+
+    def full_disks(self, sizes: Iterator[int]) -> None:
+        """Let no file grow beyond each of these sizes in bytes."""
+        for size in sizes:
+            for force in (False, True):
+                ended = self._trial(force, file_size=size)
+                self._check(ended, {0, 2}, force, f"disk full at {size}")
+
+    def _trial(self, force: bool, **fault: object) -> Ended:
+        self._put("old" if force else "")
+        return self._run(*self.case.arguments, *(("--force",) if force else ()), **fault)
+
+    def _check(self, ended: Ended, codes: set[int], force: bool, fault: str) -> None:
+        about = f"{self.case.name}, {fault}, force {force}: exit {ended.code}\n{ended.err}"
+        print(about.partition("\n")[0])
+        assert ended.code in codes, about
+        assert "Traceback" not in ended.err, about
+        assert "bug in vit-convert" not in ended.err, about
+        found = fingerprint(self.output)
+        before = self._old if force else ""
+        if ended.code == 0:
+            assert found == self._new, about
+        elif ended.code == 2:
+            assert found == before, about
+            assert ended.err.count("error:") == 1, about
+        else:
+            left = self._left()
+            if found not in (before, self._new):
+                # a folder stands aside for a moment where the system has no exchange of names
+                assert any(left), about
+            if ended.code != -signal.SIGKILL:
+                assert not left, about
+        if ended.code not in (0, -signal.SIGKILL):
+            assert not self._left(), about
+        if self._left():
+            self._must_end_well(self._run(*self.case.arguments, "--force"))
+            assert not self._left(), about
+            assert fingerprint(self.output) == self._new, about
+            self.counted["scratch of a killed run was cleared by the next"] += 1
+        kept = "new" if found == self._new else "old" if force else "nothing"
+        self.counted[f"exit {ended.code}, {kept}"] += 1
+
+    def _left(self) -> list[Path]:
+        return [p for p in self.output.parent.iterdir() if p.name.startswith(SCRATCH)]
+
+    def _must_end_well(self, ended: Ended) -> None:
+        assert ended.code == 0, ended.err
+
+    def _keep(self, name: str) -> str:
+        """Move the output away, and give its fingerprint."""
+        self.output.rename(self._folder / name)
+        return fingerprint(self._folder / name)
+
+    def _put(self, name: str) -> None:
+        """Have a kept output at its place; nothing for ""."""
+        if self.output.is_dir():
+            shutil.rmtree(self.output)
+        self.output.unlink(missing_ok=True)
+        if name:
+            kept = self._folder / name
+            (shutil.copytree if kept.is_dir() else shutil.copy)(kept, self.output)
