@@ -12,7 +12,7 @@ import pytest
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import Conversion, recognise
-from vit_convert.errors import CheckpointError, RecognitionError
+from vit_convert.errors import CheckpointError, MappingError, RecognitionError
 from vit_convert.parity.sources.torch_compat import import_vision
 
 torch = pytest.importorskip("torch")
@@ -628,7 +628,9 @@ def test_impossible_values_of_open_clips_file(
 def test_a_tower_of_timms_in_open_clips_folder(tmp_path: Path) -> None:
     model = make(num_heads=6, num_classes=24, global_pool="avg", fc_norm=False)
     tensors = {f"visual.trunk.{name}": value for name, value in model.state_dict().items()}
-    torch.save(tensors | {"logit_scale": torch.ones(())}, tmp_path / "open_clip_pytorch_model.bin")
+    text = ("logit_scale", "text.token_embedding.weight", "text.transformer.resblocks.0.ln_1.bias")
+    tensors |= {name: torch.ones(2) for name in text}
+    torch.save(tensors, tmp_path / "open_clip_pytorch_model.bin")
     vision = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "avg", "timm_proj": None}
     vision |= {"image_size": 48, "timm_model_kwargs": {"num_heads": 6, "act_layer": "gelu_tanh"}}
     config = {
@@ -642,3 +644,10 @@ def test_a_tower_of_timms_in_open_clips_folder(tmp_path: Path) -> None:
     assert known(found, "gelu") == ("tanh", "read")
     assert known(found, "pool") == ("avg", "read")
     assert found.recognition.preprocessing.crop_pct == 1.0
+    assert set(found.ledger.ignored) == set(text)
+    # a projection behind the tower would change what the model gives
+    torch.save(
+        tensors | {"visual.head.proj.weight": torch.ones(24, 192)}, tmp_path / "projected.bin"
+    )
+    with pytest.raises(MappingError, match="visual.head.proj.weight"):
+        look(tmp_path / "projected.bin")
