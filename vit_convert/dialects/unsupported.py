@@ -173,6 +173,10 @@ _GROUPS: dict[str, dict[str, str]] = {
         "timm_backbone": "a model of timm",
         "timm_wrapper": "a model of timm",
     },
+    "its files have names of their own, which are not known here": {
+        "tipsv2": "TIPSv2",
+        "tipsv2_vision_model": "TIPSv2's image tower",
+    },
     _ROTARY_TOWER: {
         "glm4v": "GLM-4V",
         "glm4v_moe": "GLM-4V",
