@@ -208,6 +208,16 @@ SAVED: dict[str, tuple[Callable[[], Any], str, str]] = {
         "this is a PoolFormer",
         "this is a PoolFormer",
     ),
+    "AIMv2 with its head": (
+        _small("Aimv2VisionModel"),
+        "attention pooling by a query as it is",
+        "attention pooling by a query as it is",
+    ),
+    "AIMv2 native": (
+        _small("Aimv2VisionModel", is_native=True),
+        "computes its positions from the picture's size",
+        "computes its positions from the picture's size",
+    ),
     "InternVL with norms of q and k": (
         _internvl,
         "RMSNorm over all heads of q and k",

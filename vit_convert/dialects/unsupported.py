@@ -124,10 +124,6 @@ _GROUPS: dict[str, dict[str, str]] = {
         "udop": "UDOP",
         "fuyu": "Fuyu",
     },
-    "its RMSNorm, and the pooling with learned queries, are not supported": {
-        "aimv2": "an AIMv2",
-        "aimv2_vision_model": "an AIMv2",
-    },
     _DETECTOR: {
         "conditional_detr": "Conditional DETR",
         "d_fine": "D-FINE",

@@ -126,6 +126,9 @@ def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
         }
         if kind == "internvl":
             values |= {"image_size": config.image_size, "patch_size": config.patch_size}
+    elif kind == "aimv2":
+        values |= {"hidden_act": "silu", "rms_norm_eps": config.norm_eps, "use_head": False}
+        values |= {"qkv_bias": biased, "mlp_bias": config.mlp_bias}
     elif kind.startswith("siglip"):
         values |= {"vision_use_head": config.pool == "map", "num_patches": config.num_patches}
     elif not kind.startswith(("clip", "owlvit")):
