@@ -1,5 +1,6 @@
-"""Opening touches no tensor, imports no framework, and maps what it can."""
+"""Opening touches no tensor and imports no framework; reading reads what is asked for."""
 
+import os
 import subprocess
 import sys
 
@@ -8,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from vit_convert.checkpoint import mapped_file, open_checkpoint
+from vit_convert.checkpoint import file_bytes, open_checkpoint
 from vit_convert.checkpoint.zip_archive import ZipArchive
+from vit_convert.errors import CheckpointError
 
 SIDE = 700  # 1.96 MB each, far more than any header
 
@@ -30,10 +32,10 @@ def write(kind, path):
 
 
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors", "npz"])
-def test_opening_looks_at_little_and_reading_maps(tmp_path, monkeypatch, kind):
+def test_opening_looks_at_little_and_reading_reads_once(tmp_path, monkeypatch, kind):
     state = write(kind, tmp_path / "x")
     seen: list[int] = []
-    span = mapped_file.MappedFile.span
+    span = file_bytes.FileBytes.span
 
     def counted(file, offset, count):
         seen.append(count)
@@ -41,15 +43,16 @@ def test_opening_looks_at_little_and_reading_maps(tmp_path, monkeypatch, kind):
 
     copies: list[str] = []
     monkeypatch.setattr(ZipArchive, "_inflate", lambda *_: copies.append("inflated"))
-    monkeypatch.setattr(mapped_file.MappedFile, "span", counted)
+    monkeypatch.setattr(file_bytes.FileBytes, "span", counted)
     checkpoint = open_checkpoint(tmp_path / "x")
     if kind in ("zip", "safetensors"):
-        assert sum(seen) < 20_000  # spans of the tensors are not even asked for
+        assert sum(seen) < 90_000  # the end of a zip file is looked for in its last 64 KB
+    seen.clear()
     arrays = {name: tensor.read() for name, tensor in checkpoint.tensors.items()}
     assert copies == []
+    assert sum(seen) < 3 * 4 * SIDE * SIDE + 1000
     for name, array in arrays.items():
         assert not array.flags.writeable
-        assert not array.flags.owndata
         assert np.array_equal(array, state[name].numpy())
 
 
@@ -68,11 +71,37 @@ def test_opening_allocates_little(tmp_path, kind):
     tracemalloc.start()
     try:
         checkpoint = open_checkpoint(tmp_path / "x")
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
         for tensor in checkpoint.tensors.values():
             tensor.read()
-        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+        assert tracemalloc.get_traced_memory()[1] < 5 * SIDE * SIDE  # one, of four bytes each
     finally:
         tracemalloc.stop()
+
+
+def test_of_a_shared_storage_only_the_part_is_read(save, monkeypatch):
+    whole = torch.randn(100, 1000)
+    checkpoint = open_checkpoint(save({f"w{i}": whole[i] for i in range(100)}))
+    seen: list[int] = []
+    span = file_bytes.FileBytes.span
+
+    def counted(file, offset, count):
+        seen.append(count)
+        return span(file, offset, count)
+
+    monkeypatch.setattr(file_bytes.FileBytes, "span", counted)
+    for i in range(100):
+        assert checkpoint.tensors[f"w{i}"].read().tolist() == whole[i].tolist()
+    assert sum(seen) < 110 * 4000
+
+
+def test_a_file_that_is_truncated_meanwhile_is_an_error(save):
+    """And no SIGBUS, which would end the process."""
+    path = save({"w": torch.randn(1000, 1000)})
+    tensor = open_checkpoint(path).tensors["w"]
+    os.truncate(path, 8192)
+    with pytest.raises(CheckpointError, match="became shorter"):
+        tensor.read()
 
 
 def test_arrays_outlive_the_checkpoint(save):

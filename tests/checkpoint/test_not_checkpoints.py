@@ -111,7 +111,7 @@ def test_an_empty_file(tmp_path):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(CheckpointError, match="no file"):
+    with pytest.raises(CheckpointError, match="a pipe, not a regular file"):
         open_checkpoint(tmp_path / "pipe")
 
 

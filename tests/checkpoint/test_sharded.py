@@ -91,5 +91,5 @@ def test_a_part_that_lacks_a_tensor_or_has_one_too_many(folder: Path) -> None:
     ids=lambda text: text[:50],
 )
 def test_damaged_and_hostile_indices_are_refused(index: str, folder: Path) -> None:
-    with pytest.raises(CheckpointError, match="index of a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"index of a checkpoint|`shards`"):
         open_checkpoint(write(folder, index))

@@ -75,12 +75,6 @@ def test_views_and_shared_storages(save, same_as):
         assert np.array_equal(tensor.read(), expected[name].numpy())
 
 
-def test_shared_storages_stay_shared_in_memory(save):
-    base = torch.arange(20.0)
-    tensors = open_checkpoint(save({"a": base, "b": base[4:]})).tensors
-    assert np.shares_memory(tensors["a"].read(), tensors["b"].read())
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(

@@ -117,15 +117,15 @@ def test_safetensors_lie_aligned(tmp_path):
     assert all(t.read().flags.aligned for t in open_checkpoint(tmp_path / "x").tensors.values())
 
 
-def test_torch_storages_lie_at_multiples_of_64_and_are_mapped(tmp_path):
+def test_torch_storages_lie_at_multiples_of_64_and_torch_maps_them(tmp_path):
     arrays = {f"layer.{i}": np.random.rand(i + 1, 3).astype(np.float32) for i in range(12)}
     write_torch(tmp_path / "x", arrays)
     with zipfile.ZipFile(tmp_path / "x") as archive:
         assert archive.testzip() is None
         names = set(archive.namelist())
     assert {"archive/version", "archive/byteorder", "archive/data.pkl", "archive/data/11"} <= names
-    for tensor in open_checkpoint(tmp_path / "x").tensors.values():
-        assert tensor.read().ctypes.data % 64 == 0
+    content = (tmp_path / "x").read_bytes()
+    assert all(content.index(array.tobytes()) % 64 == 0 for array in arrays.values())
     result = torch.load(tmp_path / "x", weights_only=True, mmap=True)
     assert list(result) == list(arrays)
     assert all(np.array_equal(result[name].numpy(), array) for name, array in arrays.items())

@@ -23,6 +23,7 @@ Provenance = Literal["read", "given", "published", "assumed"]
 # the words that a field of words can have
 CHOICES: dict[str, tuple[str, ...]] = {
     "gelu": get_args(Gelu),
+    "norm": get_args(NormKind),
     "norm_position": get_args(NormPosition),
     "position": get_args(Position),
     "rotary": get_args(Rotary),

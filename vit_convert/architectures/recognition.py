@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Any
@@ -18,6 +19,7 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError, UsageError
+from vit_convert.runtime.limits import BLOCKS
 
 # what fine-tuning changes
 _SIZE_FIELDS = {"image_size", "patch_size", "in_channels"}
@@ -29,19 +31,18 @@ def depth_of(shapes: Mapping[str, Shape], prefix: str) -> int:
     Raises:
         RecognitionError: there are none, or one between the first and the last is missing.
     """
-    indices = {
-        int(name.split(".")[1])
-        for name in shapes
-        if name.startswith(f"{prefix}.") and name.split(".")[1].isdigit()
-    }
+    index = re.compile(rf"{re.escape(prefix)}\.([0-9]{{1,5}})\.")
+    indices = {int(match[1]) for name in shapes if (match := index.match(name))}
     if not indices:
         raise RecognitionError(
             f"no blocks found: nothing is named {prefix}.0.*",
             expected=f"{prefix}.0, {prefix}.1, ...",
         )
-    if missing := set(range(max(indices) + 1)) - indices:
+    BLOCKS.check(len(indices), error=RecognitionError)
+    if missing := sorted(set(range(max(indices) + 1)) - indices):
+        more = f", ... ({len(missing)} in all)" if missing[20:] else ""
         raise RecognitionError(
-            f"blocks are missing: {', '.join(f'{prefix}.{i}' for i in sorted(missing))}",
+            f"blocks are missing: {', '.join(f'{prefix}.{i}' for i in missing[:20])}{more}",
             expected=f"{prefix}.0 to {prefix}.{max(indices)}",
             hint="a checkpoint that holds the whole model",
         )

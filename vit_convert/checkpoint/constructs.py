@@ -7,6 +7,7 @@ arguments and returns a plain value, or NotImplemented if the arguments are unus
 from __future__ import annotations
 
 import datetime
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +16,13 @@ from vit_convert.checkpoint.inert import Global, Inert
 from vit_convert.checkpoint.torch_pickles import TORCH
 from vit_convert.errors import CheckpointError
 
+Construct = Callable[[tuple[Any, ...]], Any]
+Key = Callable[[Any], Any]
+KeyedConstruct = Callable[[tuple[Any, ...], Key], Any]
 _MAX_KEY_PARTS = 64  # hashing nested tuples recurses in C, without a guard
 _MAX_KEY_BITS = 256
+# Integers below it are their own hashes, so that two of them cannot have the same
+_HASH_BITS = sys.hash_info.modulus.bit_length() - 1
 
 
 def hashable(value: Any) -> Any:
@@ -40,19 +46,24 @@ def hashable(value: Any) -> Any:
     return value
 
 
-def _mapping(args: tuple[Any, ...]) -> Any:
+def is_short(value: Any) -> bool:
+    """Whether it is an integer, or nothing, whose hash no other such value has."""
+    return value is None or (isinstance(value, int) and value.bit_length() < _HASH_BITS)
+
+
+def _mapping(args: tuple[Any, ...], key: Key) -> Any:
     match args:
         case ():
             return {}
         case (dict() as items,):
             return dict(items)
         case (list() as pairs,) if all(isinstance(p, (list, tuple)) and len(p) == 2 for p in pairs):
-            return {hashable(key): value for key, value in pairs}
+            return {key(name): value for name, value in pairs}
     return NotImplemented
 
 
-def _defaultdict(args: tuple[Any, ...]) -> Any:
-    return _mapping(args[1:])
+def _defaultdict(args: tuple[Any, ...], key: Key) -> Any:
+    return _mapping(args[1:], key)
 
 
 def _sequence(made: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
@@ -67,13 +78,13 @@ def _sequence(made: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
     return make
 
 
-def _members(made: Callable[..., Any]) -> Callable[[tuple[Any, ...]], Any]:
+def _members(made: Callable[..., Any]) -> KeyedConstruct:
     make = _sequence(made)
 
-    def checked(args: tuple[Any, ...]) -> Any:
-        if args and isinstance(args[0], (list, tuple)):
+    def checked(args: tuple[Any, ...], key: Key) -> Any:
+        if args and isinstance(args[0], (list, tuple, set, frozenset)):
             for member in args[0]:
-                hashable(member)
+                key(member)
         return make(args)
 
     return checked
@@ -154,12 +165,7 @@ def _timedelta(args: tuple[Any, ...]) -> Any:
     return NotImplemented
 
 
-Construct = Callable[[tuple[Any, ...]], Any]
-
 _PLAIN: dict[tuple[str, str], Construct] = {
-    ("collections", "OrderedDict"): _mapping,
-    ("collections", "Counter"): _mapping,
-    ("collections", "defaultdict"): _defaultdict,
     ("_codecs", "encode"): _encode,
     ("datetime", "datetime"): _datetime,
     ("datetime", "date"): _date,
@@ -167,11 +173,8 @@ _PLAIN: dict[tuple[str, str], Construct] = {
     ("numpy", "dtype"): numpy_pickles.dtype_of,
 }
 _BUILTINS: dict[str, Construct] = {
-    "dict": _mapping,
     "list": _sequence(list),
     "tuple": _sequence(tuple),
-    "set": _members(set),
-    "frozenset": _members(frozenset),
     "bytes": _bytes,
     "bytearray": _bytearray,
     "complex": _complex,
@@ -183,6 +186,19 @@ _NUMPY: dict[tuple[str, str], Construct] = {
 }
 _PATHS = ("PosixPath", "WindowsPath", "Path", "PurePosixPath", "PureWindowsPath", "PurePath")
 
+# those that hash, which is counted
+_KEYED_BUILTINS: dict[str, KeyedConstruct] = {
+    "dict": _mapping,
+    "set": _members(set),
+    "frozenset": _members(frozenset),
+}
+KEYED: dict[tuple[str, str], KeyedConstruct] = {
+    ("collections", "OrderedDict"): _mapping,
+    ("collections", "Counter"): _mapping,
+    ("collections", "defaultdict"): _defaultdict,
+    **{("builtins", name): make for name, make in _KEYED_BUILTINS.items()},
+    **{("__builtin__", name): make for name, make in _KEYED_BUILTINS.items()},  # Python 2
+}
 CONSTRUCTS: dict[tuple[str, str], Construct] = {
     **_PLAIN,
     **TORCH,
@@ -197,8 +213,14 @@ CONSTRUCTS: dict[tuple[str, str], Construct] = {
 }
 
 
-def call(function: Any, args: Any, kwargs: dict[Any, Any] | None = None) -> Any:
+def call(
+    function: Any, args: Any, kwargs: dict[Any, Any] | None = None, key: Key = hashable
+) -> Any:
     """Return the value that stands in for `function(*args, **kwargs)`, without calling it.
+
+    Args:
+        function, args, kwargs: what the pickle asks for.
+        key: as `hashable`, for each key of a dictionary and each member of a set.
 
     Raises:
         CheckpointError: the arguments are no tuple, or describe an impossible tensor.
@@ -206,8 +228,11 @@ def call(function: Any, args: Any, kwargs: dict[Any, Any] | None = None) -> Any:
     if not isinstance(args, tuple):
         raise CheckpointError("the pickle is damaged: arguments that are no tuple")
     if isinstance(function, Global) and not kwargs:
-        make = CONSTRUCTS.get((function.module, function.name))
-        made = make(args) if make else NotImplemented
+        name = (function.module, function.name)
+        if name in KEYED:
+            made = KEYED[name](args, key)
+        else:
+            made = CONSTRUCTS[name](args) if name in CONSTRUCTS else NotImplemented
         if made is not NotImplemented:
             return made
     return Inert(function, args, kwargs or {})

@@ -12,6 +12,16 @@ def printable(text: str) -> str:
     return shown if shown.isprintable() else ascii(shown)[1:-1]
 
 
+def described(value: Any) -> str:
+    """A value of a pickle for a message. Its own `repr` could be endless, and take as long: a short
+    pickle can nest one list in itself a hundred times, twice at each level."""
+    if isinstance(value, Global):
+        return value.qualified
+    if isinstance(value, str):
+        return repr(printable(value))
+    return f"an object of type {type(value).__name__}"
+
+
 @dataclass(frozen=True)
 class Global:
     """A name that a pickle asks for. It is never looked up, imported or called."""
@@ -36,6 +46,7 @@ class Inert:
         of: what was to be called or instantiated.
         args, kwargs: the arguments.
         state: what BUILD gave: usually the object's attributes.
+        attributes: the object's, as far as its state is an ordinary one (with slots or not).
         elements: what was to be appended or added.
         entries: what was to be set by key.
     """
@@ -44,6 +55,7 @@ class Inert:
     args: tuple[Any, ...] = ()
     kwargs: dict[Any, Any] = field(default_factory=dict)
     state: Any = None
+    attributes: dict[Any, Any] = field(default_factory=dict)
     elements: list[Any] = field(default_factory=list)
     entries: dict[Any, Any] = field(default_factory=dict)
 
@@ -52,15 +64,16 @@ class Inert:
         """The qualified name of the class or function."""
         return self.of.qualified if isinstance(self.of, Global) else "an unknown object"
 
-    @property
-    def attributes(self) -> dict[Any, Any]:
-        """The object's attributes, as far as its state is an ordinary one (with slots or not)."""
-        match self.state:
-            case dict():
-                return self.state
-            case (None | dict() as plain, dict() as slots):
-                return {**(plain or {}), **slots}
-        return {}
+    def build(self, state: Any) -> None:
+        """Take the state that BUILD gives."""
+        self.state = state
+        match state:
+            case dict() as attributes:
+                self.attributes = attributes
+            case (None, dict() as attributes) | (dict() as attributes, None):
+                self.attributes = attributes
+            case (dict() as plain, dict() as slots):
+                self.attributes = {**plain, **slots}
 
     def __repr__(self) -> str:
         return f"<inert {self.type_name}>"

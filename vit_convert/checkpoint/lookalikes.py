@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vit_convert.checkpoint.safetensors_file import is_safetensors
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.input_file import read_head
 
 EXPECTED = "a PyTorch checkpoint (.pth, .pt, .bin), a .safetensors or an .npz file"
 _AGAIN = "download the file itself: the address may want a login, or /resolve/ instead of /blob/"
@@ -63,8 +64,7 @@ def looks_like(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    head = read_head(path, _HEAD)
     if head.startswith(b"PK"):
         return _archive(path)
     if is_safetensors(head):

@@ -8,9 +8,9 @@ from typing import Any
 from vit_convert.checkpoint.inert import Global, Inert
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import NAME_LENGTH, Budget
 
 _MAX_DEPTH = 64
-_MAX_MODULES = 100_000
 
 
 def is_module(value: Any) -> bool:
@@ -31,21 +31,24 @@ def _is_script(value: Any) -> bool:
     )
 
 
-def module_state(module: Inert) -> dict[str, Any]:
+def module_state(module: Inert, budget: Budget) -> dict[str, Any]:
     """Collect what `module.state_dict()` would return, in the same order.
 
+    Args:
+        module: the module.
+        budget: `MODULES` of the file; modules may share tables, and each look at one counts.
+
     Raises:
-        CheckpointError: the modules contain one another without end.
+        CheckpointError: the modules contain one another without end, or too much.
     """
     state: dict[str, Any] = {}
-    visits = 0
 
     def visit(module: Inert, prefix: str, depth: int) -> None:
-        nonlocal visits
-        visits += 1
-        if depth > _MAX_DEPTH or visits > _MAX_MODULES:
+        if depth > _MAX_DEPTH:
             raise CheckpointError("the pickled model's modules contain one another without end")
+        NAME_LENGTH.check(len(prefix))
         attributes = module.attributes
+        budget.spend(1 + len(attributes))
         if _is_script(module):  # parameters, buffers and modules are attributes
             state.update(
                 (f"{prefix}{name}", value)
@@ -58,6 +61,8 @@ def module_state(module: Inert) -> dict[str, Any]:
             return
         hidden = attributes.get("_non_persistent_buffers_set")
         buffers = attributes.get("_buffers")
+        for table in (attributes["_parameters"], buffers, attributes["_modules"]):
+            budget.spend(len(table) if isinstance(table, dict) else 0)
         for name, value in attributes["_parameters"].items():
             if value is not None:
                 state[f"{prefix}{name}"] = value

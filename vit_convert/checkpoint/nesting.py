@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from vit_convert.checkpoint.dtypes import readable
-from vit_convert.checkpoint.inert import Inert
+from vit_convert.checkpoint.inert import Inert, printable
 from vit_convert.checkpoint.modules import is_module, module_state
 from vit_convert.checkpoint.numpy_pickles import NumpyArray
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import STATE_DICTS, Budget
 
 PREFERRED = (
     "model",
@@ -29,7 +30,6 @@ PREFERRED = (
     "ema",
     "model_ema",
 )
-_MAX_FOUND = 1000
 
 
 @dataclass(frozen=True)
@@ -57,10 +57,15 @@ def as_tensor(value: Any) -> LazyTensor | None:
     return None
 
 
-def mapping(value: Any) -> dict[str, Any]:
-    """The named parts of a value, {} if it has none; of a list, by position."""
+def mapping(value: Any, budget: Budget) -> dict[str, Any]:
+    """The named parts of a value, {} if it has none; of a list, by position.
+
+    Args:
+        value: anything that a pickle makes.
+        budget: see `module_state`.
+    """
     if is_module(value):
-        return module_state(value)
+        return module_state(value, budget)
     match value:
         case dict():
             table = value
@@ -73,20 +78,23 @@ def mapping(value: Any) -> dict[str, Any]:
     return {name: part for name, part in table.items() if isinstance(name, str)}
 
 
-def state_dicts(root: Any) -> list[StateDict]:
+def state_dicts(root: Any, budget: Budget) -> list[StateDict]:
     """Every nesting that holds weights, the preferred one first; at most two names deep.
+
+    Args:
+        root: what a checkpoint holds.
+        budget: see `module_state`.
 
     Raises:
         CheckpointError: there are more than any checkpoint has.
     """
-    search = _Search()
+    search = _Search(budget)
     found = list(search.below(root))
-    for name, value in mapping(root).items():
+    for name, value in mapping(root, budget).items():
         if search.weights(value) is None:
             for below in search.below(value):
                 found.append(replace(below, key=f"{name}.{below.key}"))
-        if len(found) > _MAX_FOUND:
-            raise CheckpointError("it names more state dicts than any checkpoint has")
+        STATE_DICTS.check(len(found))
     whole = search.weights(root)
     # {"state_dict": {...}, "mean": tensor, "std": tensor} is not itself a state dict
     if whole is not None and not any(state.key in PREFERRED for state in found):
@@ -97,7 +105,8 @@ def state_dicts(root: Any) -> list[StateDict]:
 class _Search:
     """Looks into every value once, however many names it has."""
 
-    def __init__(self) -> None:
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
         self._weights: dict[int, StateDict | None] = {}
         self._below: dict[int, list[StateDict]] = {}
 
@@ -106,7 +115,7 @@ class _Search:
         if id(value) not in self._weights:
             tensors: dict[str, LazyTensor] = {}
             others: dict[str, Any] = {}
-            for name, part in mapping(value).items():
+            for name, part in mapping(value, self._budget).items():
                 tensor = as_tensor(part)
                 if tensor is None:
                     others[name] = part
@@ -119,8 +128,12 @@ class _Search:
     def below(self, value: Any) -> list[StateDict]:
         """The state dicts among its parts."""
         if id(value) not in self._below:
-            parts = ((name, self.weights(part)) for name, part in mapping(value).items())
-            self._below[id(value)] = [replace(state, key=name) for name, state in parts if state]
+            found: list[StateDict] = []
+            for name, part in mapping(value, self._budget).items():
+                if state := self.weights(part):
+                    found.append(replace(state, key=name))
+                    STATE_DICTS.check(len(found))
+            self._below[id(value)] = found
         return self._below[id(value)]
 
 
@@ -152,7 +165,7 @@ def choose(found: list[StateDict], key: str | None, where: str) -> StateDict:
     if not matches and key:
         matches = [state for state in found if state.key.startswith(key + ".")]
     if len(matches) != 1:
-        names = ", ".join(state.key or "the top level ('')" for state in found)
+        names = ", ".join(printable(state.key) or "the top level ('')" for state in found[:20])
         raise CheckpointError(
             f"there is no state dict under the key {key!r}",
             where=where,

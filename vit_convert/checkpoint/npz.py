@@ -5,12 +5,9 @@ The format: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.ht
 
 from __future__ import annotations
 
-import ast
 import math
 import re
-import warnings
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -20,9 +17,14 @@ from vit_convert.checkpoint.strided import MAX_EXPANDED, MAX_RANK, whole
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.checkpoint.zip_archive import ZipArchive
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import TENSORS
 
 _MAGIC = b"\x93NUMPY"
 _MAX_HEADER = 10_000
+_HEADER = re.compile(  # NumPy for Python 2 wrote long integers as 3L
+    r"\{'descr': (?P<descr>'[^'\\]{0,20}'|\[.*\]), 'fortran_order': (?P<order>True|False), "
+    r"'shape': (?P<shape>\((?:\d{1,19}L?(?:, ?\d{1,19}L?)*,?)?\)), ?\}"
+)
 _NUMERIC = re.compile(r"[<>|=]?([biufc]\d{1,2})")
 
 
@@ -32,11 +34,9 @@ def read_npz(archive: ZipArchive) -> dict[str, LazyTensor]:
     Raises:
         CheckpointError: one is damaged. Arrays that are not numeric are refused when they are used.
     """
-    return {
-        name.removesuffix(".npy"): _tensor(archive, name)
-        for name in archive.members
-        if name.endswith(".npy")
-    }
+    names = [name for name in archive.members if name.endswith(".npy")]
+    TENSORS.check(len(names), str(archive.file.path))
+    return {name.removesuffix(".npy"): _tensor(archive, name) for name in names}
 
 
 def _tensor(archive: ZipArchive, name: str) -> LazyTensor:
@@ -46,16 +46,9 @@ def _tensor(archive: ZipArchive, name: str) -> LazyTensor:
         expected="a complete checkpoint",
         hint="download or copy it again",
     )
-    start, header = _header(archive.head(name, _MAX_HEADER), damaged)
-    match header:
-        case {
-            "descr": descr,
-            "fortran_order": bool(fortran),
-            "shape": tuple() as shape,
-        } if len(header) == 3 and len(shape) <= MAX_RANK and all(map(whole, shape)):
-            pass
-        case _:
-            raise damaged
+    start, descr, fortran, shape = _header(archive.head(name, _MAX_HEADER), damaged)
+    if len(shape) > MAX_RANK or not all(map(whole, shape)):
+        raise damaged
     dtype, big_endian = _dtype(descr)
     if not dtypes.readable(dtype):
         return LazyTensor(name, shape, dtype, partial(_refuse, dtype))
@@ -65,40 +58,46 @@ def _tensor(archive: ZipArchive, name: str) -> LazyTensor:
         raise damaged
 
     def read() -> np.ndarray:
-        elements = archive.read(name)[start:].view(dtypes.stored(dtype, big_endian))
+        elements = archive.read(name, start).view(dtypes.stored(dtype, big_endian))
         return dtypes.decode(elements.reshape(shape, order="F" if fortran else "C"), dtype)
 
     return LazyTensor(name, shape, dtype, read)
 
 
-def _header(head: bytes, damaged: CheckpointError) -> tuple[int, Any]:
-    """Parse the header: return where the elements begin, and the table that precedes them."""
+def _header(head: bytes, damaged: CheckpointError) -> tuple[int, str, bool, tuple[int, ...]]:
+    """Parse the header: where the elements begin, their type as it is written, whether they are in
+    Fortran order, and the shape.
+
+    NumPy evaluates it as a literal of Python, which takes long where it is an odd one. NumPy itself
+    writes one form only.
+    """
     if len(head) < 12 or head[:6] != _MAGIC or head[6] not in (1, 2, 3):
         raise damaged
     width = 2 if head[6] == 1 else 4
     start = 8 + width + int.from_bytes(head[8 : 8 + width], "little")
     if start > len(head):
         raise damaged
-    try:
-        text = head[8 + width : start].decode("latin-1" if head[6] < 3 else "utf-8")
-        with warnings.catch_warnings():  # of escapes in a damaged header
-            warnings.simplefilter("ignore")
-            return start, ast.literal_eval(text.strip())
-    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise damaged from error
+    match = _HEADER.fullmatch(head[8 + width : start].decode("latin-1").strip())
+    if match is None:
+        raise damaged
+    shape = tuple(int(side.rstrip("L")) for side in re.findall(r"\d+L?", match["shape"]))
+    return start, match["descr"], match["order"] == "True", shape
 
 
-def _dtype(descr: Any) -> tuple[str, bool]:
+def _dtype(descr: str) -> tuple[str, bool]:
     """A dtype's name and whether it is big-endian; of unreadable ones, words for people."""
+    if not descr.startswith("'"):
+        return f"structures, {printable(descr)}", False
+    descr = descr[1:-1]
     if descr in ("|V2", "<V2"):
         return "bfloat16", False  # how NumPy files hold JAX's
-    if isinstance(descr, str) and _NUMERIC.fullmatch(descr):
+    if _NUMERIC.fullmatch(descr):
         try:
             return np.dtype(descr).name, descr[0] == ">"
         except TypeError:
             pass
-    is_object = isinstance(descr, str) and descr.lstrip("|<>=").startswith("O")
-    return ("object" if is_object else printable(str(descr))), False
+    is_object = descr.lstrip("|<>=").startswith("O")
+    return ("object" if is_object else printable(descr)), False
 
 
 def _refuse(dtype: str) -> np.ndarray:

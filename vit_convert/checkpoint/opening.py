@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -10,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.checkpoint.dtypes import bits, readable
 from vit_convert.checkpoint.extras import beside
+from vit_convert.checkpoint.file_bytes import FileBytes
 from vit_convert.checkpoint.inert import printable
 from vit_convert.checkpoint.lookalikes import not_a_checkpoint, not_a_checkpoint_archive
-from vit_convert.checkpoint.mapped_file import MappedFile
 from vit_convert.checkpoint.nesting import choose, state_dicts
 from vit_convert.checkpoint.safetensors_file import is_safetensors, read_safetensors
 from vit_convert.checkpoint.sharded import file_in, is_index, read_sharded
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.checkpoint.torch_legacy import is_torch_legacy, read_torch_legacy
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import MODULES, NAME_LENGTH, TENSOR_BYTES, TENSORS, Budget
 
 _HEAD = 4096
 
@@ -64,23 +67,25 @@ def open_checkpoint(path: str | Path, key: str | None = None) -> Checkpoint:
         CheckpointError: there is no such file or key, or the file cannot be read.
     """
     path = Path(path)
-    file = MappedFile.open(file_in(path) if path.is_dir() else path)
+    file = FileBytes.open(file_in(path) if path.is_dir() else path)
     kind, root, metadata, size = _read(file)
     where = str(file.path)
-    found = state_dicts(root)
+    budget = Budget(MODULES, where=where)
+    found = state_dicts(root, budget)
     chosen = choose(found, key, where)
+    _check_limits(chosen.tensors, size, where)
     return Checkpoint(
         path=file.path,
         format=kind,
         key=chosen.key,
         candidates=tuple(state.key for state in found),
         tensors={name: _named(where, name, tensor) for name, tensor in chosen.tensors.items()},
-        extras={**beside(root, chosen, found), **metadata},
+        extras={**beside(root, chosen, found, budget), **metadata},
         size=size,
     )
 
 
-def _read(file: MappedFile) -> tuple[str, Any, Mapping[str, Any], int]:
+def _read(file: FileBytes) -> tuple[str, Any, Mapping[str, Any], int]:
     """The format, the content, what the format keeps beside it, and the size of it all."""
     head = file.span(0, min(file.size, _HEAD)).tobytes()
     if is_index(file.path, head):
@@ -109,6 +114,19 @@ def _read(file: MappedFile) -> tuple[str, Any, Mapping[str, Any], int]:
     if is_safetensors(head):
         return "safetensors", *read_safetensors(file), file.size
     raise not_a_checkpoint(head, str(file.path))
+
+
+def _check_limits(tensors: Mapping[str, LazyTensor], size: int, where: str) -> None:
+    """Raises CheckpointError for more tensors, longer names or larger arrays than a file of `size`
+    bytes may have."""
+    TENSORS.check(len(tensors), where)
+    NAME_LENGTH.check(max(map(len, tensors)), where)
+    nbytes = sum(
+        math.prod(tensor.shape) * bits(tensor.dtype) // 8
+        for tensor in tensors.values()
+        if readable(tensor.dtype)
+    )
+    TENSOR_BYTES.check(nbytes, where, size)
 
 
 def _named(where: str, name: str, tensor: LazyTensor) -> LazyTensor:

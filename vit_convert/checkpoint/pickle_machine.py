@@ -5,12 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from vit_convert.checkpoint.constructs import call, hashable
+from vit_convert.checkpoint.constructs import call, hashable, is_short
 from vit_convert.checkpoint.inert import Global, Inert
 from vit_convert.checkpoint.numpy_pickles import NumpyArray, NumpyType
+from vit_convert.runtime.limits import (
+    PICKLE_COPIES,
+    PICKLE_ODD_KEYS,
+    PICKLE_STEPS,
+    Budget,
+)
 
 _MEMBER = 16  # what copying a member of a container costs, where copying a byte costs 1
-_ALLOWANCE = 1 << 20
+# Steps that what makes a large object counts for, where a number or a text counts for one
+_STEPS = dict.fromkeys(("EMPTY_SET", "FROZENSET"), 4) | dict.fromkeys(
+    ("REDUCE", "NEWOBJ", "NEWOBJ_EX", "INST", "OBJ", "BINPERSID", "PERSID"), 10
+)
 
 PersistentLoad = Callable[[Any], Any]
 
@@ -28,17 +37,22 @@ class Machine:
     """Its stacks and memo.
 
     Args:
-        persistent: see `load_pickle`.
-        size: bytes of the pickle. They limit what may be copied in all: a short pickle could
-            otherwise name one list a million times and have it copied each time.
+        persistent, size: see `load_pickle`.
     """
 
     def __init__(self, persistent: PersistentLoad, size: int) -> None:
         self.persistent = persistent
-        self.budget = _ALLOWANCE + size * _MEMBER
+        self._steps = Budget(PICKLE_STEPS, size)
+        # A short pickle could name one list a million times and have it copied each time.
+        self._copies = Budget(PICKLE_COPIES, size)
+        self._odd_keys = Budget(PICKLE_ODD_KEYS, size)
         self.stack: list[Any] = []
         self.below: list[list[Any]] = []  # the stacks under the marks
         self.memo: dict[int, Any] = {}
+
+    def step(self, opcode: str) -> None:
+        """Count a step."""
+        self._steps.spend(_STEPS.get(opcode, 1))
 
     def pop(self) -> Any:
         """Take the value on top."""
@@ -52,17 +66,21 @@ class Machine:
     def call(self, function: Any, args: Any, kwargs: dict[Any, Any] | None = None) -> None:
         """Push what stands for a call."""
         self.charge(args)
-        self.stack.append(call(function, args, kwargs))
+        self.stack.append(call(function, args, kwargs, self.key))
+
+    def key(self, value: Any) -> Any:
+        """A dictionary key, or a member of a set; see `hashable`."""
+        if type(value) is not str and not is_short(value):
+            self._odd_keys.spend(1)
+        return hashable(value)
 
     def charge(self, parts: Any) -> None:
         """Take what may be copied of these from the budget."""
         for part in parts if isinstance(parts, tuple) else ():
             if isinstance(part, (bytes, bytearray, str)):
-                self.budget -= len(part)
+                self._copies.spend(len(part))
             elif isinstance(part, (list, tuple, dict, set, frozenset)):
-                self.budget -= len(part) * _MEMBER
-        if self.budget < 0:
-            raise DamagedError("more copies than a pickle of this size can need")
+                self._copies.spend(len(part) * _MEMBER)
 
 
 Handler = Callable[[Machine, Any], None]
@@ -160,14 +178,14 @@ def _tuple(machine: Machine, argument: Any) -> None:
 @_does("FROZENSET")
 def _frozenset(machine: Machine, argument: Any) -> None:
     items = machine.pop_mark()
-    machine.stack.append(frozenset(hashable(item) for item in items))
+    machine.stack.append(frozenset(machine.key(item) for item in items))
 
 
 @_does("DICT")
 def _dict(machine: Machine, argument: Any) -> None:
     items = machine.pop_mark()
     made: dict[Any, Any] = {}
-    _set(made, items)
+    _set(machine, made, items)
     machine.stack.append(made)
 
 
@@ -188,12 +206,12 @@ def _tuple3(machine: Machine, argument: Any) -> None:
     machine.stack.append((first, second, third))
 
 
-def _set(target: Any, items: list[Any]) -> None:
+def _set(machine: Machine, target: Any, items: list[Any]) -> None:
     entries = target.entries if isinstance(target, Inert) else target
     if not isinstance(entries, dict) or len(items) % 2:
         raise DamagedError("items set on what has none")
     for key, value in zip(items[::2], items[1::2], strict=True):
-        entries[hashable(key)] = value
+        entries[machine.key(key)] = value
 
 
 def _extend(target: Any, items: list[Any]) -> None:
@@ -206,13 +224,13 @@ def _extend(target: Any, items: list[Any]) -> None:
 @_does("SETITEM")
 def _setitem(machine: Machine, argument: Any) -> None:
     value, key = machine.pop(), machine.pop()
-    _set(machine.stack[-1], [key, value])
+    _set(machine, machine.stack[-1], [key, value])
 
 
 @_does("SETITEMS")
 def _setitems(machine: Machine, argument: Any) -> None:
     items = machine.pop_mark()
-    _set(machine.stack[-1], items)
+    _set(machine, machine.stack[-1], items)
 
 
 @_does("APPEND")
@@ -231,7 +249,7 @@ def _appends(machine: Machine, argument: Any) -> None:
 def _additems(machine: Machine, argument: Any) -> None:
     items, target = machine.pop_mark(), machine.stack[-1]
     if isinstance(target, set):
-        target.update(hashable(item) for item in items)
+        target.update(machine.key(item) for item in items)
     else:
         _extend(target, items)
 
@@ -286,7 +304,10 @@ def _obj(machine: Machine, argument: Any) -> None:
 def _build(machine: Machine, argument: Any) -> None:
     state, target = machine.pop(), machine.stack[-1]
     if isinstance(target, Inert):
-        target.state = state
+        match state:
+            case (dict(), dict()):  # attributes, and those in slots, which are merged once
+                machine.charge(state)
+        target.build(state)
     elif isinstance(target, (NumpyArray, NumpyType)):
         machine.charge(state)
         target.build(state)

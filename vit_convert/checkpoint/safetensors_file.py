@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from vit_convert.checkpoint import dtypes
+from vit_convert.checkpoint.file_bytes import FileBytes
 from vit_convert.checkpoint.inert import printable
-from vit_convert.checkpoint.mapped_file import MappedFile
 from vit_convert.checkpoint.strided import MAX_EXPANDED, MAX_RANK, whole
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import HEADER_BYTES, TENSORS
 
-MAX_HEADER = 100_000_000  # as in the reference implementation
 DTYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -55,7 +55,7 @@ def is_safetensors(head: bytes) -> bool:
     return head[8:9] == b"{" and min(head[:8]) < 9
 
 
-def read_safetensors(file: MappedFile) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+def read_safetensors(file: FileBytes) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     """The tensors, in the order of the header, and its `__metadata__`.
 
     Raises:
@@ -72,10 +72,11 @@ def read_safetensors(file: MappedFile) -> tuple[dict[str, LazyTensor], dict[str,
         ) from error
 
 
-def _read(file: MappedFile) -> tuple[dict[str, LazyTensor], dict[str, str]]:
+def _read(file: FileBytes) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     length = int.from_bytes(file.span(0, min(8, file.size)).tobytes(), "little")
-    if length > MAX_HEADER or 8 + length > file.size:
+    if 8 + length > file.size:
         raise _InvalidError(f"its header would be {length} bytes long")
+    HEADER_BYTES.check(length, str(file.path))
     try:
         header = json.loads(file.span(8, length).tobytes(), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
@@ -85,6 +86,7 @@ def _read(file: MappedFile) -> tuple[dict[str, LazyTensor], dict[str, str]]:
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise _InvalidError("its __metadata__ is not a table of texts")
+    TENSORS.check(len(header), str(file.path))
     tensors: dict[str, LazyTensor] = {}
     spans: list[tuple[int, int]] = []
     for name, entry in header.items():
@@ -109,7 +111,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return table
 
 
-def _tensor(file: MappedFile, base: int, name: str, entry: Any) -> tuple[int, int, LazyTensor]:
+def _tensor(file: FileBytes, base: int, name: str, entry: Any) -> tuple[int, int, LazyTensor]:
     match entry:
         case {
             "dtype": str() as kind,

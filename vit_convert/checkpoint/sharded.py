@@ -10,10 +10,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from vit_convert.checkpoint.file_bytes import FileBytes
 from vit_convert.checkpoint.inert import printable
-from vit_convert.checkpoint.mapped_file import MappedFile
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import JSON_BYTES, SHARDS, TENSORS
 
 INDEX = ".index.json"
 # what save_pretrained and its kin call the checkpoint in a folder, the preferred one first
@@ -25,8 +26,6 @@ _IN_FOLDERS = (
     "open_clip_model.safetensors",
     "open_clip_pytorch_model.bin",
 )
-_MAX_INDEX = 50_000_000
-_MAX_SHARDS = 1000
 
 
 def file_in(folder: Path) -> Path:
@@ -52,7 +51,7 @@ def is_index(path: Path, head: bytes) -> bool:
 
 
 def read_sharded(
-    index: MappedFile, read: Callable[[Path], dict[str, LazyTensor]]
+    index: FileBytes, read: Callable[[Path], dict[str, LazyTensor]]
 ) -> dict[str, LazyTensor]:
     """The tensors of all files, in the order of the index.
 
@@ -70,7 +69,7 @@ def read_sharded(
         path = index.path.parent / shard
         if not path.is_file():
             raise CheckpointError(
-                f"its part {shard} is not there",
+                f"its part {printable(shard)} is not there",
                 where=str(index.path),
                 expected=f"all {len(set(places.values()))} parts beside the index",
                 hint="download or copy the whole folder again",
@@ -91,15 +90,14 @@ def read_sharded(
     return {name: files[shard][name] for name, shard in places.items()}
 
 
-def _weight_map(index: MappedFile) -> dict[str, str]:
+def _weight_map(index: FileBytes) -> dict[str, str]:
     damaged = CheckpointError(
         "the index of a checkpoint in several files is damaged",
         where=str(index.path),
         expected='{"weight_map": {tensor: file, ...}}',
         hint="download or copy it again",
     )
-    if index.size > _MAX_INDEX:
-        raise damaged
+    JSON_BYTES.check(index.size, str(index.path))
     try:
         data = json.loads(index.span(0, index.size).tobytes())
     except (ValueError, RecursionError):
@@ -113,8 +111,8 @@ def _weight_map(index: MappedFile) -> dict[str, str]:
             raise damaged
         if shard in ("", "..") or shard.endswith(INDEX):
             raise damaged
-    if len(set(places.values())) > _MAX_SHARDS:
-        raise damaged
+    SHARDS.check(len(set(places.values())), str(index.path))
+    TENSORS.check(len(places), str(index.path))
     return places
 
 

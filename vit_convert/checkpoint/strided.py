@@ -11,12 +11,13 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from vit_convert.checkpoint import dtypes
+from vit_convert.checkpoint.inert import printable
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.errors import CheckpointError
 
 MAX_RANK = 32  # NumPy 1's limit; no model comes near
 # Strides of 0 make tensors of any size from one number; beyond this many elements, an attack
-MAX_EXPANDED = 1 << 26
+MAX_EXPANDED = 1 << 24
 _LIMIT = 1 << 62
 
 
@@ -27,13 +28,13 @@ class Storage:
     Attributes:
         dtype: of its elements, "" for an untyped storage.
         nbytes: its size.
-        load: gives the bytes as a uint8 array, mapped where possible.
+        load: (first byte, the one behind the last) -> these bytes as a uint8 array.
         big_endian: the order of the bytes in each element.
     """
 
     dtype: str
     nbytes: int
-    load: Callable[[], np.ndarray]
+    load: Callable[[int, int], np.ndarray]
     big_endian: bool = False
 
 
@@ -56,7 +57,7 @@ def view(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> 
     ):
         raise CheckpointError("a tensor has an impossible shape, stride or offset")
     if not dtypes.known(dtype):
-        raise CheckpointError(f"a tensor has elements of an unknown type, {dtype!r}")
+        raise CheckpointError(f"a tensor has elements of an unknown type, {printable(dtype)}")
     size = dtypes.bits(dtype) // 8
     count = storage.nbytes // size
     extent = math.prod(max(side, 1) for side in shape)
@@ -72,8 +73,7 @@ def view(storage: Storage, dtype: str, offset: Any, shape: Any, stride: Any) -> 
         stored = dtypes.stored(dtype, storage.big_endian)
         if 0 in shape:
             return dtypes.decode(np.empty(shape, stored), dtype)
-        start, stop = offset * size, (last + 1) * size
-        elements = storage.load()[start:stop].view(stored)
+        elements = storage.load(offset * size, (last + 1) * size).view(stored)
         # the stride of an axis of length 1 is never used, and may be anything
         steps = tuple(
             step * size if side > 1 else 0 for side, step in zip(shape, stride, strict=True)

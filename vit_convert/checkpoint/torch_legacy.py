@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from vit_convert.checkpoint import dtypes
-from vit_convert.checkpoint.mapped_file import MappedFile
+from vit_convert.checkpoint.file_bytes import FileBytes
+from vit_convert.checkpoint.inert import described
 from vit_convert.checkpoint.strided import Storage, whole
 from vit_convert.checkpoint.torch_pickles import storage_dtype
 from vit_convert.checkpoint.unpickler import load_pickle
@@ -33,7 +34,7 @@ def is_torch_legacy(head: bytes) -> bool:
     return head[:1] == b"\x80" and head.find(_MAGIC_BYTES, 2, 23) in (2, 11)
 
 
-def read_torch_legacy(file: MappedFile) -> Any:
+def read_torch_legacy(file: FileBytes) -> Any:
     """The saved object, its tensors lazy.
 
     Raises:
@@ -43,8 +44,9 @@ def read_torch_legacy(file: MappedFile) -> Any:
 
 
 class _Reader:
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: FileBytes) -> None:
         self.file = file
+        self.stream = file.stream()
         self.where = str(file.path)
         self.expected: dict[str, int] = {}  # key -> bytes that the pickle says it has
         self.element_size: dict[str, int] = {}
@@ -52,19 +54,18 @@ class _Reader:
         self.big_endian = False
 
     def read(self) -> Any:
-        self.file.buffer.seek(0)
         magic, protocol, system = (self._pickle() for _ in range(3))
         if magic != _MAGIC or protocol != _PROTOCOL or not isinstance(system, dict):
             raise CheckpointError(
                 "its first pickles are not those of a checkpoint", where=self.where
             )
         self.big_endian = system.get("little_endian") is False
-        content = load_pickle(self.file.buffer, self.where, self._persistent)
+        content = load_pickle(self.stream, self.file.size, self.where, self._persistent)
         self._locate(self._pickle())
         return content
 
     def _pickle(self) -> Any:
-        return load_pickle(self.file.buffer, self.where)
+        return load_pickle(self.stream, self.file.size, self.where)
 
     def _persistent(self, pid: Any) -> Any:
         match pid:
@@ -77,7 +78,7 @@ class _Reader:
     def _storage(self, kind: Any, key: str, count: int, part: Any) -> Storage:
         dtype = storage_dtype(kind)
         if dtype is None:
-            raise CheckpointError(f"it has a storage of an unknown kind, {kind!r}")
+            raise CheckpointError(f"it has a storage of an unknown kind, {described(kind)}")
         size = dtypes.bits(dtype) // 8 if dtype else 1
         nbytes = count * size
         if self.expected.setdefault(key, nbytes) != nbytes:
@@ -94,8 +95,8 @@ class _Reader:
             case _:
                 raise CheckpointError("a part of a storage reaches outside it")
 
-        def load() -> np.ndarray:
-            return self.file.span(self.starts[key] + first, last - first)
+        def load(start: int, stop: int) -> np.ndarray:
+            return self.file.span(self.starts[key] + first + start, stop - start)
 
         return Storage(dtype, last - first, load, self.big_endian)
 
@@ -110,7 +111,7 @@ class _Reader:
             raise CheckpointError(
                 "the storages it lists are not those that its tensors need", where=self.where
             )
-        position = self.file.buffer.tell()
+        position = self.stream.tell()
         for key in keys:
             count = int(self.file.span(position, 8).view("<i8")[0])
             position += 8
@@ -118,6 +119,6 @@ class _Reader:
                 raise CheckpointError(
                     "a storage in it has not the size that its tensors need", where=self.where
                 )
-            self.file.span(position, self.expected[key])
+            self.file.check(position, self.expected[key])
             self.starts[key] = position
             position += self.expected[key]

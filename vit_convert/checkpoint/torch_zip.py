@@ -9,19 +9,21 @@ PREFIX/code/        TorchScript's programs, which are not looked at
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from vit_convert.checkpoint import dtypes
+from vit_convert.checkpoint.inert import described, printable
 from vit_convert.checkpoint.strided import Storage, whole
 from vit_convert.checkpoint.torch_pickles import storage_dtype
 from vit_convert.checkpoint.unpickler import load_pickle
 from vit_convert.checkpoint.zip_archive import ZipArchive
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import PICKLE_BYTES
 
-MAX_PICKLE = 1 << 30
 _PICKLE = "data.pkl"
 
 
@@ -47,7 +49,7 @@ def read_torch_zip(archive: ZipArchive) -> Any:
     prefix = names[0].removesuffix(_PICKLE)
     big_endian = False
     if prefix + "byteorder" in archive.members:
-        order = _small(archive, prefix + "byteorder", 16)
+        order = archive.head(prefix + "byteorder", 16)
         if order not in (b"little", b"big"):
             raise CheckpointError("its byte order is neither little nor big", where=where)
         big_endian = order == b"big"
@@ -58,13 +60,9 @@ def read_torch_zip(archive: ZipArchive) -> Any:
                 return _storage(archive, f"{prefix}data/{key}", kind, location, count, big_endian)
         raise CheckpointError("it names a storage in a way that is not known here")
 
-    return load_pickle(_small(archive, names[0], MAX_PICKLE), where, persistent)
-
-
-def _small(archive: ZipArchive, name: str, limit: int) -> bytes:
-    if archive.size(name) > limit:
-        raise CheckpointError(f"{name} in it is too large", where=str(archive.file.path))
-    return archive.read(name, check=True).tobytes()
+    PICKLE_BYTES.check(archive.size(names[0]), where, archive.file.size)
+    content = io.BytesIO(archive.read(names[0], check=True).tobytes())
+    return load_pickle(content, archive.file.size, where, persistent)
 
 
 def _storage(
@@ -72,13 +70,13 @@ def _storage(
 ) -> Storage:
     dtype = storage_dtype(kind)
     if dtype is None:
-        raise CheckpointError(f"it has a storage of an unknown kind, {kind!r}")
+        raise CheckpointError(f"it has a storage of an unknown kind, {described(kind)}")
     nbytes = count * (dtypes.bits(dtype) // 8 if dtype else 1)
     if location == "meta":
         return Storage(dtype, nbytes, _no_values, big_endian)
     if archive.size(name) != nbytes:
         raise CheckpointError(
-            f"{name} has {archive.size(name)} bytes where the tensors need {nbytes}",
+            f"{printable(name)} has {archive.size(name)} bytes where the tensors need {nbytes}",
             where=str(archive.file.path),
             expected="a complete checkpoint",
             hint="the file is damaged: download or copy it again",
@@ -86,5 +84,5 @@ def _storage(
     return Storage(dtype, nbytes, partial(archive.read, name), big_endian)
 
 
-def _no_values() -> np.ndarray:
+def _no_values(start: int, stop: int) -> np.ndarray:
     raise CheckpointError("it is a tensor on the meta device, without any values")

@@ -9,10 +9,9 @@ BYTEARRAY8 allocates before it reads. Here opcodes are decoded by the standard l
 
 from __future__ import annotations
 
-import mmap
 import struct
 import warnings
-from typing import IO, Any, cast
+from typing import IO, Any
 
 from vit_convert.checkpoint.pickle_machine import (
     HANDLERS,
@@ -25,12 +24,13 @@ from vit_convert.errors import CheckpointError
 
 
 def load_pickle(
-    stream: bytes | mmap.mmap, where: str, persistent: PersistentLoad = no_persistent
+    stream: IO[bytes], size: int, where: str, persistent: PersistentLoad = no_persistent
 ) -> Any:
     """The value that a pickle describes, of plain types, `Inert`, `Global` and lazy tensors.
 
     Args:
-        stream: the pickle; of a mapping, read from its position, which then is behind the pickle.
+        stream: read from its position, which then is behind the pickle.
+        size: bytes of the file, after which the limits go.
         where: the file, for messages.
         persistent: makes what a persistent id stands for.
 
@@ -39,16 +39,17 @@ def load_pickle(
     """
     import pickletools
 
-    machine = Machine(persistent, len(stream))
+    machine = Machine(persistent, size)
     try:
         with warnings.catch_warnings():  # of escapes in damaged text strings
             warnings.simplefilter("ignore")
-            for opcode, argument, _ in pickletools.genops(cast(IO[bytes], stream)):
+            for opcode, argument, _ in pickletools.genops(stream):
                 if opcode.name == "STOP":
                     return machine.pop()
                 handler = HANDLERS.get(opcode.name)
                 if handler is None:
                     raise DamagedError(f"opcode {opcode.name}, which no checkpoint has")
+                machine.step(opcode.name)
                 handler(machine, argument)
     except CheckpointError as error:
         raise CheckpointError(

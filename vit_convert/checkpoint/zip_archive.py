@@ -1,4 +1,8 @@
-"""Zip archives whose uncompressed members are mapped straight from the file."""
+"""Zip archives, whose members are read in parts where they are stored, and else unpacked whole.
+
+A small archive can unpack to a thousand times its size, again for each tensor: what is unpacked is
+limited in all, and the last member is kept.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +12,16 @@ import zlib
 
 import numpy as np
 
+from vit_convert.checkpoint.file_bytes import FileBytes
 from vit_convert.checkpoint.inert import printable
-from vit_convert.checkpoint.mapped_file import MappedFile
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import DIRECTORY_BYTES, REPEATS, UNPACKED_BYTES, Budget
 
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _ENCRYPTED = 1
 _UTF_8 = 0x800
 _DEFLATE_RATIO = 1032  # its greatest
+_TAIL = (1 << 16) + 200  # the end of the directory is within a comment of 64 KB
 
 
 class ZipArchive:
@@ -25,10 +31,12 @@ class ZipArchive:
         CheckpointError: the archive is truncated or damaged, or a name occurs twice.
     """
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: FileBytes) -> None:
         self.file = file
+        where = str(file.path)
+        DIRECTORY_BYTES.check(_directory_size(file), where)
         try:
-            with zipfile.ZipFile(file.path) as archive:
+            with zipfile.ZipFile(file.stream()) as archive:
                 infos = archive.infolist()
         except (
             zipfile.BadZipFile,
@@ -44,6 +52,11 @@ class ZipArchive:
         self.members = {info.filename: info for info in infos}
         if len(self.members) != len(infos):
             raise self._error("the zip archive has two members of the same name")
+        unpacked = sum(i.file_size for i in infos if i.compress_type != zipfile.ZIP_STORED)
+        UNPACKED_BYTES.check(unpacked, where, file.size)
+        self._budget = Budget(REPEATS, where=where)
+        self._budget.left *= unpacked
+        self._kept: tuple[str, np.ndarray] = ("", np.empty(0, np.uint8))
 
     def size(self, name: str) -> int:
         """Bytes of a member, unpacked.
@@ -53,26 +66,45 @@ class ZipArchive:
         """
         return self._member(name).file_size
 
-    def read(self, name: str, *, check: bool = False) -> np.ndarray:
-        """A member's bytes as uint8: mapped if it is stored, unpacked if it is deflated.
+    def read(
+        self, name: str, start: int = 0, stop: int | None = None, *, check: bool = False
+    ) -> np.ndarray:
+        """A member's bytes as uint8, or some of them.
 
         Args:
             name: of the member.
-            check: also compare the checksum of a stored member, which touches all of it.
+            start, stop: the first byte, and the one behind the last; by default all.
+            check: also compare the checksum of a stored member, which reads all of it.
 
         Raises:
             CheckpointError: there is no such member, or it is damaged, encrypted or packed oddly.
         """
         info = self._member(name)
-        packed = self._packed(info)
-        if info.compress_type == zipfile.ZIP_STORED:
-            content = packed
-        else:
-            content, check = self._inflate(info, packed), True
-        # PyTorch has an option to leave checksums out; they are 0 then
-        if check and info.CRC not in (0, zlib.crc32(content.data)):
-            raise self._damaged(info)
+        stop = info.file_size if stop is None else stop
+        if info.compress_type != zipfile.ZIP_STORED:
+            return self._unpacked(info)[start:stop]
+        place, size = self._place(info)
+        if check:
+            content = self.file.span(place, size)
+            self._compare(info, content)
+            return content[start:stop]
+        return self.file.span(place + start, min(stop, size) - start)
+
+    def _unpacked(self, info: zipfile.ZipInfo) -> np.ndarray:
+        """A deflated member; the last one is kept, because tensors often share one."""
+        name, content = self._kept
+        if name != info.filename or not name:
+            self._kept = ("", np.empty(0, np.uint8))  # so that only one is in memory
+            self._budget.spend(info.file_size)
+            content = self._inflate(info, self.file.span(*self._place(info)))
+            self._compare(info, content)
+            self._kept = (info.filename, content)
         return content
+
+    def _compare(self, info: zipfile.ZipInfo, content: np.ndarray) -> None:
+        # PyTorch has an option to leave checksums out; they are 0 then
+        if info.CRC not in (0, zlib.crc32(content.data)):
+            raise self._damaged(info)
 
     def head(self, name: str, count: int) -> bytes:
         """The first `count` bytes of a member, or all if it has fewer; only they are unpacked.
@@ -81,15 +113,17 @@ class ZipArchive:
             CheckpointError: see `read`.
         """
         info = self._member(name)
-        packed = self._packed(info)
+        place, size = self._place(info)
         if info.compress_type == zipfile.ZIP_STORED:
-            return packed[:count].tobytes()
+            return self.file.span(place, min(size, count)).tobytes()
+        packed = self.file.span(place, min(size, 2 * count))
         try:
-            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed[: 2 * count].data, count)
+            return zlib.decompressobj(-zlib.MAX_WBITS).decompress(packed.data, count)
         except zlib.error as error:
             raise self._damaged(info) from error
 
-    def _packed(self, info: zipfile.ZipInfo) -> np.ndarray:
+    def _place(self, info: zipfile.ZipInfo) -> tuple[int, int]:
+        """Where a member's bytes begin in the file, and how many there are."""
         shown = printable(info.filename)
         if info.flag_bits & _ENCRYPTED:
             raise self._error(f"{shown} in the zip archive is encrypted")
@@ -113,7 +147,7 @@ class ZipArchive:
         ):
             raise self._damaged(info)
         start += name_length + extra_length
-        return self.file.span(start, info.compress_size)
+        return start, info.compress_size
 
     def _inflate(self, info: zipfile.ZipInfo, packed: np.ndarray) -> np.ndarray:
         if info.file_size > _DEFLATE_RATIO * (info.compress_size + 1):
@@ -142,6 +176,19 @@ class ZipArchive:
             expected=expected or "a complete checkpoint",
             hint="" if expected else "download or copy it again",
         )
+
+
+def _directory_size(file: FileBytes) -> int:
+    """Bytes of the directory at the end of a zip file, as it says; 0 where it does not.
+
+    Python's zipfile makes an object of each entry before anybody can count them.
+    """
+    tail = file.span(max(0, file.size - _TAIL), min(file.size, _TAIL)).tobytes()
+    end = tail.rfind(b"PK\x05\x06")
+    wide = tail.rfind(b"PK\x06\x06")
+    if 0 <= wide < end - 40:
+        return int.from_bytes(tail[wide + 40 : wide + 48], "little")
+    return int.from_bytes(tail[end + 12 : end + 16], "little") if end >= 0 else 0
 
 
 def _are_fields(extra: bytes) -> bool:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+from vit_convert.checkpoint.inert import printable
+
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns, with the indices of blocks folded: blocks.{0..11}.attn.qkv.weight."""
@@ -17,8 +19,9 @@ def table(rows: Iterable[tuple[str, str]]) -> str:
 def collapse_indices(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Join rows that differ in a block's index only, in order of first appearance."""
     groups: dict[tuple[str, str], list[int]] = {}
-    for name, text in rows:
-        match = re.search(r"(?<=[._/])\d+(?=[./])", name)
+    for raw, text in rows:
+        name = printable(raw)
+        match = re.search(r"(?<=[._/])[0-9]{1,5}(?=[./])", name)
         pattern = f"{name[: match.start()]}{{}}{name[match.end() :]}" if match else name
         groups.setdefault((pattern, text), []).append(int(match.group()) if match else -1)
     return [

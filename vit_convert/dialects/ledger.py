@@ -12,6 +12,7 @@ from vit_convert.dialects.patterns import compile_pattern, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import MisfitError
 from vit_convert.errors import MappingError
+from vit_convert.runtime.limits import BLOCKS
 
 _Groups = tuple[tuple[str, str], ...]  # a match's placeholders
 
@@ -166,7 +167,11 @@ def _make(
     blocks = [groups]
     if rule.stacked:
         shape = tensors[ordered[0]].shape
-        blocks = [groups | {"i": str(i)} for i in range(shape[0] if shape else 0)]
+        count = shape[0] if shape else 0
+        if count > BLOCKS.allowed():
+            ledger.problems[ordered[0]] = f"would be {count} blocks"
+            return
+        blocks = [groups | {"i": str(i)} for i in range(count)]
     for i, block in enumerate(blocks):
         targets = [target.format(**block) for target in rule.targets]
         if missing:

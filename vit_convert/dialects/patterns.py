@@ -3,6 +3,9 @@
 A pattern is a tensor's whole name in which `{i}` stands for a block's index, `{chunk}` and `{j}`
 for other indices, `{leaf}` for weight or bias, and `{rest}`, in what is ignored, for anything.
 Nothing else is special.
+
+An index is written as PyTorch writes it, and is short: one of nine digits would make loops of as
+many steps, and three of them side by side a cubic search in a thousand digits.
 """
 
 from __future__ import annotations
@@ -10,10 +13,11 @@ from __future__ import annotations
 import re
 from functools import cache
 
+INDEX = r"0|[1-9][0-9]{0,4}"
 PLACEHOLDERS = {
-    "i": r"\d+",
-    "j": r"\d+",
-    "chunk": r"\d+",
+    "i": INDEX,
+    "j": INDEX,
+    "chunk": INDEX,
     "leaf": "weight|bias",
     "rest": r".+",
 }
@@ -38,6 +42,11 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 def placeholders(pattern: str) -> set[str]:
     """The names of a pattern's placeholders."""
     return set(_PLACEHOLDER.findall(pattern))
+
+
+def repeated(pattern: str) -> bool:
+    """Whether a placeholder is in it twice, which means nothing."""
+    return len(_PLACEHOLDER.findall(pattern)) > len(placeholders(pattern))
 
 
 def examples(pattern: str) -> list[str]:

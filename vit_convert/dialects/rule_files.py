@@ -20,6 +20,7 @@ num_heads = 12
 
 from __future__ import annotations
 
+import reprlib
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -27,6 +28,7 @@ from typing import Any
 
 from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.vit.rotary import KINDS
+from vit_convert.checkpoint.inert import printable
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
     JAX_OUTPUT,
@@ -48,13 +50,15 @@ from vit_convert.dialects.transforms import (
 )
 from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import UsageError
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import RULES, RULES_BYTES
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_MAX_BYTES = 200_000
+_LARGEST = 1e9
 _KEYS = ("name", "title", "architecture", "marker", "rename", "rule", "ignore", "values")
 _NAME = "letters, digits, - and _, and none of the built-in names"
 
@@ -64,7 +68,7 @@ def _one_of(*choices: str) -> Callable[[Any], bool]:
 
 
 def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+    return _is_number(value) and value > 0
 
 
 def _channels(value: Any) -> bool:
@@ -72,12 +76,12 @@ def _channels(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # as NaN is not
 
 
 # what [values] may say, how it is checked, and what is expected
 _VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "num_heads": (lambda v: type(v) is int and v > 0, "a positive whole number"),
+    "num_heads": (lambda v: type(v) is int and 0 < v < 1 << 16, "a positive whole number"),
     "gelu": (_one_of("erf", "tanh", "quick", "relu"), "erf, tanh, quick or relu"),
     "norm": (_one_of("layer", "rms"), "layer or rms"),
     "norm_eps": (_number, "a positive number"),
@@ -131,11 +135,7 @@ def read_rules(path: str | Path, canonical: Callable[[str], Collection[str]]) ->
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise UsageError("is too large for a rule file", where=str(path))
-        text = content.decode("utf-8-sig")
+        text = read_input(path, RULES_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(
             f"cannot be read: {error.strerror or error}", where=str(path), expected="a rule file"
@@ -149,12 +149,14 @@ def parse_rules(text: str, where: str, canonical: Callable[[str], Collection[str
     """As `read_rules`, from the text of a rule file."""
     try:
         data = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
         raise UsageError(
             f"is no TOML: {error}", where=where, expected="a rule file; see docs/dialects.md"
         ) from error
     parser = _Parser(text, where)
     dialect = parser.dialect(data)
+    count = sum(len(rule.sources) for rule in dialect.rules) + len(dialect.ignored)
+    RULES.check(count, where, error=UsageError)
     problems = problems_of(dialect, canonical(dialect.architecture))
     if problems:
         lines = "\n".join(f"  {parser.line(name)}{name}: {what}" for name, what in problems)
@@ -185,10 +187,10 @@ class _Parser:
 
     def dialect(self, data: dict[str, Any]) -> Dialect:
         if unknown := set(data) - set(_KEYS):
-            raise self.wrong(f"{sorted(unknown)[0]!r} means nothing here", ", ".join(_KEYS))
+            raise self.wrong(f"{_shown(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
         name = data.get("name", "")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong(f"its name is {name!r}", _NAME)
+            raise self.wrong(f"its name is {_shown(name)}", _NAME)
         rules = (*self._renames(data.get("rename", {})), *self._rules(data.get("rule", [])))
         if not rules:
             raise self.wrong("has no rules", "[rename], or [[rule]]")
@@ -229,17 +231,19 @@ class _Parser:
 
     def _rule(self, entry: Any) -> Rule:
         if not isinstance(entry, dict) or set(entry) - {"from", "to", "transform", "stacked"}:
-            raise self.wrong(f"a rule is {entry!r}", "from, to, transform, stacked")
+            raise self.wrong(f"a rule is {_shown(entry)}", "from, to, transform, stacked")
         sources, targets = (self._names(entry.get(key), key) for key in ("from", "to"))
         transform = entry.get("transform", "same")
-        if transform not in NAMED:
-            raise self.wrong(f"no transform is called {transform!r}", ", ".join(NAMED), sources[0])
+        if not isinstance(transform, str) or transform not in NAMED:
+            raise self.wrong(
+                f"no transform is called {_shown(transform)}", ", ".join(NAMED), sources[0]
+            )
         return Rule(sources, targets, NAMED[transform], bool(entry.get("stacked", False)))
 
     def _names(self, value: Any, key: str) -> tuple[str, ...]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise self.wrong(f"a rule's {key!r} is {value!r}", "a pattern, or a list of them")
+            raise self.wrong(f"a rule's {key!r} is {_shown(value)}", "a pattern, or a list of them")
         return tuple(names)
 
     def _table(self, value: Any, key: str) -> dict[str, Any]:
@@ -249,20 +253,27 @@ class _Parser:
 
     def _text(self, value: Any, expected: str, name: str = "") -> str:
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{value!r} is no text", expected, name)
+            raise self.wrong(f"{_shown(value)} is no text", expected, name)
         return value
 
     def _values(self, table: dict[str, Any]) -> dict[str, Fact]:
         facts = {}
         for key, value in table.items():
             if key not in _VALUES:
-                raise self.wrong(f"{key!r} is no value that can be stated", ", ".join(_VALUES))
+                raise self.wrong(
+                    f"{_shown(key)} is no value that can be stated", ", ".join(_VALUES)
+                )
             check, expected = _VALUES[key]
             if not isinstance(value, (str, int, float, list)) or not check(value):
-                raise self.wrong(f"{key} is {value!r}", expected)
+                raise self.wrong(f"{key} is {_shown(value)}", expected)
             stated = tuple(map(float, value)) if isinstance(value, list) else value
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
+
+
+def _shown(value: Any) -> str:
+    """A value of the file for a message, not endless."""
+    return printable(reprlib.repr(value))
 
 
 def _marker(rules: tuple[Rule, ...]) -> str:

@@ -6,7 +6,13 @@ from collections.abc import Collection
 from itertools import chain
 
 from vit_convert.dialects.ledger import claims_of
-from vit_convert.dialects.patterns import PLACEHOLDERS, compile_pattern, examples, placeholders
+from vit_convert.dialects.patterns import (
+    PLACEHOLDERS,
+    compile_pattern,
+    examples,
+    placeholders,
+    repeated,
+)
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 
 
@@ -29,6 +35,8 @@ def problems_of(dialect: Dialect, canonical: Collection[str]) -> list[tuple[str,
     for ignore in (*dialect.ignored, *dialect.refused):
         if unknown := placeholders(ignore.pattern) - {*PLACEHOLDERS, "body"}:
             problems.append((ignore.pattern, _unknown(unknown)))
+        elif repeated(ignore.pattern):
+            problems.append((ignore.pattern, "it has a placeholder twice"))
     if not problems:
         problems += _overlaps(dialect)
     return problems
@@ -39,6 +47,8 @@ def _problems_of_rule(rule: Rule, canonical: Collection[str]) -> list[tuple[str,
     for pattern in chain(rule.sources, rule.targets):
         if unknown := placeholders(pattern) - {*PLACEHOLDERS, "body"}:
             return [(name, _unknown(unknown))]
+        if repeated(pattern):
+            return [(name, f"{pattern} has a placeholder twice")]
     problems = []
     if (len(rule.sources), len(rule.targets)) != (transform.sources, transform.targets):
         problems.append(

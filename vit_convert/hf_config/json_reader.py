@@ -11,8 +11,9 @@ from vit_convert.architectures.base import CHOICES, Fact, Overrides
 from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import JSON_BYTES
 
-_MAX_BYTES = 16_000_000  # ImageNet-21k's labels take 2 MB
 ALONE = "move the checkpoint into a folder of its own, to convert it without that file"
 _ACTIVATIONS = {
     "gelu": "erf",
@@ -31,15 +32,10 @@ def read_json(path: Path) -> dict[str, Any] | None:
         return None
     problem = ""
     try:
-        with path.open("rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            problem = f"is larger than {_MAX_BYTES} bytes"
-        else:
-            data = json.loads(content)
-            if isinstance(data, dict):
-                return data
-            problem = "is no JSON object"
+        data = json.loads(read_input(path, JSON_BYTES))
+        if isinstance(data, dict):
+            return data
+        problem = "is no JSON object"
     except OSError as error:
         problem = f"cannot be read: {error.strerror or error}"
     except (ValueError, RecursionError):

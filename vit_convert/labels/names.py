@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from vit_convert.errors import UsageError, similar_to
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import LABELS_BYTES
 
 _FORMATS = (
     "a text file with one name per line, a JSON list of names, "
@@ -71,7 +73,7 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     """
     where = str(path)
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_input(path, LABELS_BYTES).decode("utf-8-sig")
     except OSError as error:
         raise UsageError(
             f"cannot be read: {error.strerror or error}",

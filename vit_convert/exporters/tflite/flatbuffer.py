@@ -15,6 +15,7 @@ import numpy as np
 
 from vit_convert.errors import ArtifactError
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.runtime.input_file import read_head
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
@@ -31,8 +32,7 @@ def is_tflite(path: Path) -> bool:
     """Whether the file identifier is TFLite's."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(8)[4:] == _IDENTIFIER
+    return read_head(path, 8)[4:] == _IDENTIFIER
 
 
 @dataclass(frozen=True)

@@ -61,14 +61,14 @@ def test_a_deflated_storage_that_cannot_be_as_large_as_it_says(read_all, torch_z
         state(wide.replace(b"X\1\0\0\0000", b"X\1\0\0\0001")), {"0": bytes(12), "1": bytes(99)}, 8
     )
     lie(path, "data/1", size=1 << 31)
-    with pytest.raises(CheckpointError, match="damaged"):
+    with pytest.raises(CheckpointError, match="unpacked_bytes"):
         read_all(path)
 
 
 def test_a_pickle_that_unpacks_to_gigabytes(read_all, torch_zip):
     path = torch_zip(b"\x80\x02" + b"0" * 1000, {}, zipfile.ZIP_DEFLATED)
     lie(path, "data.pkl", size=(1 << 30) + 1)
-    with pytest.raises(CheckpointError, match="too large"):
+    with pytest.raises(CheckpointError, match="unpacked_bytes"):
         read_all(path)
 
 
