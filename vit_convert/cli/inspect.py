@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
 
 _LONGEST = 60  # characters of what stands beside the weights
+_GLANCE = reprlib.Repr()  # which ends, also where a value contains itself twice at each level
+_GLANCE.maxlevel, _GLANCE.maxstring, _GLANCE.maxother = 3, _LONGEST, _LONGEST
 
 
 @click.command()
@@ -147,7 +150,7 @@ def _short(value: Any) -> str:
         return f"{len(value)} entries"
     from vit_convert.checkpoint.inert import printable
 
-    text = printable(str(value))
+    text = printable(value if isinstance(value, str) else _GLANCE.repr(value))
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
