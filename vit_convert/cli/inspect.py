@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import reprlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
 
 _LONGEST = 60  # characters of what stands beside the weights
-_GLANCE = reprlib.Repr()  # which ends, also where a value contains itself twice at each level
-_GLANCE.maxlevel, _GLANCE.maxstring, _GLANCE.maxother = 3, _LONGEST, _LONGEST
 
 
 @click.command()
@@ -148,9 +145,9 @@ def _short(value: Any) -> str:
     """A glance at something of any size."""
     if isinstance(value, (dict, list, tuple)) and len(value) > 3:
         return f"{len(value)} entries"
-    from vit_convert.checkpoint.inert import printable
+    from vit_convert.checkpoint.inert import glance, printable
 
-    text = printable(value if isinstance(value, str) else _GLANCE.repr(value))
+    text = printable(value) if isinstance(value, str) else glance(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

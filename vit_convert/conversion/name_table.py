@@ -8,7 +8,6 @@ from typing import Any
 
 from vit_convert.checkpoint.inert import printable
 
-
 _MOST_ROWS = 200  # nobody reads more, and a hostile file can have 100,000
 
 

@@ -20,7 +20,6 @@ num_heads = 12
 
 from __future__ import annotations
 
-import reprlib
 import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -28,7 +27,7 @@ from typing import Any
 
 from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.checkpoint.inert import printable
+from vit_convert.checkpoint.inert import glance
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
     JAX_OUTPUT,
@@ -59,6 +58,7 @@ else:
     import tomli as tomllib
 
 _LARGEST = 1e9
+_MOST_DOTS = 200
 _KEYS = ("name", "title", "architecture", "marker", "rename", "rule", "ignore", "values")
 _NAME = "letters, digits, - and _, and none of the built-in names"
 
@@ -147,6 +147,14 @@ def read_rules(path: str | Path, canonical: Callable[[str], Collection[str]]) ->
 
 def parse_rules(text: str, where: str, canonical: Callable[[str], Collection[str]]) -> Dialect:
     """As `read_rules`, from the text of a rule file."""
+    for number, line in enumerate(text.splitlines(), 1):
+        # a key of n parts costs the parser n squared
+        if line.count(".") > _MOST_DOTS:
+            raise UsageError(
+                f"line {number} has more than {_MOST_DOTS} dots",
+                where=where,
+                expected="a rule file; see docs/dialects.md",
+            )
     try:
         data = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
@@ -187,10 +195,10 @@ class _Parser:
 
     def dialect(self, data: dict[str, Any]) -> Dialect:
         if unknown := set(data) - set(_KEYS):
-            raise self.wrong(f"{_shown(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
+            raise self.wrong(f"{glance(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
         name = data.get("name", "")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong(f"its name is {_shown(name)}", _NAME)
+            raise self.wrong(f"its name is {glance(name)}", _NAME)
         rules = (*self._renames(data.get("rename", {})), *self._rules(data.get("rule", [])))
         if not rules:
             raise self.wrong("has no rules", "[rename], or [[rule]]")
@@ -231,19 +239,19 @@ class _Parser:
 
     def _rule(self, entry: Any) -> Rule:
         if not isinstance(entry, dict) or set(entry) - {"from", "to", "transform", "stacked"}:
-            raise self.wrong(f"a rule is {_shown(entry)}", "from, to, transform, stacked")
+            raise self.wrong(f"a rule is {glance(entry)}", "from, to, transform, stacked")
         sources, targets = (self._names(entry.get(key), key) for key in ("from", "to"))
         transform = entry.get("transform", "same")
         if not isinstance(transform, str) or transform not in NAMED:
             raise self.wrong(
-                f"no transform is called {_shown(transform)}", ", ".join(NAMED), sources[0]
+                f"no transform is called {glance(transform)}", ", ".join(NAMED), sources[0]
             )
         return Rule(sources, targets, NAMED[transform], bool(entry.get("stacked", False)))
 
     def _names(self, value: Any, key: str) -> tuple[str, ...]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise self.wrong(f"a rule's {key!r} is {_shown(value)}", "a pattern, or a list of them")
+            raise self.wrong(f"a rule's {key!r} is {glance(value)}", "a pattern, or a list of them")
         return tuple(names)
 
     def _table(self, value: Any, key: str) -> dict[str, Any]:
@@ -253,7 +261,7 @@ class _Parser:
 
     def _text(self, value: Any, expected: str, name: str = "") -> str:
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{_shown(value)} is no text", expected, name)
+            raise self.wrong(f"{glance(value)} is no text", expected, name)
         return value
 
     def _values(self, table: dict[str, Any]) -> dict[str, Fact]:
@@ -261,19 +269,14 @@ class _Parser:
         for key, value in table.items():
             if key not in _VALUES:
                 raise self.wrong(
-                    f"{_shown(key)} is no value that can be stated", ", ".join(_VALUES)
+                    f"{glance(key)} is no value that can be stated", ", ".join(_VALUES)
                 )
             check, expected = _VALUES[key]
             if not isinstance(value, (str, int, float, list)) or not check(value):
-                raise self.wrong(f"{key} is {_shown(value)}", expected)
+                raise self.wrong(f"{key} is {glance(value)}", expected)
             stated = tuple(map(float, value)) if isinstance(value, list) else value
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
-
-
-def _shown(value: Any) -> str:
-    """A value of the file for a message, not endless."""
-    return printable(reprlib.repr(value))
 
 
 def _marker(rules: tuple[Rule, ...]) -> str:
