@@ -158,9 +158,9 @@ def _short(value: Any) -> str:
     """A glance at something of any size."""
     if isinstance(value, (dict, list, tuple)) and len(value) > 3:
         return f"{len(value)} entries"
-    from vit_convert.checkpoint.inert import printable
+    from vit_convert.checkpoint.inert import glance, printable
 
-    text = printable(str(value))
+    text = printable(value) if isinstance(value, str) else glance(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 
