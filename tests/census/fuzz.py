@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from families import import_vision
 
-from census.judging import Verdict, judge, write_empty
+from census.judging import Verdict, equal_to, judge, write_empty
 from census.truth import truth_of
 
 timm = import_vision("timm")
@@ -178,7 +178,7 @@ def judge_seed(seed: int, folder: Path) -> Verdict:
     path = folder / "model.safetensors"
     write_empty(path, model)
     try:
-        return judge(what, path, lambda: make(depth=1), truth_of(model), {})
+        return judge(what, path, equal_to(lambda: make(depth=1)), truth_of(model), {})
     finally:
         path.unlink()
 

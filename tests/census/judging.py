@@ -15,6 +15,7 @@ from families import randomise, tensors_of
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import open_checkpoint
+from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.convert import Conversion, recognise
 from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import VitConvertError
@@ -63,19 +64,19 @@ def write_empty(path: Path, model: torch.nn.Module) -> None:
         file.truncate(8 + len(text) + end)
 
 
+Equal = Callable[[Conversion, Mapping[str, Any]], bool]
+
+
 def judge(
-    name: str,
-    path: Path,
-    small: Callable[[], torch.nn.Module],
-    truth: Mapping[str, Any],
-    pictures: Mapping[str, Any],
+    name: str, path: Path, equal: Equal, truth: Mapping[str, Any], pictures: Mapping[str, Any]
 ) -> Verdict:
     """Recognise a checkpoint and compare.
 
     Args:
         name: the model's, for the verdict.
         path: the checkpoint.
-        small: makes the same model with fewer blocks, whose numbers are compared.
+        equal: whether what was recognised gives the model's numbers, with some changes to its
+            configuration.
         truth: field of the configuration -> its value, of those that tensors do not tell.
         pictures: the same of the preprocessing.
     """
@@ -99,13 +100,12 @@ def judge(
     wrong = differing(pictures)
     if untold := {k: v for k, v in wrong.items() if k not in told}:
         return verdict("silent", untold)
-    model = randomise(small())
-    if _equal(found, model, {}):
+    if equal(found, {}):
         return verdict("assumed" if wrong else "right", wrong)
     others = differing(truth)
     assumed = {k: v for k, v in others.items() if k in told}
     beyond = any(isinstance(value, str) and value.startswith("[") for value in assumed.values())
-    if beyond or (assumed and _equal(found, model, assumed)):
+    if beyond or (assumed and equal(found, assumed)):
         return verdict("assumed", wrong | assumed)
     if untold := {k: v for k, v in others.items() if k not in told}:
         return verdict("silent", untold)
@@ -113,27 +113,55 @@ def judge(
     return Verdict(name, "silent", why, seconds)
 
 
-def _equal(found: Conversion, model: torch.nn.Module, changes: Mapping[str, Any]) -> bool:
-    """Whether the recognised model with these changes gives the numbers of the small one."""
-    ledger = read_as_canonical(
-        tensors_of(model), "the small model", stem=found.checkpoint.path.stem
-    )
-    depths = {"depth": len(model.blocks)}
-    if hasattr(found.spec.config, "depth_token_only"):
-        depths["depth_token_only"] = len(model.blocks_token_only)
-    spec = found.spec.with_config(**depths, **changes)
+def equal_to(small: Callable[[], torch.nn.Module]) -> Equal:
+    """Compares with a timm model of fewer blocks, which is made and randomised when it is needed.
+
+    Args:
+        small: makes it.
+    """
+    made: list[torch.nn.Module] = []
+
+    def equal(found: Conversion, changes: Mapping[str, Any]) -> bool:
+        made[:] = made or [randomise(small())]
+        model, stem = made[0], found.checkpoint.path.stem
+        ledger = read_as_canonical(tensors_of(model), "the small model", stem=stem)
+        depths = {"depth": len(model.blocks)}
+        if hasattr(found.spec.config, "depth_token_only"):
+            depths["depth_token_only"] = len(model.blocks_token_only)
+        spec = found.spec.with_config(**depths, **changes)
+        images = images_for(spec)
+        if images.shape[1:3] != tuple(model.patch_embed.img_size):
+            return False
+        got = outputs_of(spec, ledger.tensors, images)
+        with torch.inference_mode():
+            expected = model(channels_first(images)).numpy()
+        return got is not None and close(got, expected)
+
+    return equal
+
+
+def images_for(spec: ModelSpec) -> np.ndarray:
+    """Noise, (1, height, width, channels)."""
+    shape = (1, *spec.config.image_size, spec.config.in_channels)
+    return np.random.default_rng(0).standard_normal(shape, np.float32)
+
+
+def channels_first(images: np.ndarray) -> torch.Tensor:
+    """As PyTorch takes images, (n, channels, height, width)."""
+    return torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+
+
+def outputs_of(spec: ModelSpec, tensors: Tensors, images: np.ndarray) -> np.ndarray | None:
+    """Logits or features of our model, computed in NumPy; None if these are not its tensors."""
     wanted = {p.name: p.shape for p in spec.parameters()}
-    if spec.config.image_size != tuple(model.patch_embed.img_size):
-        return False
-    if wanted != {n: t.shape for n, t in ledger.tensors.items()}:
-        return False
-    weights = {name: ledger.tensors[name].read().astype(np.float32) for name in wanted}
-    config = spec.config
-    shape = (1, *config.image_size, config.in_channels)
-    images = np.random.default_rng(0).standard_normal(shape, np.float32)
-    got = TfliteWriter(_Weights(spec, weights), ExportOptions()).float32_outputs(images)
-    with torch.inference_mode():
-        expected = model(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+        return None
+    weights = {name: tensors[name].read().astype(np.float32) for name in wanted}
+    return TfliteWriter(_Weights(spec, weights), ExportOptions()).float32_outputs(images)
+
+
+def close(got: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether they are equal but for float noise."""
     if got.shape != expected.shape:
         return False
     return bool(np.abs(got - expected).max() <= LIMIT * np.abs(expected).max())

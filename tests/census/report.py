@@ -7,16 +7,19 @@ from collections import Counter
 from collections.abc import Sequence
 from datetime import date
 
-import timm
 import torch
+from families import import_vision
 
-from census.judging import Verdict
+from census.judging import LIMIT, Verdict
+
+timm, transformers = import_vision("timm"), import_vision("transformers")
 
 _HEAD = """# A census of models
 
 What recognition says of every model below, made by `scripts/census --write` on {date} with timm
-{timm} and PyTorch {torch}. timm's names are at their published size, each once under its own file
-name and once as `model.safetensors`; no file beside them says anything.
+{timm}, transformers {transformers} and PyTorch {torch}. timm's names are at their published size,
+each once under its own file name and once as `model.safetensors`; no file beside them says anything.
+transformers' classes have two layers.
 
 - *right*: what was recognised gives the model's own numbers, within {limit:g} of the largest.
 - *assumed*: it gives others, or prepares pictures otherwise; each value that differs was called
@@ -28,10 +31,12 @@ name and once as `model.safetensors`; no file beside them says anything.
 
 def page(found: Sequence[tuple[str, Verdict]]) -> str:
     """Markdown: a table of counts, then the names that are not right."""
-    from census.judging import LIMIT
-
     head = _HEAD.format(
-        date=date.today(), timm=timm.__version__, torch=torch.__version__.split("+")[0], limit=LIMIT
+        date=date.today(),
+        timm=timm.__version__,
+        transformers=transformers.__version__,
+        torch=torch.__version__.split("+")[0],
+        limit=LIMIT,
     )
     return head + "\n" + "\n".join(_counts(found)) + "\n" + "\n".join(_exceptions(found)) + "\n"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from families import import_vision
 
-from census.judging import Verdict, judge, write_empty
+from census.judging import Verdict, equal_to, judge, write_empty
 from census.truth import preprocessing_of, truth_of
 
 timm = import_vision("timm")
@@ -42,7 +42,7 @@ def judge_name(name: str, stem: str, folder: Path) -> Verdict:
     write_empty(path, model)
     truth = truth_of(model) if name in names(KNOWN) else {}
     try:
-        return judge(name, path, lambda: _small(name), truth, preprocessing_of(model))
+        return judge(name, path, equal_to(lambda: _small(name)), truth, preprocessing_of(model))
     finally:
         path.unlink()
 
