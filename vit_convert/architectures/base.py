@@ -107,6 +107,13 @@ class TransformerConfig:
         )
 
     @property
+    def seen_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the part of a picture, from its upper left corner, that
+        whole patches cover."""
+        rows, columns = self.grid
+        return rows * self.patch_size[0], columns * self.patch_size[1]
+
+    @property
     def num_patches(self) -> int:
         """Patches in all."""
         return self.grid[0] * self.grid[1]
