@@ -92,7 +92,7 @@ def test_what_neither_tensors_nor_files_say_is_warned_about(converted: Converted
     assumed = Assumptions.of(converted.conversion.recognition).all
     sidecar = converted.conversion.ledger.dialect.sidecar
     if sidecar:  # config.json lies beside it
-        gated = converted.scheme.dialect.endswith("gated")  # its hidden_act is no GELU
+        gated = converted.scheme.dialect.endswith(("gated", "aimv2"))  # its hidden_act is no GELU
         for name in ("num_heads", "norm_eps", *(["gelu"] if not gated else [])):
             assert facts[name].provenance == "read"
         assert "config.json" in facts["norm_eps"].why

@@ -18,6 +18,7 @@ from vit_convert.architectures.base import (
     Recognition,
     Rival,
     TransformerConfig,
+    way_out,
 )
 from vit_convert.architectures.candidates import Candidates
 from vit_convert.architectures.published import default_values
@@ -239,14 +240,8 @@ def _check_stated(overrides: Overrides, read: Mapping[str, Fact]) -> None:
         if name in stated and stated[name].provenance == "read" and stated[name].value != fact.value
     }
     if wrong:
-        options = [f"--{name.replace('_', '-')}" for name in wrong if hasattr(Overrides, name)]
         raise RecognitionError(
             f"what is stated is of another model: {'; '.join(wrong.values())}",
             expected="what was saved with the checkpoint",
-            hint="; or ".join(
-                [
-                    *([f"{', '.join(options)} with the right value"] if options else []),
-                    "move the checkpoint into a folder of its own, without the file that says it",
-                ]
-            ),
+            hint=way_out(wrong),
         )
