@@ -144,9 +144,6 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         "rotary embedding goes with neither parallel blocks nor relative positions": (
             config.rotary != "none" and (config.parallel > 1 or config.rel_pos != "none")
         ),
-        "without any positions there is rotary embedding": (
-            (config.rotary, config.position, config.rel_pos) == ("none", "none", "none")
-        ),
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
