@@ -122,6 +122,14 @@ class Facts:
         rivals = tuple(Rival(other, tuple(names)) for other, names in by_value.items())
         return Fact(value, "assumed", why, tuple(best), rivals)
 
+    def conclude(self, name: str, why: str) -> None:
+        """Call a value that tensors suggest assumed, as published models have it that they suggest;
+        or published, if that model is stated."""
+        fact = self._of_models(name, None) or self.facts[name]
+        if fact.provenance != "published":
+            fact = replace(fact, provenance="assumed", why=why)
+        self.facts[name] = fact
+
     def of_models(
         self, name: str, among: Callable[[Mapping[str, Any]], bool] | None = None
     ) -> bool:
