@@ -83,6 +83,9 @@ def read_options(path: str | Path) -> Options:
     Args:
         path: the file.
 
+    Returns:
+        what it states: `overrides`, and `arguments()` for `vit_convert.torch2keras`.
+
     Raises:
         UsageError: it cannot be read, an option is unknown, or a value is wrong; the message names
             the file, the line and the option.
