@@ -20,7 +20,6 @@ num_heads = 12
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ from vit_convert.architectures import Fact, architectures
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.checkpoint.inert import printable
+from vit_convert.checkpoint.inert import glance
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
     JAX_OUTPUT,
@@ -154,10 +153,10 @@ class _Parser:
 
     def dialect(self, data: dict[str, Any]) -> Dialect:
         if unknown := set(data) - set(_KEYS):
-            raise self.wrong(f"{_shown(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
+            raise self.wrong(f"{glance(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
         name = data.get("name", "")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong(f"its name is {_shown(name)}", _NAME)
+            raise self.wrong(f"its name is {glance(name)}", _NAME)
         rules = (*self._renames(data.get("rename", {})), *self._rules(data.get("rule", [])))
         if not rules:
             raise self.wrong("has no rules", "[rename], or [[rule]]")
@@ -198,19 +197,19 @@ class _Parser:
 
     def _rule(self, entry: Any) -> Rule:
         if not isinstance(entry, dict) or set(entry) - {"from", "to", "transform", "stacked"}:
-            raise self.wrong(f"a rule is {_shown(entry)}", "from, to, transform, stacked")
+            raise self.wrong(f"a rule is {glance(entry)}", "from, to, transform, stacked")
         sources, targets = (self._names(entry.get(key), key) for key in ("from", "to"))
         transform = entry.get("transform", "same")
         if not isinstance(transform, str) or transform not in NAMED:
             raise self.wrong(
-                f"no transform is called {_shown(transform)}", ", ".join(NAMED), sources[0]
+                f"no transform is called {glance(transform)}", ", ".join(NAMED), sources[0]
             )
         return Rule(sources, targets, NAMED[transform], bool(entry.get("stacked", False)))
 
     def _names(self, value: Any, key: str) -> tuple[str, ...]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise self.wrong(f"a rule's {key!r} is {_shown(value)}", "a pattern, or a list of them")
+            raise self.wrong(f"a rule's {key!r} is {glance(value)}", "a pattern, or a list of them")
         return tuple(names)
 
     def _table(self, value: Any, key: str) -> dict[str, Any]:
@@ -220,7 +219,7 @@ class _Parser:
 
     def _text(self, value: Any, expected: str, name: str = "") -> str:
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{_shown(value)} is no text", expected, name)
+            raise self.wrong(f"{glance(value)} is no text", expected, name)
         return value
 
     def _values(self, table: dict[str, Any]) -> dict[str, Fact]:
@@ -228,20 +227,15 @@ class _Parser:
         for key, value in table.items():
             if key not in _VALUES:
                 raise self.wrong(
-                    f"{_shown(key)} is no value that can be stated", ", ".join(_VALUES)
+                    f"{glance(key)} is no value that can be stated", ", ".join(_VALUES)
                 )
             try:
                 stated = checked(key, value, CHOICES.get(key, ()))
             except OutOfRangeError as error:
-                what = f"{key} is {_shown(value)}{error.meaning and f': {error.meaning}'}"
+                what = f"{key} is {glance(value)}{error.meaning and f': {error.meaning}'}"
                 raise self.wrong(what, error.expected) from None
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
-
-
-def _shown(value: Any) -> str:
-    """A value of the file for a message, not endless."""
-    return printable(reprlib.repr(value))
 
 
 def _marker(rules: tuple[Rule, ...]) -> str:

@@ -15,6 +15,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+_MOST_DOTS = 200  # a key of n parts costs the parser n squared
+
 
 def read_text(path: Path, what: str) -> str:
     """The text of a file.
@@ -43,8 +45,13 @@ def parse(text: str, where: str, what: str) -> dict[str, Any]:
     """The table that a TOML text is.
 
     Raises:
-        UsageError: it is no TOML.
+        UsageError: it is no TOML, or a line of it would keep the parser busy.
     """
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.count(".") > _MOST_DOTS:
+            raise UsageError(
+                f"line {number} has more than {_MOST_DOTS} dots", where=where, expected=what
+            )
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
