@@ -106,11 +106,13 @@ def test_a_folder_of_timms_says_all(name: str, options: dict[str, Any], tmp_path
     assert all(known(found, key)[1] == "read" for key in ("pool", "crop_pct", "crop_mode"))
 
 
-def test_the_name_is_stated_without_its_tag(tmp_path: Path) -> None:
+def test_the_name_is_stated(tmp_path: Path) -> None:
     save_timm(tmp_path, make())
     change(tmp_path, architecture="vit_tiny_patch16_224.augreg_in21k")
-    fact = look(tmp_path).recognition.facts["variant"]
-    assert (fact.value, fact.why) == ("vit_tiny_patch16_224", "config.json: architecture")
+    found = look(tmp_path).recognition
+    assert found.variant == "vit_tiny_patch16_224.augreg_in21k"
+    assert "config.json: architecture" in found.facts["norm_eps"].why
+    assert found.facts["norm_eps"].provenance == "published"
 
 
 def test_what_timms_file_leaves_out_is_timms_default(tmp_path: Path) -> None:
@@ -243,10 +245,18 @@ TIMM_ARGS = {
 }
 
 
+def published(name: str, **options: Any) -> dict[str, Any]:
+    """The state dict of a whole published model, whose tensors take no room."""
+    with torch.device("meta"):
+        model = timm.create_model(name, num_classes=7, **options)
+    zero = torch.zeros(())
+    return {name: zero.expand(value.shape) for name, value in model.state_dict().items()}
+
+
 def save_args(folder: Path, args: dict[str, Any], model: Any = None, **more: Any) -> Path:
     """As timm's CheckpointSaver writes it."""
     path = folder / "last.pth.tar"
-    state = (model or make()).state_dict()
+    state = model if isinstance(model, dict) else (model or make()).state_dict()
     torch.save({"epoch": 3, "state_dict": state, "args": Namespace(**args), **more}, path)
     return path
 
@@ -265,35 +275,73 @@ def test_timms_train_py(tmp_path: Path) -> None:
     assert known(found, "crop_pct") == (0.91, "read")
     assert known(found, "interpolation") == ("bilinear", "read")
     assert known(found, "pool") == ("avg", "read")
-    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+    assert found.recognition.variant.partition(".")[0] == "vit_tiny_patch16_224"
 
 
 def test_an_absent_mean_is_no_statement(tmp_path: Path) -> None:
     assert known(look(save_args(tmp_path, TIMM_ARGS)), "mean")[1] != "read"
 
 
+IMAGENET = (0.485, 0.456, 0.406)
+
+
 @pytest.mark.parametrize(
-    ("args", "facts"),
+    ("args", "model", "variant", "facts"),
     [
         (  # DeiT's main.py
-            {"model": "deit_tiny_patch16_224", "input_size": 48, "nb_classes": 7}
+            {"model": "deit_tiny_patch16_224", "input_size": 224, "nb_classes": 7}
             | {"eval_crop_ratio": 0.86},
-            {"variant": "deit_tiny_patch16_224", "crop_pct": 0.86},
+            "deit_tiny_patch16_224",
+            "deit_tiny_patch16_224",
+            {"mean": IMAGENET, "crop_pct": 0.86, "num_heads": 3},
         ),
         (  # MAE's main_finetune.py
-            {"model": "vit_base_patch16", "input_size": 48, "nb_classes": 7, "global_pool": False},
-            {"variant": "vit_base_patch16_224", "mean": (0.485, 0.456, 0.406), "crop_pct": 0.875}
-            | {"pool": "token"},
+            {"model": "vit_base_patch16", "input_size": 224, "nb_classes": 7, "global_pool": True},
+            "vit_base_patch16_224.mae",
+            "vit_base_patch16_224.mae",
+            {"mean": IMAGENET, "crop_pct": 0.875, "pool": "avg", "num_heads": 12},
         ),
-        ({"model": "mae_vit_large_patch16_dec512d8b"}, {"variant": "vit_large_patch16_224"}),
-        ({"arch": "vit_small", "patch_size": 16}, {"variant": "vit_small_patch16_224"}),  # DINO
-        ({"num_heads": 6}, {"num_heads": 6}),
+        (
+            {"model": "mae_vit_large_patch16_dec512d8b", "input_size": 224},
+            "vit_large_patch16_224",
+            "vit_large_patch16_224.mae",
+            {"mean": IMAGENET, "num_heads": 16},
+        ),
+        (
+            {"arch": "vit_small", "patch_size": 8},
+            "vit_small_patch8_224",
+            "vit_small_patch8_224.dino",
+            {"mean": IMAGENET, "num_heads": 6},
+        ),
+        (  # timm's train.py, which prepares pictures as the tag says
+            TIMM_ARGS | {"model": "vit_base_patch16_224.mae", "model_kwargs": {}},
+            "vit_base_patch16_224",
+            "vit_base_patch16_224.mae",
+            {"mean": IMAGENET, "num_heads": 12},
+        ),
     ],
     ids=str,
 )
-def test_other_scripts(args: dict[str, Any], facts: dict[str, Any], tmp_path: Path) -> None:
-    found = look(save_args(tmp_path, args))
-    assert {name: found.recognition.facts[name].value for name in facts} == facts
+def test_scripts_name_published_models(
+    args: dict[str, Any], model: str, variant: str, facts: dict[str, Any], tmp_path: Path
+) -> None:
+    options = {"global_pool": "avg"} if args.get("global_pool") else {}
+    found = look(save_args(tmp_path, args, published(model, **options))).recognition
+    assert found.variant == variant
+    assert {name: found.facts[name].value for name in facts} == facts
+    assert {found.facts[name].provenance for name in facts} <= {"read", "published"}
+
+
+def test_a_number_of_heads(tmp_path: Path) -> None:
+    assert known(look(save_args(tmp_path, {"num_heads": 6})), "num_heads") == (6, "read")
+
+
+def test_a_name_of_another_model(tmp_path: Path) -> None:
+    path = save_args(tmp_path, {"model": "vit_small_patch16_224"}, make(num_heads=3))
+    with pytest.raises(RecognitionError, match="is no vit_small_patch16_224") as error:
+        look(path)
+    assert "args.model in the checkpoint" in error.value.message()
+    assert "state dict alone" in error.value.hint
 
 
 def test_torchvisions_reference_script(tmp_path: Path) -> None:
@@ -305,7 +353,7 @@ def test_torchvisions_reference_script(tmp_path: Path) -> None:
     found = look(save_args(tmp_path, args, model), num_heads=3)
     assert known(found, "crop_pct") == (0.75, "read")
     assert known(found, "interpolation") == ("bicubic", "read")
-    assert "variant" not in found.recognition.facts
+    assert not found.recognition.variant
 
 
 def test_lightning(tmp_path: Path) -> None:
@@ -316,7 +364,7 @@ def test_lightning(tmp_path: Path) -> None:
     found = look(path)
     assert known(found, "num_heads") == (4, "read")
     assert known(found, "mean") == ((0.1, 0.2, 0.3), "read")
-    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+    assert found.recognition.variant.partition(".")[0] == "vit_tiny_patch16_224"
 
 
 def test_the_metadata_of_safetensors(tmp_path: Path) -> None:
@@ -639,7 +687,7 @@ def test_a_tower_of_timms_in_open_clips_folder(tmp_path: Path) -> None:
     }
     (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
     found = look(tmp_path / "open_clip_pytorch_model.bin")
-    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+    assert found.recognition.variant.partition(".")[0] == "vit_tiny_patch16_224"
     assert known(found, "num_heads") == (6, "read")
     assert known(found, "gelu") == ("tanh", "read")
     assert known(found, "pool") == ("avg", "read")

@@ -118,7 +118,7 @@ def timm_refusal(name: str) -> str:
     """What a model of timm's is and why it is not supported, "" if it may be.
 
     Args:
-        name: in timm, without the tag.
+        name: in timm.
     """
     if _SUPPORTED.match(name):
         return ""

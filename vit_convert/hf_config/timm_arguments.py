@@ -48,6 +48,36 @@ _FLAGS = {
     "pre_norm": "pre_norm",
     "use_pre_transformer_norm": "pre_norm",
 }
+# argument -> fields that the tensors tell, and that it changes from what is published
+_CHANGES = {
+    "mlp_ratio": ("mlp_dim",),
+    "mlp_layer": ("mlp", "mlp_dim"),
+    "swiglu_mlp": ("mlp", "mlp_dim"),
+    "swiglu_align_to": ("mlp_dim",),
+    "scale_mlp": ("mlp_norm",),
+    "scale_mlp_norm": ("mlp_norm",),
+    "scale_attn_norm": ("attn_norm",),
+    "scale_attn_inner": ("attn_norm",),
+    "init_values": ("layer_scale",),
+    "pos_embed": ("position",),
+    "use_abs_pos_emb": ("position",),
+    "use_rel_pos_bias": ("rel_pos",),
+    "use_shared_rel_pos_bias": ("rel_pos",),
+    "use_rot_pos_emb": ("rotary",),
+    "embed_norm_layer": ("patch_norm",),
+    "final_norm": ("final_norm",),
+    "fc_norm": ("final_norm", "fc_norm"),
+    "use_fc_norm": ("final_norm", "fc_norm"),
+    "use_post_transformer_norm": ("final_norm",),
+    "use_post_norm": ("norm_position",),
+    "block_fn": ("norm_position", "parallel"),
+    "norm_layer": ("norm_bias",),
+    "attn_pool_mlp_ratio": ("pool_mlp_dim",),
+    "depth_token_only": ("depth_token_only",),
+    "mlp_ratio_token_only": ("mlp_dim_token_only",),
+    "embed_dim": ("mlp_dim", "mlp_dim_token_only", "pool_mlp_dim"),
+    "num_heads": ("rel_pos",),
+}
 # what no tensor tells, and the only values that are supported here
 _UNUSUAL: dict[str, tuple[Any, ...]] = {
     "rope_rescale_coords": (None,),
@@ -58,7 +88,7 @@ _UNUSUAL: dict[str, tuple[Any, ...]] = {
 
 
 def timm_argument_facts(reader: Reader) -> dict[str, Fact]:
-    """Field of the configuration -> its value.
+    """Field of the configuration -> its value; "changed" -> the fields that the tensors tell.
 
     Args:
         reader: of the arguments.
@@ -76,9 +106,12 @@ def timm_argument_facts(reader: Reader) -> dict[str, Fact]:
             facts[_FLAGS[key]] = Fact(reader.flag(key), "read", reader.why(key))
         elif key in _READ:
             facts |= _READ[key](reader, key)
-        elif key in _UNUSUAL and value not in _UNUSUAL[key]:
+        if key in _UNUSUAL and value not in _UNUSUAL[key]:
             usual = " or ".join(str(choice) for choice in _UNUSUAL[key] if choice is not None)
             raise reader.wrong(key, usual or "no value", "which is not supported here")
+    if keys := [key for key in reader.data if key in _CHANGES]:
+        changed = {name for key in keys for name in _CHANGES[key]}
+        facts["changed"] = Fact(tuple(sorted(changed)), "read", reader.why(keys[0]))
     return facts
 
 

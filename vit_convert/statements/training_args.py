@@ -31,7 +31,7 @@ _MAX_JSON = 1_000_000
 _MAX_NAME = 200
 # torchvision's vit_b_16 is none of timm's
 _TIMM = re.compile(
-    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+"
+    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+(\.\w+)?"
 )
 _MAE = re.compile(r"(mae_)?(vit_(?:base|large|huge)_patch\d+)(_dec\d+d\d+b)?")
 _DINO = re.compile(r"(?:vit|deit)_(tiny|small|base)")
@@ -120,7 +120,7 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
         return {}
     why = reader.why(key)
     if match := _MAE.fullmatch(value):
-        facts = {"variant": Fact(f"{match[2]}_224", "read", why)}
+        facts = {"variant": Fact(f"{match[2]}_224.mae", "read", why)}
         if not match[1] and "nb_classes" in args:
             done = f"{why}, which MAE's main_finetune.py prepares pictures for"
             facts |= {name: Fact(v, "published", done) for name, v in _MAE_PICTURES.items()}
@@ -130,7 +130,7 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
         return facts
     patch = args.get("patch_size")
     if (match := _DINO.fullmatch(value)) and type(patch) is int and 0 < patch < 100:
-        return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224", "read", why)}
+        return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224.dino", "read", why)}
     name = timm_name(value)
     return {"variant": Fact(name, "read", why)} if _TIMM.fullmatch(name) else {}
 
