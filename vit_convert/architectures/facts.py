@@ -217,7 +217,11 @@ def settle_image_size(
     if stated and stated.provenance == "read":
         size = source_image_size(patches, patch_size, None)
         _check_stated(overrides, {"image_size": Fact(size, "read", "")})
-    if facts.candidates.fit != "tensors" or not facts.of_models("image_size", among):
+    published = facts.candidates.fit == "tensors" and facts.of_models("image_size", among)
+    size = facts.value("image_size") if published else (0, 0)
+    if (size[0] // patch_size[0]) * (
+        size[1] // patch_size[1]
+    ) != patches:  # or fine-tuned at another
         size = source_image_size(patches, patch_size, wanted)
         why = "the grid of patches is taken for a square"
         facts.put("image_size", Fact(size, "assumed", why))

@@ -48,7 +48,7 @@ def read_statements(checkpoint: Checkpoint, ledger: Ledger, overrides: Overrides
         RecognitionError: two contradict each other, or are of a model that is not supported.
     """
     given = overrides.given()
-    beside = read_sidecars(checkpoint.path.parent, _library(ledger))
+    beside = read_sidecars(checkpoint.path.parent, _library(ledger), given)
     left = training_facts(checkpoint.extras, checkpoint.path, given)
     facts = agreed((*beside.facts, *left, ledger.facts), given, str(checkpoint.path))
     free = not any(name.endswith(_GRIDS) for name in ledger.tensors)

@@ -53,14 +53,17 @@ def training_facts(
     Raises:
         CheckpointError: a value has the right type and is impossible.
     """
+    moot = frozenset(given)
     extras = {name: _table(value) for name, value in extras.items() if isinstance(name, str)}
     tables: list[dict[str, Fact]] = []
     if isinstance(arch := extras.get("arch"), str):
         tables.append(_name(Reader({"arch": arch}, path, inside=True), "arch", {}))
     if is_timm_config(extras):
-        tables += timm_facts(Reader(_without(extras, given), path, inside=True))
+        tables += timm_facts(Reader(extras, path, inside=True, given=moot))
     if isinstance(args := extras.get("args"), Mapping):
-        tables += _script(Reader(_without(args, given), path, "args.", inside=True))
+        tables += _script(
+            Reader(_without(args, given), path, "args.", inside=True, given=frozenset(given))
+        )
     if isinstance(parameters := extras.get("hyper_parameters"), Mapping):
         named = Reader(_without(parameters, given), path, "hyper_parameters.", inside=True)
         tables.append(_lightning(named))
