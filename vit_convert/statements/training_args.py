@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vit_convert.architectures import Fact
+from vit_convert.architectures import Fact, published_names
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.timm_arguments import pool_fact, timm_argument_facts
@@ -29,10 +29,6 @@ from vit_convert.hf_config.timm_config import (
 
 _MAX_JSON = 1_000_000
 _MAX_NAME = 200
-# torchvision's vit_b_16 is none of timm's
-_TIMM = re.compile(
-    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+(\.\w+)?"
-)
 _MAE = re.compile(r"(mae_)?(vit_(?:base|large|huge)_patch\d+)(_dec\d+d\d+b)?")
 _DINO = re.compile(r"(?:vit|deit)_(tiny|small|base)")
 _NAMES = ("model", "arch", "model_name", "architecture", "backbone")  # in hyper_parameters
@@ -135,7 +131,8 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
     if (match := _DINO.fullmatch(value)) and type(patch) is int and 0 < patch < 100:
         return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224.dino", "read", why)}
     name = timm_name(value)
-    return {"variant": Fact(name, "read", why)} if _TIMM.fullmatch(name) else {}
+    known = name.partition(".")[0] in published_names()
+    return {"variant": Fact(name, "read", why)} if known else {}
 
 
 def _pictures(reader: Reader) -> dict[str, Fact]:
