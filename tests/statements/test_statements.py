@@ -7,7 +7,9 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from families import randomise
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
@@ -705,3 +707,32 @@ def test_the_users_word_counts_more_than_what_is_impossible(tmp_path: Path) -> N
     change(tmp_path, pretrained_cfg__crop_pct=87.5, model_args__act_layer="silu")
     found = look(tmp_path, crop_pct=0.875, gelu="erf")
     assert (known(found, "crop_pct"), known(found, "gelu")) == ((0.875, "given"), ("erf", "given"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vit_tiny_patch16_224", {"num_heads": 12, "act_layer": "quick_gelu"}),
+        ("vit_tiny_patch16_224", {"num_heads": 6, "global_pool": "avg", "fc_norm": False}),
+        (
+            "vit_tiny_patch16_224",
+            {"num_heads": 4, "reg_tokens": 3, "pool_include_prefix": True, "global_pool": "avg"},
+        ),
+        ("deit3_small_patch16_224", {"num_heads": 2, "no_embed_class": False, "mlp_ratio": 2.5}),
+        ("eva02_tiny_patch14_224", {"num_heads": 2, "rope_temperature": 50.0}),
+    ],
+    ids=str,
+)
+def test_a_folder_gives_what_timm_gives(name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    """Without an option, and with nothing assumed that matters."""
+    from vit_convert import load_model, torch2keras
+
+    model = make(name, **options).eval()
+    randomise(model)
+    save_timm(tmp_path, model)
+    torch2keras(tmp_path, tmp_path / "m.h5")
+    images = np.random.default_rng(1).standard_normal((2, 48, 48, 3), np.float32)
+    with torch.no_grad():
+        expected = model(torch.from_numpy(images.transpose(0, 3, 1, 2))).numpy()
+    got = load_model(tmp_path / "m.h5")(images).numpy()
+    assert np.abs(got - expected).max() < 1e-5 * np.abs(expected).max()

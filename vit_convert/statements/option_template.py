@@ -59,7 +59,8 @@ def options_template(
 
 def _is_option(spec: ModelSpec, name: str, value: Any) -> bool:
     """Whether a value can be stated as it is. A number of classes would mean a fresh head."""
-    if name not in OPTIONS or name == "num_classes":
+    owners = (spec, spec.config, spec.preprocessing)
+    if name not in OPTIONS or name == "num_classes" or not any(hasattr(o, name) for o in owners):
         return False
     if name == "gelu" and getattr(spec.config, "mlp", "plain") != "plain":
         return False  # it means nothing to gated MLPs
