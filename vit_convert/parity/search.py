@@ -78,7 +78,7 @@ def search(
     """
     spec = artifact.spec
     known = {k: v for k, v in spec.source.provenance.items() if k not in _FOR_CONVERSION}
-    guessed = [name for name, provenance in known.items() if provenance == "assumed"]
+    guessed = [f.name for f in fields(spec.config) if known.get(f.name, "assumed") == "assumed"]
     stated = [name for name, provenance in known.items() if provenance in ("given", "published")]
     if not known:
         return None
