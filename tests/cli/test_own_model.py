@@ -172,6 +172,12 @@ class Project:
         return "--source", self.folder / "vit.pth"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine gets all the time that it needs."""
+    monkeypatch.setattr("vit_convert.parity.search.SECONDS", 250.0)
+
+
 @pytest.fixture(scope="module")
 def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     folder = tmp_path_factory.mktemp("own")

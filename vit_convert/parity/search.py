@@ -61,7 +61,6 @@ def search(
     source: str | Path | None,
     key: str | None,
     progress: Progress = silent,
-    seconds: float = SECONDS,
 ) -> SearchResult | None:
     """Find the values with which an artifact's weights give what the reference gives.
 
@@ -71,7 +70,6 @@ def search(
         source: the checkpoint, where there is one; without, the artifact must be an .h5.
         key: which state dict of it.
         progress: told what is tried.
-        seconds: after which nothing more is tried.
 
     Returns:
         the result; None where the artifact does not say how its values are known.
@@ -89,7 +87,7 @@ def search(
                 "weights of its own to try others with; verify the .h5 that it was exported from"
             )
         trial = _Trial(spec, weights, artifact.options.output, *_images(reference, _FEW))
-        work = _Search(trial, time.monotonic() + seconds, progress)
+        work = _Search(trial, time.monotonic() + SECONDS, progress)
         found = work.run(rank(alternatives(spec, guessed)), rank(alternatives(spec, stated)))
         if found is None or not found[0].passed:
             return work.result((), work.best, _FEW)
