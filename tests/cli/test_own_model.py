@@ -290,13 +290,11 @@ def test_a_given_value_can_be_wrong_too(command: Command, own: Project) -> None:
 
 
 def test_where_the_artifact_alone_is_wrong_no_value_is_blamed(
-    command: Command, own: Project, monkeypatch: pytest.MonkeyPatch
+    command: Command, own: Project
 ) -> None:
     command("record", *own.model("right"), *own.source, "--image-size", "24x50", "-o", "r.npz")
-    recording = read_reference("r.npz")
     arguments = ("verify", own.folder / "vit.h5", "--reference", "r.npz")
     assert command(*arguments).code == 0
-    assert recording.logits.shape == (4, 7)
     done = command(*arguments, "--tolerance", "1e-12")
     assert done.code == 1
     assert "no value of the configuration is to blame" in done.out
@@ -311,15 +309,17 @@ def test_a_tflite_file_and_a_recording_lack_the_weights_to_try_others(
     assert "verify the .h5 that it was exported from" in done.out
 
 
-def test_an_int8_file_made_of_wrong_heads_is_found_out(command: Command, own: Project) -> None:
+def test_an_int8_file_made_of_another_gelu_is_found_out(command: Command, own: Project) -> None:
+    """By the noise that is recorded, which is what the file's float32 was run on."""
     options = ExportOptions(precision="int8-dynamic")
     (path,) = export(own.folder / "vit.h5", ["tflite"], Path(), options)
-    command("record", *own.model("tanh"), *own.source, "--image-size", "24x50", "-o", "r.npz")
+    size = ("--image-size", "24x50", "--mean", "0.48,0.45,0.41", "--std", "0.23,0.22,0.27")
+    command("record", *own.model("tanh"), *own.source, *size, "-o", "r.npz")
     for reference in ((*own.source, *own.model("tanh")), ("--reference", "r.npz")):
         done = command("verify", path, *reference, "--json")
         assert done.code == 1
         found = json.loads(done.out)
-        assert found["comparison"]["passed"], "rounding hides nothing here"
+        assert found["comparison"]["passed"], "nothing hides below rounding here"
         assert not found["made_of"]["passed"]
         assert found["verdict"]["word"] == "differs"
         if "--model" in reference:

@@ -59,6 +59,14 @@ def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
     return found
 
 
+def matters(spec: ModelSpec, field: str) -> bool:
+    """Whether a field changes what a model computes: bases of frequencies without rotary embedding
+    do not, nor does what pooling takes where it takes one token."""
+    if field == "pool_prefix" and spec.config.pool in ("token", "map"):
+        return False
+    return bool(alternatives(spec, [field]))
+
+
 def rank(changes: Iterable[Change]) -> list[Change]:
     """In the order in which they are worth trying: what is wrong most often first."""
     order = list(_VALUES)

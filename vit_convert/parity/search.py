@@ -21,11 +21,12 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.conversion.h5_file import ReadTensors, open_h5
+from vit_convert.conversion.name_table import readable
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters import Artifact, ExportOptions
 from vit_convert.exporters.registry import SourceModel
 from vit_convert.exporters.tflite.writer import TfliteWriter
-from vit_convert.parity.alternatives import Change, alternatives, as_option, rank
+from vit_convert.parity.alternatives import Change, alternatives, as_option, matters, rank
 from vit_convert.parity.compare import TOLERANCES, compare
 from vit_convert.parity.references import Reference
 from vit_convert.parity.search_result import SearchResult
@@ -44,15 +45,9 @@ Changes = tuple[Change, ...]
 def shared_assumptions(spec: ModelSpec) -> tuple[str, ...]:
     """Values of a configuration that nothing confirms, for people: "num_heads 12"."""
     known = spec.source.provenance
-    names = [f.name for f in fields(spec.config) if known.get(f.name) == "assumed"]
-    return tuple(f"{name} {as_text(getattr(spec.config, name))}" for name in names)
-
-
-def as_text(value: Any) -> str:
-    """A value for people."""
-    from vit_convert.conversion.name_table import readable
-
-    return readable(value)
+    assumed = [f.name for f in fields(spec.config) if known.get(f.name) == "assumed"]
+    names = [name for name in assumed if matters(spec, name)]
+    return tuple(f"{name} {readable(getattr(spec.config, name))}" for name in names)
 
 
 def search(
