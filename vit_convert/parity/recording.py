@@ -73,6 +73,9 @@ def record(
         force: replace an existing output.
         progress: told what is being done.
 
+    Returns:
+        what was written.
+
     Raises:
         UsageError: there is no such function, it fails, its model does not take such images, or
             nothing says how large they are.
