@@ -136,10 +136,7 @@ def test_a_right_artifact_has_the_verdict_of_its_kind(
         assert found["measured"] is None
 
 
-@pytest.mark.parametrize(
-    "artifact",
-    ["calibrated/model_int8-dynamic.tflite", "model_int8.tflite", "model_int16x8.tflite"],
-)
+@pytest.mark.parametrize("artifact", ["model_int8.tflite", "model_int16x8.tflite"])
 @pytest.mark.parametrize("against", ["source", "reference"])
 def test_what_fell_short_when_it_was_exported_falls_short(
     command: Command, bad: Made, artifact: str, against: str
