@@ -34,7 +34,7 @@ def test_every_area_has_mistakes_and_tests() -> None:
 
 @pytest.mark.torch
 def test_mistakes_are_noticed() -> None:
-    command = [sys.executable, "scripts/mutate", "--area", "resampling", "--sample", "2"]
+    command = [sys.executable, "scripts/mutate", "--area", "resampling", "--sample", "1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("2 of 2 mistakes were noticed\n")
+    assert done.stdout.endswith("1 of 1 mistakes were noticed\n")
