@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 AREAS: dict[str, tuple[str, ...]] = {
-    "mapping": ("tests/conversion/test_convert.py", "tests/models/test_parity_with_timm.py"),
+    "mapping": ("tests/conversion/test_files.py", "tests/models/test_parity_with_timm.py"),
     "dialects": (
         *("tests/dialects/test_transforms.py", "tests/dialects/test_goldens.py"),
         "tests/dialects/test_schemes.py",
