@@ -27,6 +27,11 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.option(
     "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
 )
+@click.option(
+    "--config-template",
+    is_flag=True,
+    help="Print a file of options for torch2keras --config: all values, and how each is known.",
+)
 @options.as_json
 def inspect(
     checkpoint: Path,
@@ -34,6 +39,7 @@ def inspect(
     dialect: str | None,
     rules: Path | None,
     rules_template: bool,
+    config_template: bool,
     as_json: bool,
 ) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
@@ -62,6 +68,13 @@ def inspect(
 
         console.out(template(file.tensors))
         return
+    if config_template:
+        from vit_convert.statements.option_template import options_template
+
+        told = recognise(file, among=among)
+        which = file.key if len(file.candidates) > 1 else None
+        console.out(options_template(told.spec, told.recognition.facts, file.path.name, which))
+        return
     try:
         found: Conversion | VitConvertError = recognise(file, among=among)
     except VitConvertError as error:
@@ -75,6 +88,7 @@ def inspect(
 
 
 def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str, Any]:
+    from vit_convert.conversion.assumptions import provenances
     from vit_convert.conversion.convert import Conversion
 
     data: dict[str, Any] = {
@@ -93,10 +107,7 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
             "variant": found.recognition.variant,
             "dialect": found.ledger.dialect.name,
             "prefix": found.ledger.prefix,
-            "values": {
-                name: {"value": fact.value, "known": fact.provenance, "why": fact.why}
-                for name, fact in found.recognition.facts.items()
-            },
+            "values": provenances(found.facts),
             "ignored": found.ledger.ignored,
         }
     else:
@@ -105,7 +116,8 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
 
 
 def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
-    from vit_convert.conversion.convert import Conversion, assumptions
+    from vit_convert.conversion.assumptions import Assumptions, reasons
+    from vit_convert.conversion.convert import Conversion
     from vit_convert.conversion.name_table import collapse_indices, readable
 
     console.out(f"{file.path}: {file.format}, {console.megabytes(file.size)}")
@@ -124,10 +136,10 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         facts = found.recognition.facts
         console.table(
             ("value", "is", "known", "why"),
-            [(n, readable(f.value), f.provenance, f.why) for n, f in facts.items()],
+            [(n, readable(f.value), f.provenance, reasons(f)) for n, f in facts.items()],
             styles=[STYLES.get(fact.provenance, "") for fact in facts.values()],
         )
-        if assumptions(found.recognition):
+        if Assumptions.of(found.recognition).open:
             console.out("what is assumed can be stated with the options of torch2keras")
         for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")
@@ -145,9 +157,9 @@ def _short(value: Any) -> str:
     """A glance at something of any size."""
     if isinstance(value, (dict, list, tuple)) and len(value) > 3:
         return f"{len(value)} entries"
-    from vit_convert.checkpoint.inert import printable
+    from vit_convert.checkpoint.inert import glance, printable
 
-    text = printable(str(value))
+    text = printable(value) if isinstance(value, str) else glance(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

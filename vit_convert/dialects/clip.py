@@ -6,7 +6,7 @@ src/open_clip/transformer.py.
 
 from __future__ import annotations
 
-from vit_convert.dialects.beside_the_tower import TEXT
+from vit_convert.dialects.beside_the_tower import OPEN_CLIP, TEXT
 from vit_convert.dialects.rules import Dialect, Ignore, defaults, published, renamed
 from vit_convert.dialects.transforms import TRANSPOSED, with_axes
 
@@ -39,22 +39,15 @@ CLIP = Dialect(
         renamed("{body}proj", "head.weight", TRANSPOSED),
     ),
     ignored=(
-        Ignore("transformer.{rest}", TEXT),
-        Ignore("text.{rest}", TEXT),
-        Ignore("token_embedding.weight", TEXT),
-        Ignore("positional_embedding", TEXT),
-        Ignore("ln_final.{leaf}", TEXT),
-        Ignore("text_projection", TEXT),
-        Ignore("text_projection.{leaf}", TEXT),
-        Ignore("attn_mask", TEXT),
-        Ignore("logit_scale", "scales similarities of images and texts"),
-        Ignore("logit_bias", "shifts similarities of images and texts"),
+        *OPEN_CLIP,
         Ignore("input_resolution", "a setting of OpenAI's archive, told by the shapes"),
         Ignore("context_length", TEXT),
         Ignore("vocab_size", TEXT),
     ),
     facts={
-        **published("CLIP", norm_position="pre", pool="token", norm_eps=1e-5, **CLIP_PICTURES),
+        **published("CLIP", norm_position="pre", position="all"),
+        # open_clip's CLIPA averages the patches (pool_type), with an epsilon of 1e-6 (norm_kwargs)
+        **defaults("CLIP", pool="token", norm_eps=1e-5, **CLIP_PICTURES),
         # OpenAI's models; of open_clip's those whose name ends in -quickgelu
         **defaults("OpenAI's CLIP; open_clip's own models mostly have erf", gelu="quick"),
     },

@@ -102,6 +102,8 @@ class Dialect:
             "" where the names suffice.
         rotary: the kinds of rotary position embedding, which no name tells, that such models may
             have; a model of another kind is not written.
+        beside: the prefix that a larger model gives such a model (open_clip's `visual.trunk.`) ->
+            what stands beside it there.
     """
 
     name: str
@@ -118,6 +120,23 @@ class Dialect:
     text: str = ""
     stem: str = ""
     rotary: tuple[Rotary, ...] = ("none",)
+    beside: Mapping[str, tuple[Ignore, ...]] = field(default_factory=dict)
+
+    def around(self, prefix: str) -> tuple[str, tuple[Ignore, ...]]:
+        """What stands before the names of the larger model that a prefix tells, and what is left
+        out of that model; ("", ()) if there is none."""
+        for tower, ignored in self.beside.items():
+            if prefix.endswith(tower):
+                return prefix.removesuffix(tower), ignored
+        return "", ()
+
+    @property
+    def stated(self) -> dict[str, Fact]:
+        """`facts`, and the kind of rotary embedding where such models have one only."""
+        found = dict(self.facts)
+        if len(self.rotary) == 1:
+            found.setdefault("rotary", published(self.title, rotary=self.rotary[0])["rotary"])
+        return found
 
     def with_body(self, body: str) -> Dialect:
         """The same with `{body}` filled in everywhere."""
@@ -136,12 +155,15 @@ class Dialect:
 
 
 def published(title: str, **values: object) -> dict[str, Fact]:
-    """Facts that all models of a scheme share."""
-    return {name: Fact(value, "published", f"as in {title}") for name, value in values.items()}
+    """Facts that all models of a scheme share, because the code that has these names leaves no
+    choice of them."""
+    why = f"as {title} always has it"
+    return {name: Fact(value, "published", why) for name, value in values.items()}
 
 
 def defaults(title: str, **values: object) -> dict[str, Fact]:
-    """Facts that a scheme's models have unless their authors chose otherwise."""
+    """Facts that a scheme's models have unless their authors chose otherwise: options of the code,
+    and how pictures are prepared."""
     return {
         name: Fact(value, "assumed", f"the default of {title}") for name, value in values.items()
     }

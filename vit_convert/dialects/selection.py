@@ -27,6 +27,7 @@ from vit_convert.dialects.timm import (
 )
 from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
 from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
+from vit_convert.dialects.transformers_aimv2 import TRANSFORMERS_AIMV2
 from vit_convert.dialects.transformers_beit import (
     TRANSFORMERS_BEIT,
     TRANSFORMERS_BEIT_5,
@@ -113,6 +114,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TRANSFORMERS_SIGLIP_AVG,
     TRANSFORMERS_SIGLIP2,
     TRANSFORMERS_SIGLIP2_AVG,
+    TRANSFORMERS_AIMV2,
     CLIP,
     GOOGLE,
     BIG_VISION,
@@ -207,6 +209,19 @@ def named(name: str) -> tuple[Dialect, ...]:
         known = ", ".join(sorted({d.name for d in _DIALECTS}))
         raise UsageError(f"no dialect is called {name!r}", where="--dialect", expected=known)
     return found
+
+
+def chosen(rules: Path | None, name: str | None) -> list[Dialect] | None:
+    """The dialects that a rule file or a dialect's name leave; None for all.
+
+    Raises:
+        UsageError: the rule file is wrong, there is no such dialect, or both are given.
+    """
+    if rules and name:
+        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
+    if rules:
+        return [rules_of(rules)]
+    return list(named(name)) if name else None
 
 
 def read_as_canonical(

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.stored import is_text
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.towers import DEFAULTS
 
@@ -39,6 +40,9 @@ def model_facts(reader: Reader) -> dict[str, Fact]:
         for name, (key, read) in _FIELDS.items()
         if key in reader.data and not (key == "hidden_act" and reader.gated())
     }
+    if "rms_norm_eps" in reader.data:
+        eps = reader.number("rms_norm_eps")
+        facts["norm_eps"] = Fact(eps, "read", "config.json: rms_norm_eps")
     kind = reader.data.get("model_type")
     if "intermediate_size" in reader.data and kind in DEFAULTS and kind not in _BY_RATIO:
         width = reader.whole("intermediate_size")
@@ -56,7 +60,7 @@ def labels_of(reader: Reader) -> tuple[str, ...]:
     names = []
     for index in range(len(table)):
         name = table.get(str(index))
-        if not isinstance(name, str) or len(name) > 10_000:
+        if not isinstance(name, str) or len(name) > 10_000 or not is_text(name):
             raise reader.wrong("id2label", f"a name for each class; there is none for {index}")
         names.append(name.strip() or str(index))
     if all(name == f"LABEL_{index}" for index, name in enumerate(names)):
