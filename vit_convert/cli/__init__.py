@@ -46,16 +46,17 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one."""
-        try:
-            with stoppable():
+        number = 0
+        with stoppable():
+            try:
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            number = int(signal.SIGINT)
-        except Stopped as stopped:
-            number = stopped.number
-        with uninterrupted() as ignored:
-            console.note("stopped; no output is half written")
-            ignored.clear()
+            except KeyboardInterrupt:
+                number = int(signal.SIGINT)
+            except Stopped as stopped:
+                number = stopped.number
+            with uninterrupted() as ignored:
+                console.note("stopped; no output is half written")
+                ignored.clear()
         ctx.exit(_SIGNAL + number)
 
 
