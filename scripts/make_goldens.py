@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Make tests/goldens/dialects: a small checkpoint of every naming scheme, by the real classes.
 
-    python scripts/make_goldens.py [SCHEME...]
+    python scripts/make_goldens.py [GOLDEN...]
 
 Each folder holds the checkpoint as its library saves it, and expected.npz: images, what the library
 gives for them, and as JSON what must be stated. The tests that use them need no PyTorch.
@@ -31,12 +31,13 @@ def main() -> None:
     seen = set()
     for scheme in SCHEMES:
         architecture = scheme.architecture
-        if (scheme.dialect, architecture) in seen:
-            continue  # one for each dialect
-        seen.add((scheme.dialect, architecture))
-        if wanted and scheme.dialect not in wanted:
+        name = scheme.golden or f"{scheme.dialect}-{architecture}"
+        if name in seen:
+            continue  # one for each dialect, and those of kinds of models that say so
+        seen.add(name)
+        if wanted and name not in wanted:
             continue
-        folder = FOLDER / f"{scheme.dialect}-{architecture}"
+        folder = FOLDER / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         path, model = scheme.save(folder)

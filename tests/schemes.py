@@ -62,6 +62,7 @@ class Scheme:
             height, width) -> logits or features.
         overrides: what the user must state.
         ignored: how many tensors are ignored for a reason.
+        golden: the name of a golden of its own, beside the one of its dialect.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Scheme:
     save: Callable[[Path], tuple[Path, Callable[[torch.Tensor], torch.Tensor]]]
     overrides: Overrides = field(default_factory=Overrides)
     ignored: int = 0
+    golden: str = ""
 
     @property
     def architecture(self) -> str:
@@ -153,16 +155,45 @@ def _timm_dinov3(folder: Path, **options: Any) -> Saved:
         folder,
         Eva(
             **_SIZES | _ROTARY | {"num_classes": 0},
-            **options,
             rope_type="dinov3",
             rope_rotate_half=True,
+            **{"num_reg_tokens": 2} | options,
             use_abs_pos_emb=False,
-            num_reg_tokens=2,
             init_values=0.1,
             use_fc_norm=False,
             global_pool="token",
         ),
     )
+
+
+def _timm_rotary(folder: Path, **options: Any) -> Saved:
+    """A model of naver-ai's rope-vit or a Perception Encoder, as timm makes them."""
+    from timm.models.eva import Eva
+
+    return _other(folder, Eva(**_SIZES | _ROTARY | options, attn_type="rope"))
+
+
+def _aimv2(folder: Path) -> Saved:
+    from timm.layers import RmsNorm, SwiGLU
+
+    norm = partial(RmsNorm, eps=1e-5)
+    return _timm(
+        folder,
+        class_token=False,
+        fc_norm=False,
+        global_pool="avg",
+        qkv_bias=False,
+        proj_bias=False,
+        norm_layer=norm,
+        embed_norm_layer=norm,
+        mlp_layer=SwiGLU,
+        act_layer=nn.SiLU,
+    )
+
+
+def _siglip(folder: Path) -> Saved:
+    """5 x 5 patches of 3 pixels in pictures of 16: SigLIP so400m/14 sees 27 x 27 in 384 so."""
+    return _timm(folder, patch_size=3, img_size=SIZE, class_token=False, global_pool="map")
 
 
 def _cait(folder: Path) -> Saved:
@@ -528,6 +559,20 @@ _REGS = {"num_register_tokens": 3}
 _BEIT_REL = {"use_relative_position_bias": True, **_LABELS}
 ROTARY = Overrides(num_heads=HEADS, rotary_base=30.0)
 SIZED = replace(ROTARY, image_size=(SIZE, SIZE))
+SIZED_VIT = replace(HEADED, image_size=(SIZE, SIZE))
+_ROPE_VIT: dict[str, Any] = {
+    "init_values": 0.1,
+    "use_abs_pos_emb": False,
+    "rope_grid_indexing": "xy",
+    "global_pool": "token",
+}
+_BESIDE = {"use_abs_pos_emb": True, "no_embed_class": True}
+_PE: dict[str, Any] = {
+    "use_pre_transformer_norm": True,
+    "ref_feat_shape": (4, 4),
+    "rope_grid_offset": 1.0,
+    "rope_grid_indexing": "xy",
+}
 _DINOV3 = {"hidden_size": WIDE, "rope_theta": 30.0, "num_register_tokens": 2}
 _GATED = {"use_gated_mlp": True, "hidden_act": "silu"}
 PRE = Overrides(num_heads=HEADS, norm_position="pre", gelu="erf")
@@ -541,6 +586,44 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm EVA-02", "timm-eva", _eva02, ROTARY),
     Scheme("timm DINOv3", "timm-gamma", partial(_timm_dinov3, qkv_bias=False), SIZED),
     Scheme("timm DINOv3, q and v bias", "timm-beit", _timm_dinov3, SIZED),
+    Scheme(
+        "timm DINOv3 without registers",
+        "timm-gamma",
+        partial(_timm_dinov3, qkv_bias=False, num_reg_tokens=0),
+        SIZED,
+        golden="timm-dinov3-without-registers",
+    ),
+    Scheme("timm AIMv2", "timm", _aimv2, replace(HEADED, norm_eps=1e-5), golden="timm-aimv2"),
+    Scheme(
+        "timm SigLIP, no whole patches", "timm", _siglip, SIZED_VIT, golden="timm-no-whole-patches"
+    ),
+    Scheme(
+        "timm RoPE-ViT, axial",
+        "timm-gamma",
+        partial(_timm_rotary, **_ROPE_VIT),
+        SIZED,
+        golden="timm-rope-axial",
+    ),
+    Scheme(
+        "timm RoPE-ViT, mixed, beside positions",
+        "timm-gamma",
+        partial(_timm_rotary, **_ROPE_VIT | _BESIDE, rope_type="mixed"),
+        golden="timm-rope-mixed",
+    ),
+    Scheme(
+        "timm Perception Encoder, core",
+        "timm",
+        partial(_timm_rotary, **_PE, global_pool="map", attn_pool_num_heads=8),
+        ROTARY,
+        golden="timm-pe-core",
+    ),
+    Scheme(
+        "timm Perception Encoder, spatial",
+        "timm",
+        partial(_timm_rotary, **_PE, use_post_transformer_norm=False, use_fc_norm=False),
+        replace(ROTARY, pool="avg", rotary_grid=(4, 4)),
+        golden="timm-pe-spatial",
+    ),
     Scheme("timm CaiT", "timm", _cait),
     Scheme("bubbliiiing vit-patch_16.pth", "bubbliiiing", _bubbliiiing, HEADED),
     Scheme("facebookresearch DeiT, distilled", "timm", _deit, HEADED),

@@ -19,14 +19,16 @@ from vit_convert.exporters.keras_h5 import load_model
 
 FOLDER = Path(__file__).parent.parent / "goldens" / "dialects"
 DOCUMENTATION = Path(__file__).parent.parent.parent / "docs" / "dialects.md"
-NAMES = [f"{d.name}-{d.architecture}" for d in dialects()]
+DIALECTS = [f"{d.name}-{d.architecture}" for d in dialects()]
+NAMES = sorted(path.name for path in FOLDER.iterdir())
 
 
-def test_every_dialect_has_a_golden_and_every_golden_a_dialect() -> None:
-    assert sorted(path.name for path in FOLDER.iterdir()) == sorted(NAMES)
+def test_every_dialect_has_a_golden() -> None:
+    """And kinds of models that share one have some of their own: `Scheme.golden`."""
+    assert set(DIALECTS) <= set(NAMES)
 
 
-@pytest.mark.parametrize("dialect", dialects(), ids=NAMES)
+@pytest.mark.parametrize("dialect", dialects(), ids=DIALECTS)
 def test_every_dialect_has_a_row_in_the_documentation(dialect: Any) -> None:
     rows = [line for line in DOCUMENTATION.read_text().splitlines() if line.startswith("| `")]
     assert any(row.startswith(f"| `{dialect.name}` | {dialect.architecture} |") for row in rows)

@@ -58,6 +58,7 @@ def recognise(name: str) -> None:
         ("vit_base_r26_s32_224", "hybrid"),
         ("naflexvit_base_patch16_gap", "NaFlexViT"),
         ("vit_relpos_small_patch16_224", "not BEiT's"),
+        ("vit_srelpos_small_patch16_224", "not BEiT's"),
         ("vit_dwee_patch16_reg1_gap_256", "differential attention"),
         ("vit_base_patch16_xp_224", "one layer"),
     ],

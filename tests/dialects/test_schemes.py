@@ -167,8 +167,8 @@ PLAIN = [d.name for d in dialects() if d.architecture == "vit"]
 EXPRESSES = {
     "timm", "timm-gamma", "timm-beit", "timm-eva", "bubbliiiing", "torchvision",
     "torchvision-linear", "transformers-vit", "transformers-vit-5", "transformers-vit-msn",
-    "transformers-dinov2", "transformers-dinov2-5", "google", "big_vision", "big_vision-scanned", "torch-encoder",
-    "torch-encoder-unfold",
+    "transformers-dinov2", "transformers-dinov2-5", "google", "big_vision", "big_vision-scanned",
+    "torch-encoder", "torch-encoder-unfold",
 }  # fmt: skip
 
 

@@ -24,7 +24,7 @@ from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.web.description import describe
 from vit_convert.web.runtime import runtime_files
-from vit_convert.web.server import HEADERS, server
+from vit_convert.web.server import HEADERS
 
 Export = Callable[..., Path]
 
@@ -267,26 +267,3 @@ def test_answers_have_their_type_and_isolate_the_page(
         for name, value in HEADERS.items():
             assert answer.headers[name] == value
         connection.close()
-
-
-@pytest.mark.parametrize(
-    ("path", "host", "status"),
-    [
-        ("/", "evil.example", 403),
-        ("/model.tflite", "evil.example:80", 403),
-        ("/", "localhost:1234", 200),
-        ("/litert/", "127.0.0.1", 404),
-        ("/../conftest.py", "127.0.0.1", 404),
-        ("/nothing", "127.0.0.1", 404),
-    ],
-)
-def test_it_answers_this_machine_only_and_lists_nothing(
-    path: str, host: str, status: int, pages: Callable[[str], Path]
-) -> None:
-    with served(pages("small")) as address:
-        connection = HTTPConnection(urlsplit(address).netloc)
-        connection.request("GET", path, headers={"Host": host})
-        assert connection.getresponse().status == status
-        connection.close()
-    with server(pages("small"), 0) as listening:
-        assert listening.server_address[0] == "127.0.0.1"

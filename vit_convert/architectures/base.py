@@ -3,7 +3,7 @@ them is known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -18,17 +18,20 @@ NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
+Resampling = Literal["antialias", "bicubic"]
 Provenance = Literal["read", "given", "published", "assumed"]
 
 # the words that a field of words can have
 CHOICES: dict[str, tuple[str, ...]] = {
     "gelu": get_args(Gelu),
+    "norm": get_args(NormKind),
     "norm_position": get_args(NormPosition),
     "position": get_args(Position),
     "rotary": get_args(Rotary),
     "pool": get_args(Pool),
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
+    "pos_embed": get_args(Resampling),
 }
 
 
@@ -235,3 +238,14 @@ class Overrides:
         """The image size that tells a position embedding's grid where its length does not."""
         fact = self.stated.get("image_size")
         return fact.value if fact else self.image_size
+
+
+def way_out(names: Iterable[str]) -> str:
+    """What helps where statements about some fields contradict each other, or the tensors."""
+    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
+    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return (
+        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
+        "move the checkpoint into a folder of its own, or save its state dict alone, "
+        "to convert it without what says so"
+    )

@@ -14,7 +14,8 @@ MAX_WIDTH = 1 << 20
 _MAX_EPS = 0.1  # published ones are 1e-12 to 1e-3
 _MAX_BASE = 1e9
 _SIDES = ("image_size", "patch_size", "rotary_grid")
-_WHOLE = ("num_heads", "head_dim", "embed_dim", "depth", "mlp_dim", "in_channels")
+_FLAGS = ("pool_prefix",)
+_WHOLE = ("num_heads", "pool_heads", "head_dim", "embed_dim", "depth", "mlp_dim", "in_channels")
 _EXPECTED = {
     "mean": "three numbers between 0 and 1, for pixels scaled to 0..1",
     "std": "three numbers above 0 and at most 1, for pixels scaled to 0..1",
@@ -59,6 +60,10 @@ def checked(name: str, value: Any, choices: Sequence[str] = ()) -> Any:
         return _channels(name, value)
     if name in _SIDES:
         return _sides(value)
+    if name in _FLAGS:
+        if not isinstance(value, bool):
+            raise OutOfRangeError("true or false")
+        return value
     if name in _WHOLE:
         return _whole(value, 1, MAX_WIDTH, f"a whole number from 1 to {MAX_WIDTH}")
     if name == "num_classes":

@@ -34,6 +34,7 @@ _OTHER_MODELS = {
     "blocks.0.attn.lambda_q1": "differential attention: not supported",
     "blocks.0.in_proj": "attention and MLP in one layer (ViT-22B's blocks): not supported",
     "blocks.0.attn.rel_pos": "relative positions by an MLP or a window's table: not BEiT's",
+    "shared_rel_pos": "relative positions by an MLP or a window's table: not BEiT's",
     "transformers.0.blocks.0": "a PiT, whose stages shrink the grid: not a ViT",
     "blocks.0.blocks": "a CrossViT, with two sizes of patches: not a ViT",
     "pos_embed_0": "a CrossViT, with two sizes of patches: not a ViT",

@@ -20,12 +20,13 @@ num_heads = 12
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact, architectures
+from vit_convert.architectures.base import CHOICES
+from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.architectures.vit.rotary import KINDS
 from vit_convert.checkpoint.inert import glance
 from vit_convert.dialects.attention_transforms import (
@@ -37,6 +38,7 @@ from vit_convert.dialects.attention_transforms import (
 )
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
+from vit_convert.dialects.toml_file import parse, read_text
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
     CUT_OUT_PATCHES,
@@ -49,55 +51,32 @@ from vit_convert.dialects.transforms import (
 )
 from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import UsageError
-from vit_convert.runtime.input_file import read_input
-from vit_convert.runtime.limits import RULES, RULES_BYTES
+from vit_convert.runtime.limits import RULES
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_LARGEST = 1e9
-_MOST_DOTS = 200
 _KEYS = ("name", "title", "architecture", "marker", "rename", "rule", "ignore", "values")
 _NAME = "letters, digits, - and _, and none of the built-in names"
 
 
-def _one_of(*choices: str) -> Callable[[Any], bool]:
-    return lambda value: value in choices
-
-
-def _number(value: Any) -> bool:
-    return _is_number(value) and value > 0
-
-
-def _channels(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # as NaN is not
-
-
-# what [values] may say, how it is checked, and what is expected
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "num_heads": (lambda v: type(v) is int and 0 < v < 1 << 16, "a positive whole number"),
-    "gelu": (_one_of("erf", "tanh", "quick", "relu"), "erf, tanh, quick or relu"),
-    "norm": (_one_of("layer", "rms"), "layer or rms"),
-    "norm_eps": (_number, "a positive number"),
-    "norm_position": (_one_of("pre", "post", "res-post"), "pre, post or res-post"),
-    "rotary": (_one_of(*KINDS), ", ".join(KINDS)),
-    "rotary_base": (_number, "a positive number"),
-    "pool": (_one_of("token", "avg", "max", "avgmax", "map"), "token, avg, max, avgmax or map"),
-    "pool_heads": (lambda v: type(v) is int and v > 0, "a positive whole number"),
-    "pool_prefix": (lambda v: type(v) is bool, "true or false"),
-    "mean": (_channels, "three numbers"),
-    "std": (_channels, "three numbers"),
-    "interpolation": (_one_of("bicubic", "bilinear"), "bicubic or bilinear"),
-    "crop_pct": (_number, "a positive number"),
-    "crop_mode": (_one_of("center", "squash"), "center or squash"),
-    "pos_embed": (_one_of("antialias", "bicubic"), "antialias or bicubic"),
-}
+# what [values] may say
+_VALUES = (
+    "num_heads",
+    "gelu",
+    "norm",
+    "norm_eps",
+    "norm_position",
+    "rotary",
+    "rotary_base",
+    "pool",
+    "pool_heads",
+    "pool_prefix",
+    "mean",
+    "std",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "pos_embed",
+)
+_WHAT = "a rule file; see docs/dialects.md"
 
 # the transforms that a rule can name
 NAMED = {
@@ -134,33 +113,12 @@ def read_rules(path: str | Path, canonical: Callable[[str], Collection[str]]) ->
         UsageError: it cannot be read, or is wrong; the message names the line.
     """
     path = Path(path)
-    try:
-        text = read_input(path, RULES_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read: {error.strerror or error}", where=str(path), expected="a rule file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError("is not UTF-8 text", where=str(path), expected="a rule file") from error
-    return parse_rules(text, str(path), canonical)
+    return parse_rules(read_text(path, _WHAT), str(path), canonical)
 
 
 def parse_rules(text: str, where: str, canonical: Callable[[str], Collection[str]]) -> Dialect:
     """As `read_rules`, from the text of a rule file."""
-    for number, line in enumerate(text.splitlines(), 1):
-        # a key of n parts costs the parser n squared
-        if line.count(".") > _MOST_DOTS:
-            raise UsageError(
-                f"line {number} has more than {_MOST_DOTS} dots",
-                where=where,
-                expected="a rule file; see docs/dialects.md",
-            )
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
-        raise UsageError(
-            f"is no TOML: {error}", where=where, expected="a rule file; see docs/dialects.md"
-        ) from error
+    data = parse(text, where, _WHAT)
     parser = _Parser(text, where)
     dialect = parser.dialect(data)
     count = sum(len(rule.sources) for rule in dialect.rules) + len(dialect.ignored)
@@ -271,10 +229,11 @@ class _Parser:
                 raise self.wrong(
                     f"{glance(key)} is no value that can be stated", ", ".join(_VALUES)
                 )
-            check, expected = _VALUES[key]
-            if not isinstance(value, (str, int, float, list)) or not check(value):
-                raise self.wrong(f"{key} is {glance(value)}", expected)
-            stated = tuple(map(float, value)) if isinstance(value, list) else value
+            try:
+                stated = checked(key, value, CHOICES.get(key, ()))
+            except OutOfRangeError as error:
+                what = f"{key} is {glance(value)}{error.meaning and f': {error.meaning}'}"
+                raise self.wrong(what, error.expected) from None
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
 

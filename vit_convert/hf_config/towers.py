@@ -68,8 +68,7 @@ _TOWERS = {
     "blip-2": "blip_2_vision_model",
     "internvl": "internvl_vision",
 }
-# TIPSv2's is a DINOv2 by names that tell it
-SUPPORTED = frozenset({*DEFAULTS, *_TOWERS, "tipsv2_vision_model"})
+SUPPORTED = frozenset({*DEFAULTS, *_TOWERS})
 
 
 def of_vision(config: dict[str, Any]) -> dict[str, Any]:

@@ -34,10 +34,10 @@ def _attention(config: ViTConfig, policy: Any) -> Attention:
 def _mlp(config: ViTConfig, policy: Any) -> Mlp | SwiGlu:
     sizes = (config.mlp_dim, config.embed_dim)
     norm = norms_of(config, policy)(name="norm") if config.mlp_norm else None
-    others = (config.drop_rate, norm, config.mlp_bias)
+    others: dict[str, Any] = {"drop": config.drop_rate, "norm": norm, "use_bias": config.mlp_bias}
     if config.mlp == "plain":
-        return Mlp(*sizes, config.gelu, *others, dtype=policy, name="mlp")
-    return SwiGlu(*sizes, config.mlp == "swiglu-packed", *others, dtype=policy, name="mlp")
+        return Mlp(*sizes, config.gelu, **others, dtype=policy, name="mlp")
+    return SwiGlu(*sizes, config.mlp == "swiglu-packed", **others, dtype=policy, name="mlp")
 
 
 def norms_of(config: ViTConfig, policy: Any) -> MakeNorm:

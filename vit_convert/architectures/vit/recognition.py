@@ -101,7 +101,7 @@ def _refuse(shapes: Mapping[str, Shape]) -> None:
     patches, tokens = (shapes.get(name, ()) for name in ("patch_embed.proj.weight", "cls_token"))
     if len(patches) == 5:
         raise RecognitionError(
-            "its patches span several frames: it reads videos, not pictures",
+            "its patches span several frames, as those of models that read videos",
             where=f"patch_embed.proj.weight {patches}",
         )
     if len(tokens) == 3 and tokens[1] != 1:
