@@ -288,18 +288,65 @@ def named(reader: str, title: str, names: Callable[[], list[str]], shape: Any = 
 
 
 BLOCK = "attn.qkv.weight"
-named("checkpoint", "a block of the number 999999999", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, 999999999)])  # fmt: skip
-named("checkpoint", "a block of 5,000 digits", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "9" * 5000)])  # fmt: skip
-named("checkpoint", "a block of a superscript digit", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "²", "٣")])  # fmt: skip
-named("checkpoint", "a CaiT's block of many digits", lambda: [f"blocks_token_only.{i}.{BLOCK}" for i in (0, 99999, "8" * 900)])  # fmt: skip
-named("checkpoint", "chunks of DINOv2 with a number of ten digits", lambda: [f"blocks.{c}.{i}.ls1.gamma" for c, i in ((0, 0), (9999999999, 1))])  # fmt: skip
-named("checkpoint", "blocks in chunks of 99999", lambda: [f"blocks.{c}.{c}.ls1.gamma" for c in (0, 99999)])  # fmt: skip
-named("checkpoint", "digits only", lambda: [f"blocks.0.{BLOCK}", *(f"blocks.{'1' * 900}.attns.{'1' * 90}.x{i}" for i in range(100))])  # fmt: skip
+named(
+    "checkpoint",
+    "a block of the number 999999999",
+    lambda: [f"blocks.{i}.{BLOCK}" for i in (0, 999999999)],
+)
+named(
+    "checkpoint",
+    "a block of 5,000 digits",
+    lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "9" * 5000)],
+)
+named(
+    "checkpoint",
+    "a block of a superscript digit",
+    lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "²", "٣")],
+)
+named(
+    "checkpoint",
+    "a CaiT's block of many digits",
+    lambda: [f"blocks_token_only.{i}.{BLOCK}" for i in (0, 99999, "8" * 900)],
+)
+named(
+    "checkpoint",
+    "chunks of DINOv2 with a number of ten digits",
+    lambda: [f"blocks.{c}.{i}.ls1.gamma" for c, i in ((0, 0), (9999999999, 1))],
+)
+named(
+    "checkpoint",
+    "blocks in chunks of 99999",
+    lambda: [f"blocks.{c}.{c}.ls1.gamma" for c in (0, 99999)],
+)
+named(
+    "checkpoint",
+    "digits only",
+    lambda: [
+        f"blocks.0.{BLOCK}",
+        *(f"blocks.{'1' * 900}.attns.{'1' * 90}.x{i}" for i in range(100)),
+    ],
+)
 named("checkpoint", "names of dots", lambda: ["." * 999 + str(i) for i in range(2000)])
-named("checkpoint", "markers behind many prefixes", lambda: [f"{'a.' * i}blocks.0.{BLOCK}" for i in range(400)])  # fmt: skip
+named(
+    "checkpoint",
+    "markers behind many prefixes",
+    lambda: [f"{'a.' * i}blocks.0.{BLOCK}" for i in range(400)],
+)
 named("checkpoint", "a name of a megabyte", lambda: ["w" * 1_000_000])
-named("checkpoint", "a stack of four million blocks", lambda: ["Transformer/encoderblock/MultiHeadDotProductAttention_0/query/kernel", *(f"Transformer/encoderblock/LayerNorm_{i}/scale" for i in (0, 1))], (1 << 22,))  # fmt: skip
-named("inspect", "escapes of the terminal in names", lambda: [f"blocks.0.{BLOCK}", "\x1b]0;owned\x07\x1b[2J", "\r\x9b31m"])  # fmt: skip
+named(
+    "checkpoint",
+    "a stack of four million blocks",
+    lambda: [
+        "Transformer/encoderblock/MultiHeadDotProductAttention_0/query/kernel",
+        *(f"Transformer/encoderblock/LayerNorm_{i}/scale" for i in (0, 1)),
+    ],
+    (1 << 22,),
+)
+named(
+    "inspect",
+    "escapes of the terminal in names",
+    lambda: [f"blocks.0.{BLOCK}", "\x1b]0;owned\x07\x1b[2J", "\r\x9b31m"],
+)
 
 
 @hostile("checkpoint", "a header of nested brackets")
@@ -409,7 +456,9 @@ RENAME = '[rename]\n"a.{i}.w" = "blocks.{i}.attn.qkv.weight"\n'
 
 @hostile("rules", "6,000 ignored patterns")
 def _(folder: Path) -> Path:
-    return toml(folder, RENAME + "[ignore]\n" + "".join(f'"x{i}.{{rest}}" = "y"\n' for i in range(6000)))  # fmt: skip
+    return toml(
+        folder, RENAME + "[ignore]\n" + "".join(f'"x{i}.{{rest}}" = "y"\n' for i in range(6000))
+    )
 
 
 @hostile("rules", "300 ignored patterns with all placeholders")
@@ -514,8 +563,14 @@ def odd_specs() -> None:
     from vit_convert.exporters.options import ExportOptions
 
     tiny = ViTConfig(
-        image_size=(4, 6), patch_size=(2, 3), num_classes=5, embed_dim=8, depth=1, num_heads=2, mlp_dim=7
-    )  # fmt: skip
+        image_size=(4, 6),
+        patch_size=(2, 3),
+        num_classes=5,
+        embed_dim=8,
+        depth=1,
+        num_heads=2,
+        mlp_dim=7,
+    )
     metadata = Metadata(
         "tflite", ModelSpec("vit", tiny), ExportOptions(), "normalised", ("logits",)
     )
