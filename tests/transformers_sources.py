@@ -542,4 +542,26 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
         _saved(_make("DepthAnythingForDepthEstimation", _depth_anything), _depth_features),
         33,
     ),
+    (
+        "Aimv2VisionModel",
+        "transformers-aimv2",
+        _saved(
+            _make("Aimv2VisionModel", lambda: _vision("Aimv2Vision", use_head=False)),
+            _mean(lambda m: m),
+        ),
+        0,
+    ),
+    (
+        "Aimv2VisionModel, with biases",
+        "transformers-aimv2",
+        _saved(
+            _make(
+                "Aimv2VisionModel",
+                lambda: _vision("Aimv2Vision", use_head=False, mlp_bias=True, qkv_bias=True),
+            ),
+            _mean(lambda m: m),
+            memory=True,
+        ),
+        0,
+    ),
 )

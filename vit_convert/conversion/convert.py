@@ -5,33 +5,29 @@ NumPy only. Nothing is read but what is changed or checked; the weights stay laz
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-
-import numpy as np
 
 from vit_convert.architectures import (
     Fact,
     ModelSpec,
     Overrides,
-    Parameter,
     Recognition,
     Source,
     architecture,
 )
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.assumptions import warn
 from vit_convert.conversion.changes import fresh_head, resize, stated
-from vit_convert.conversion.name_table import table
+from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.statements import read_statements
-
-_FLOATS = ("float64", "float32", "float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -51,6 +47,11 @@ class Conversion:
     recognition: Recognition
     ledger: Ledger
     checkpoint: Checkpoint
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Field of the configuration or the preprocessing -> its value and how that is known."""
+        return self.recognition.facts
 
 
 @naming_the_cause
@@ -78,11 +79,11 @@ def recognise(
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
-    _check_parts(ledger, where)
+    check_parts(ledger, where)
     if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
         raise refusal
     statements = read_statements(checkpoint, ledger, overrides)
-    overrides = replace(overrides, stated=statements.facts)
+    overrides = replace(overrides, stated=statements.facts, scheme=ledger.dialect.name)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     try:
@@ -91,7 +92,7 @@ def recognise(
         if not ledger.unexpected:
             raise
         # what no rule knows is the likelier cause
-        raise _misfit(ledger, [(error.where, error.what)], where) from error
+        raise misfit(ledger, [(error.where, error.what)], where) from error
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
@@ -111,7 +112,7 @@ def recognise(
         source=source,
     )
     parameters = spec.parameters()
-    _check_complete(parameters, ledger, where)
+    check_complete(parameters, ledger, where)
     weights = {p.name: ledger.tensors[p.name] for p in parameters}
     return Conversion(spec, weights, recognition, ledger, checkpoint)
 
@@ -142,13 +143,16 @@ def convert(
 
     Raises:
         As `recognise`; and MappingError for values that are NaN or infinite.
+
+    Warns:
+        AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
     from vit_convert.labels.names import labels_for
 
     overrides = overrides or Overrides()
     found = recognise(checkpoint, overrides, among)
     tensors = counted(progress, "checking the values of tensors", [*found.weights.values()])
-    _check_finite(tensors, str(checkpoint.path))
+    check_finite(tensors, str(checkpoint.path))
     usual = found.recognition.facts.get("pos_embed")
     method = pos_embed or (usual.value if usual else "antialias")
     spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
@@ -162,6 +166,7 @@ def convert(
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
     spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
+    warn(found.recognition, stacklevel=2)
     return replace(found, spec=spec, weights=weights)
 
 
@@ -188,65 +193,3 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
             expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
         )
     return checkpoint, ledger
-
-
-def assumptions(recognition: Recognition) -> dict[str, Fact]:
-    """The values that the file cannot confirm, and that change the result."""
-    return {name: fact for name, fact in recognition.facts.items() if fact.provenance == "assumed"}
-
-
-def _check_finite(tensors: Iterator[LazyTensor], where: str) -> None:
-    broken = []
-    for tensor in tensors:
-        array = tensor.read()
-        # the extremes are NaN if any value is, and infinite if any value is
-        if array.size and not np.isfinite([array.min(), array.max()]).all():
-            count = array.size - int(np.isfinite(array).sum())
-            broken.append((tensor.name, f"{count} of {array.size} values are NaN or infinite"))
-    if broken:
-        raise MappingError(
-            "some weights are not finite; the training diverged or the file is damaged\n"
-            + table(broken),
-            where=where,
-            expected="finite numbers",
-            hint="an earlier checkpoint",
-        )
-
-
-def _check_parts(ledger: Ledger, where: str) -> None:
-    if ledger.problems:
-        raise MappingError(
-            f"the tensors do not fit {ledger.dialect.title}:\n{table(ledger.problems.items())}",
-            where=where,
-            expected="what these parameters are made of, in its shapes",
-            hint="vit-convert inspect shows all tensors",
-        )
-
-
-def _check_complete(parameters: tuple[Parameter, ...], ledger: Ledger, where: str) -> None:
-    wanted = {p.name: p.shape for p in parameters}
-    problems = [
-        (name, f"missing, expected {shape}")
-        for name, shape in wanted.items()
-        if name not in ledger.tensors
-    ]
-    for name, tensor in ledger.tensors.items():
-        if name not in wanted:
-            problems.append((name, f"unexpected {tensor.shape}: this model has no such parameter"))
-        elif tensor.shape != wanted[name]:
-            problems.append((name, f"has shape {tensor.shape}, expected {wanted[name]}"))
-        elif tensor.dtype not in _FLOATS:
-            problems.append((name, f"is {tensor.dtype}, expected floating point"))
-    if problems or ledger.unexpected:
-        raise _misfit(ledger, problems, where)
-
-
-def _misfit(ledger: Ledger, problems: list[tuple[str, str]], where: str) -> MappingError:
-    """The error for tensors that are not those of the model: `problems` and what no rule knows."""
-    unexpected = [(name, f"unexpected: {why}") for name, why in ledger.unexpected.items()]
-    return MappingError(
-        f"the tensors do not fit {ledger.dialect.title}:\n{table([*problems, *unexpected])}",
-        where=where,
-        expected="every tensor of the model once, in its shape, and no others",
-        hint="--key, if the file holds several state dicts; vit-convert inspect shows them all",
-    )

@@ -15,6 +15,7 @@ _OTHER_MODELS = {
     ),
     "layers.0.blocks.0.attention.self.logit_scale": "windowed attention of Swin V2: not a ViT",
     "embeddings.detection_tokens": "a YOLOS, whose detection tokens stand behind the patches",
+    "embeddings.rms_norm": "an AIMv2 that computes its positions from the picture's size",
     "class_pos_emb": "an MLCD, whose rotary position embedding is not supported",
     "layers.0.blocks.0.attn.logit_scale": "windowed attention of Swin V2: not a ViT",
     "stages.0.blocks.0.attn.logit_scale": "windowed attention of Swin V2: not a ViT",

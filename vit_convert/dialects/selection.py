@@ -27,6 +27,7 @@ from vit_convert.dialects.timm import (
 )
 from vit_convert.dialects.torch_encoder import TORCH_ENCODER, TORCH_ENCODER_UNFOLD
 from vit_convert.dialects.torchvision import TORCHVISION, TORCHVISION_OLD
+from vit_convert.dialects.transformers_aimv2 import TRANSFORMERS_AIMV2
 from vit_convert.dialects.transformers_beit import (
     TRANSFORMERS_BEIT,
     TRANSFORMERS_BEIT_5,
@@ -114,6 +115,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TRANSFORMERS_SIGLIP_AVG,
     TRANSFORMERS_SIGLIP2,
     TRANSFORMERS_SIGLIP2_AVG,
+    TRANSFORMERS_AIMV2,
     CLIP,
     GOOGLE,
     BIG_VISION,

@@ -15,7 +15,7 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-_MOST_DOTS = 200  # in a line: a key of n parts takes the parser n squared
+_MOST_DOTS = 200  # a key of n parts costs the parser n squared
 
 
 def read_text(path: Path, what: str) -> str:
@@ -45,7 +45,7 @@ def parse(text: str, where: str, what: str) -> dict[str, Any]:
     """The table that a TOML text is.
 
     Raises:
-        UsageError: it is no TOML.
+        UsageError: it is no TOML, or a line of it would keep the parser busy.
     """
     for number, line in enumerate(text.splitlines(), 1):
         if line.count(".") > _MOST_DOTS:

@@ -124,10 +124,6 @@ _GROUPS: dict[str, dict[str, str]] = {
         "udop": "UDOP",
         "fuyu": "Fuyu",
     },
-    "its RMSNorm, and the pooling with learned queries, are not supported": {
-        "aimv2": "an AIMv2",
-        "aimv2_vision_model": "an AIMv2",
-    },
     _DETECTOR: {
         "conditional_detr": "Conditional DETR",
         "d_fine": "D-FINE",
@@ -172,6 +168,10 @@ _GROUPS: dict[str, dict[str, str]] = {
     "its class is one for all models of timm: save the model inside with timm": {
         "timm_backbone": "a model of timm",
         "timm_wrapper": "a model of timm",
+    },
+    "its files have names of their own, which are not known here": {
+        "tipsv2": "TIPSv2",
+        "tipsv2_vision_model": "TIPSv2's image tower",
     },
     _ROTARY_TOWER: {
         "glm4v": "GLM-4V",

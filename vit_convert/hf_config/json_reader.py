@@ -174,9 +174,10 @@ class Reader:
         return _ACTIVATIONS[value]
 
     def gated(self) -> bool:
-        """Whether the MLPs are DINOv3's SwiGLU, so that hidden_act is no GELU."""
-        if self.data.get("use_gated_mlp", False) is False:
+        """Whether the MLPs are DINOv3's or AIMv2's SwiGLU, so that hidden_act is no GELU."""
+        always = self.data.get("model_type") == "aimv2_vision_model"
+        if not always and not ("use_gated_mlp" in self.data and self.flag("use_gated_mlp")):
             return False
-        if self.flag("use_gated_mlp") and self.data["hidden_act"] not in ("silu", "swish"):
-            raise self.wrong("hidden_act", "silu, where use_gated_mlp is true")
+        if self.data["hidden_act"] not in ("silu", "swish"):
+            raise self.wrong("hidden_act", "silu, in a gated MLP")
         return True

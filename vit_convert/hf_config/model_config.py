@@ -40,6 +40,9 @@ def model_facts(reader: Reader) -> dict[str, Fact]:
         for name, (key, read) in _FIELDS.items()
         if key in reader.data and not (key == "hidden_act" and reader.gated())
     }
+    if "rms_norm_eps" in reader.data:
+        eps = reader.number("rms_norm_eps")
+        facts["norm_eps"] = Fact(eps, "read", "config.json: rms_norm_eps")
     kind = reader.data.get("model_type")
     if "intermediate_size" in reader.data and kind in DEFAULTS and kind not in _BY_RATIO:
         width = reader.whole("intermediate_size")

@@ -48,9 +48,11 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "blip_vision_model": _BLIP,
     "blip_2_vision_model": _BLIP_2,
     "internvl_vision": _INTERNVL,
+    "aimv2_vision_model": {"hidden_act": "silu", "rms_norm_eps": 1e-5, "num_attention_heads": 8},
 }
 # model_type of a whole -> that of its tower, where the part does not say it
 _TOWERS = {
+    "aimv2": "aimv2_vision_model",
     "clip": "clip_vision_model",
     "altclip": "altclip_vision_model",
     "chinese_clip": "chinese_clip_vision_model",

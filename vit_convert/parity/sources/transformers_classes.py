@@ -47,6 +47,7 @@ _CLASSES = {
     "dinov2-registers": _three("Dinov2WithRegisters"),
     "dinov3": Classes("DINOv3ViTConfig", "DINOv3ViTModel"),
     "dinov3-gated": Classes("DINOv3ViTConfig", "DINOv3ViTModel"),
+    "aimv2": Classes("Aimv2VisionConfig", "Aimv2VisionModel", bare=True),
     "clip": _CLIP,
     "clip-classifier": Classes(
         "CLIPVisionConfig", "CLIPVisionModel", "CLIPForImageClassification", "CLIPConfig"
@@ -110,7 +111,7 @@ def features_of(kind: str, model: Any, output: Any, has_head: bool) -> torch.Ten
         result = output.pooler_output
     elif kind == "deit":
         result = tokens[:, :2].mean(dim=1)
-    elif kind in ("ijepa", "siglip-avg", "siglip2-avg"):
+    elif kind in ("ijepa", "siglip-avg", "siglip2-avg", "aimv2"):
         result = tokens.mean(dim=1)
     elif means:
         result = tokens[:, 1:].mean(dim=1)

@@ -29,7 +29,8 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
 
     kind = kind_of(ledger.dialect.name)
     stated = _stated(checkpoint)
-    classes = classes_of(ledger.dialect.name, str(stated.get("model_type", "")))
+    model_type = stated.get("model_type", ledger.body.rstrip(".").replace("_", "-"))
+    classes = classes_of(ledger.dialect.name, str(model_type))
     headed = bool(classes.headed) and "head.weight" in ledger.tensors
     config = getattr(transformers, classes.config).from_dict(stated or _values(spec, ledger))
     if headed and classes.whole:
@@ -104,10 +105,10 @@ def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
     kind, has = kind_of(ledger.dialect.name), ledger.tensors
     biased = "blocks.0.attn.qkv.bias" in has
     if kind.startswith("dinov2"):
-        # hidden width: mlp_ratio times the width, two thirds of that for SwiGLU
+        # hidden width: mlp_ratio, a whole number, times the width; two thirds of that for SwiGLU
         swiglu = config.mlp == "swiglu-packed"
         values["use_swiglu_ffn"] = swiglu
-        values["mlp_ratio"] = (config.mlp_dim * (1.5 if swiglu else 1) + 0.5) / config.embed_dim
+        values["mlp_ratio"] = round(config.mlp_dim * (1.5 if swiglu else 1) / config.embed_dim)
         values["num_register_tokens"] = config.reg_tokens
     elif kind.startswith("dinov3"):
         gated = config.mlp != "plain"
@@ -126,6 +127,9 @@ def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
         }
         if kind == "internvl":
             values |= {"image_size": config.image_size, "patch_size": config.patch_size}
+    elif kind == "aimv2":
+        values |= {"hidden_act": "silu", "rms_norm_eps": config.norm_eps, "use_head": False}
+        values |= {"qkv_bias": biased, "mlp_bias": config.mlp_bias}
     elif kind.startswith("siglip"):
         values |= {"vision_use_head": config.pool == "map", "num_patches": config.num_patches}
     elif not kind.startswith(("clip", "owlvit")):
