@@ -174,12 +174,15 @@ HEADER_BYTES = Limit(
     "a tensor takes about 100 bytes there",
 )
 JSON_BYTES = Limit("json_bytes", 16_000_000, "bytes of JSON", "ImageNet-21k's labels take 2 MB")
+GRAPH_BYTES = Limit(
+    "graph_bytes", 64 << 20, "bytes of a SavedModel's graph", "a ViT-g's takes 10 MB"
+)
 LABELS_BYTES = Limit("labels_bytes", 16_000_000, "bytes of labels", "ImageNet-21k's take 0.5 MB")
 RULES_BYTES = Limit("rules_bytes", 200_000, "bytes", "a rule file has some dozens of lines")
 RULES = Limit("rules", 300, "patterns in a rule file", "each is tried on examples of all others")
 RENAMES = Limit(
     "renames",
-    150_000,
+    80_000,
     "names tried with schemes and prefixes",
     "a ViT-g's 1,300 names are tried with two or three schemes",
 )
