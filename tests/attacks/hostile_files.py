@@ -9,7 +9,6 @@ import os
 import pickle
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -632,7 +631,7 @@ def saved_model(folder: Path, content: str) -> Path:
 odd_specs()
 
 
-def bit_flips() -> io.BytesIO:
+def hdf5() -> io.BytesIO:
     """An HDF5 file of a few groups and arrays, for changes of a byte."""
     file = io.BytesIO()
     with h5py.File(file, "w") as made:
@@ -640,8 +639,3 @@ def bit_flips() -> io.BytesIO:
         for layer in ("a", "b", "c"):
             made.create_dataset(f"model_weights/{layer}/kernel:0", data=np.arange(6.0))
     return file
-
-
-def zlib_bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9)
-    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()

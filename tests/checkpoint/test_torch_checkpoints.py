@@ -127,6 +127,8 @@ def views(draw):
 @given(views(), st.booleans())
 def test_any_views_of_shared_storages_read_as_torch_loads_them(tmp_path_factory, state, new):
     path = tmp_path_factory.mktemp("views") / "file"
+    # PyTorch itself loads wide unsigned integers from zip files only
+    new = new or any("uint" in str(t.dtype) and t.itemsize > 1 for t in state.values())
     torch.save(state, path, _use_new_zipfile_serialization=new)
     expected = torch.load(path, weights_only=True)
     tensors = open_checkpoint(path).tensors

@@ -39,7 +39,7 @@ def test_the_error_names_the_limit_and_how_to_raise_it() -> None:
 def test_a_budget_ends() -> None:
     budget = Budget(PLAIN, size=4, where="x")
     budget.spend(12)
-    with pytest.raises(CheckpointError, match="x: .*12 things"):
+    with pytest.raises(CheckpointError, match=r"x: .*12 things"):
         budget.spend(1)
 
 
