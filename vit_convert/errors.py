@@ -10,8 +10,20 @@ import os
 from pathlib import Path
 
 
+def escaped(text: str) -> str:
+    """A text as a terminal can show it: control characters, and halves of characters, as Python
+    writes them. Names in a file could else move the cursor, change the title or paste commands.
+
+    Line breaks stay, because messages have them; names that may hold one go through `printable` of
+    `vit_convert.checkpoint.inert`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
 class VitConvertError(Exception):
-    """Something the user can act on.
+    """Something the user can act on. Control characters in it are escaped.
 
     Args:
         what: one sentence, without the parts below.
@@ -21,10 +33,10 @@ class VitConvertError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", expected: str = "", hint: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.expected = expected
-        self.hint = hint
+        self.what = escaped(what)
+        self.where = escaped(where)
+        self.expected = escaped(expected)
+        self.hint = escaped(hint)
         super().__init__(self.message())
 
     def message(self) -> str:

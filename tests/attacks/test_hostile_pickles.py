@@ -18,7 +18,7 @@ from builders import number, state, tensor, text
 
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.inert import Global, Inert
-from vit_convert.checkpoint.pickle_machine import no_persistent
+from vit_convert.checkpoint.pickle_stacks import no_persistent
 from vit_convert.checkpoint.strided import Storage
 from vit_convert.checkpoint.unpickler import load_pickle
 from vit_convert.errors import CheckpointError

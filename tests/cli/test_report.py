@@ -210,7 +210,7 @@ def test_plots_have_room_for_any_difference(best: float, worst: float) -> None:
     blocks.append(BlockDifference("blocks_token_only.0", 0, worst, 2e-6))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        plot = block_plot(blocks)
+        plot = block_plot(blocks, 2e-6)
         assert "blocks_token_only.0" in plot
         assert "allowed: 2.0e-06" in plot
         if np.isfinite(worst):

@@ -67,7 +67,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     def pictures() -> Path:
         folder = tmp_path_factory.mktemp("pictures")
         rng = np.random.default_rng(0)
-        for i in range(8):
+        for i in range(16):
             Image.fromarray(rng.integers(0, 256, (30, 60, 3), np.uint8)).save(folder / f"{i}.png")
         return folder
 

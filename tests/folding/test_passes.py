@@ -22,6 +22,7 @@ from vit_convert.exporters.tflite.weights import weight_store
 from vit_convert.folding import PASSES, FoldedModel, fold, unfolded
 from vit_convert.folding.attention import (
     drop_what_softmax_does_not_see,
+    frequencies_into_tables,
     look_up_relative_positions,
     neighbours_into_halves,
     query_into_pooling_keys,
@@ -184,7 +185,45 @@ def test_a_norm_before_the_stream_is_centred_and_recentred():
     assert done.recentred_norms == {"norm_pre"}
 
 
-@pytest.mark.parametrize("config", [VIT, CAIT], ids=["vit", "cait"])
+RMS = replace(VIT, norm="rms", norm_bias=False)
+
+
+@pytest.mark.parametrize("changes", [{}, {"pre_norm": True}, {"norm_position": "res-post"}])
+def test_rms_norms_subtract_no_mean_and_nothing_is_centred(changes):
+    """The mean over the channels is part of what they normalise."""
+    model, arrays = model_of(replace(RMS, **changes))
+    done = centre_stream(model)
+    found = computed(done)
+    assert all(np.array_equal(found[name], arrays[name]) for name in arrays)
+    assert (done.centred_norms, done.recentred_norms) == (frozenset(), frozenset())
+    assert not any(done.subtracts_mean(norm.name) for norm in model.graph.norms)
+
+
+def test_layer_norms_subtract_a_mean_unless_their_input_has_none():
+    model, _ = model_of(replace(VIT, qk_norm=True))
+    done = centre_stream(model)
+    assert model.subtracts_mean("blocks.0.norm1")
+    assert not done.subtracts_mean("blocks.0.norm1")
+    assert done.subtracts_mean("blocks.0.attn.q_norm")
+
+
+def test_a_norm_of_patches_starts_the_stream_in_place_of_their_convolution():
+    """What it gives is scaled, and not centred; the bias of the convolution stays before it."""
+    model, arrays = model_of(replace(VIT, patch_norm=True))
+    assert centre_stream(model).centred_norms == frozenset()
+    found = computed(scale_stream(model))
+    for leaf in ("weight", "bias"):
+        scaled, kept = (f"patch_embed.{layer}.{leaf}" for layer in ("norm", "proj"))
+        assert np.array_equal(found[scaled], arrays[scaled] * STREAM_SCALE)
+        assert np.array_equal(found[kept], arrays[kept])
+    assert scale_stream(model).epsilons["patch_embed.norm"] == 1e-6
+    done = computed(tokens_into_positions(model))
+    assert np.array_equal(done["patch_embed.proj.bias"], arrays["patch_embed.proj.bias"])
+    positions = arrays["pos_embed"][:, 1:]
+    assert np.array_equal(done[TOKENS][:, 3:], positions)
+
+
+@pytest.mark.parametrize("config", [VIT, CAIT, RMS], ids=["vit", "cait", "rms"])
 def test_scale_stream(config):
     model, arrays = model_of(config)
     done = scale_stream(model)
@@ -219,6 +258,18 @@ def test_norms_into_linears(bias):
             checked += 1
         assert (f"{norm.name}.weight" in after) == (not norm.into)
     assert checked == 2 * (3 + 1 + 1 + 1) + 1  # q k v, proj, fc1, fc2 of two blocks; the head
+
+
+def test_norms_without_a_bias_give_the_linears_none():
+    config = replace(RMS, qkv_bias=False, mlp_bias=False, mlp="swiglu")
+    model = split_fused(model_of(config)[0])
+    before, after = computed(model), computed(norms_into_linears(model))
+    for layer, norm in (("attn.q", "norm1"), ("mlp.fc1_g", "norm2"), ("mlp.fc1_x", "norm2")):
+        gamma, n = before[f"blocks.1.{norm}.weight"], inputs(24)
+        layer = f"blocks.1.{layer}"
+        assert close(linear(before, layer, n * gamma), linear(after, layer, n))
+        assert f"{layer}.bias" not in after
+    assert "head.bias" in after
 
 
 @pytest.mark.parametrize("norms", [True, False])
@@ -267,7 +318,7 @@ def test_drop_what_softmax_does_not_see(config):
     assert gone == {name for name in before if name.endswith((".k.bias", ".proj_l.bias"))}
 
 
-@pytest.mark.parametrize("changes", [{"qk_norm": True}, {"rotary": "eva02"}, {"rotary": "dinov3"}])
+@pytest.mark.parametrize("changes", [{"qk_norm": True}, {"rotary": "eva02"}, {"rotary": "mixed"}])
 def test_a_bias_that_softmax_sees_stays(changes):
     model, _ = model_of(replace(VIT, **changes))
     model = split_fused(model)
@@ -283,6 +334,25 @@ def test_neighbours_into_halves():
         halves = linear(after, f"blocks.1.attn.{part}", x).reshape(5, 3, 2, 4)
         assert np.array_equal(neighbours, halves.transpose(0, 1, 3, 2))
     assert np.array_equal(before["blocks.1.attn.v.weight"], after["blocks.1.attn.v.weight"])
+
+
+def test_frequencies_into_tables():
+    """A pair of neighbouring channels is turned as a complex number; here it is two halves."""
+    model, arrays = model_of(replace(VIT, rotary="mixed"))
+    found = computed(frequencies_into_tables(model))
+    assert "rope.freqs" not in found
+    cosines, sines = (found[f"blocks.1.attn.{leaf}"] for leaf in ("cosines", "sines"))
+    assert cosines.shape == sines.shape == (1, 3 + 15, 3, 8)
+    of_column, of_row = arrays["rope.freqs"][:, 1, 2]  # of the second block's third head
+    for row, column in ((0, 0), (1, 3), (2, 4)):
+        angles = column * of_column + row * of_row
+        token = 3 + 5 * row + column
+        x = inputs(8, 1)[0]
+        turned = (x[:4] + 1j * x[4:]) * np.exp(1j * angles)
+        got = x * cosines[0, token, 2] + np.roll(x, 4) * sines[0, token, 2]
+        assert close(np.concatenate([turned.real, turned.imag]), got)
+    assert np.array_equal(cosines[0, :3], np.ones((3, 3, 8)))  # tokens that are no patches
+    assert not sines[0, :3].any()
 
 
 @pytest.mark.parametrize("kind", ["blocks", "shared"])

@@ -29,11 +29,12 @@ from vit_convert.exporters import ExportOptions, export, open_artifact
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.options import InputRange
 from vit_convert.images.preprocessing import normalise
+from vit_convert.parity.inputs import random_images, to_input_range
 from vit_convert.parity.recorded import record_reference
 from vit_convert.parity.references import LiveReference
 from vit_convert.parity.report import as_dict, columns, row, row_of_dict, rows
 from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
-from vit_convert.parity.verify import random_images, to_input_range, verify, verify_artifact
+from vit_convert.parity.verify import verify, verify_artifact
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import Conversion, recognise
-from vit_convert.errors import CheckpointError, RecognitionError
+from vit_convert.errors import CheckpointError, MappingError, RecognitionError
 from vit_convert.parity.sources.torch_compat import import_vision
 
 torch = pytest.importorskip("torch")
@@ -72,6 +72,15 @@ def known(found: Conversion, name: str) -> tuple[Any, str]:
         ("vit_tiny_patch16_224", {"num_heads": 2, "global_pool": "avgmax", "fc_norm": False}),
         ("deit3_small_patch16_224", {"num_heads": 8, "act_layer": "relu"}),
         ("eva02_tiny_patch14_224", {"num_heads": 6, "rope_temperature": 77.0}),
+        ("eva02_tiny_patch14_224", {"num_heads": 3, "rope_type": "dinov3"}),
+        (
+            "vit_small_patch16_rope_224",
+            {"num_heads": 3, "rope_grid_indexing": "ij", "rope_grid_offset": 0.0},
+        ),
+        (
+            "vit_small_patch16_rope_ape_224",
+            {"num_heads": 6, "rope_grid_indexing": "xy", "rope_grid_offset": 0},
+        ),
     ],
     ids=str,
 )
@@ -88,6 +97,12 @@ def test_a_folder_of_timms_says_all(name: str, options: dict[str, Any], tmp_path
         assert known(found, "gelu") == (activations[options["act_layer"]], "read")
     if "rope_temperature" in options:
         assert known(found, "rotary_base") == (77.0, "read")
+    if "rope_type" in options or "rope_grid_indexing" in options:
+        kind = (
+            options.get("rope_type")
+            or {"ij": "eva02", "xy": "axial"}[options["rope_grid_indexing"]]
+        )
+        assert known(found, "rotary") == (kind, "read")
     assert all(known(found, key)[1] == "read" for key in ("pool", "crop_pct", "crop_mode"))
 
 
@@ -160,7 +175,7 @@ def test_names_of_classes(gaps: bool, tmp_path: Path) -> None:
         ("model_args__norm_layer", "batchnorm", "layernorm"),
         ("model_args__global_pool", "prr", "avgmax"),
         ("model_args__qkv_bias", 1, "true or false"),
-        ("model_args__rope_grid_indexing", "xy", "not supported"),
+        ("model_args__rope_grid_indexing", "yx", "EVA-02"),
         ("num_classes", -1, "from 0"),
         ("num_classes", 10**9, "to 1000000"),
         ("label_names", {"9": "a"}, "classes 0 to 6"),
@@ -444,3 +459,195 @@ def test_the_user_settles_what_the_tensors_contradict(tmp_path: Path) -> None:
         look(path)
     assert "args.input_size in the checkpoint" in error.value.what
     assert look(path, image_size=(48, 48)).recognition.config.image_size == (48, 48)
+
+
+def test_another_head_than_the_script_says(tmp_path: Path) -> None:
+    path = save_args(tmp_path, TIMM_ARGS | {"num_classes": 1000})
+    with pytest.raises(RecognitionError, match="num_classes is 1000") as error:
+        look(path)
+    assert "the tensors say 7" in error.value.what
+    assert "--num-classes" not in error.value.hint  # which would start a fresh head
+    assert "state dict alone" in error.value.hint
+
+
+# refusals
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("swin_tiny_patch4_window7_224", "a Swin Transformer: its attention sees windows"),
+        ("resnet18", "a ResNet: it is a convolutional network"),
+        ("xcit_nano_12_p16_224", "an XCiT: its attention is over channels"),
+        ("convnext_atto", "a ConvNeXt"),
+        ("mobilevit_xxs", "a MobileViT"),
+        ("bat_resnext26ts", "no ViT or CaiT that is known here"),
+    ],
+)
+@pytest.mark.parametrize("inside", [False, True])
+def test_refusals_name_the_architecture(name: str, says: str, inside: bool, tmp_path: Path) -> None:
+    model = timm.create_model(name)
+    if inside:
+        path = save_args(tmp_path, TIMM_ARGS | {"model": name}, model)
+    else:
+        path = save_timm(tmp_path, model)
+    with pytest.raises(RecognitionError) as error:
+        look(path)
+    assert says in error.value.what
+    assert f"this is timm's {name}, by " in error.value.what
+
+
+def test_a_wrong_name_beside_a_vit_is_not_its_refusal(tmp_path: Path) -> None:
+    """Where the tensors are a ViT's, an architecture's name is only a name."""
+    assert look(save_args(tmp_path, TIMM_ARGS | {"model": "resnet18"})).spec.architecture == "vit"
+
+
+# open_clip's folders
+
+
+def save_open_clip(folder: Path, *, width: int = 128, **vision: Any) -> Path:
+    """As open_clip's push_to_hf_hub writes it, with the names of its VisionTransformer."""
+    torch.manual_seed(0)
+    blocks = {}
+    for i in range(2):
+        at = f"visual.transformer.resblocks.{i}"
+        blocks |= {
+            f"{at}.ln_1.weight": (width,),
+            f"{at}.ln_1.bias": (width,),
+            f"{at}.attn.in_proj_weight": (3 * width, width),
+            f"{at}.attn.in_proj_bias": (3 * width,),
+            f"{at}.attn.out_proj.weight": (width, width),
+            f"{at}.attn.out_proj.bias": (width,),
+            f"{at}.ln_2.weight": (width,),
+            f"{at}.ln_2.bias": (width,),
+            f"{at}.mlp.c_fc.weight": (320, width),
+            f"{at}.mlp.c_fc.bias": (320,),
+            f"{at}.mlp.c_proj.weight": (width, 320),
+            f"{at}.mlp.c_proj.bias": (width,),
+        }
+    shapes = {
+        "visual.class_embedding": (width,),
+        "visual.positional_embedding": (1 + 16, width),
+        "visual.proj": (width, 24),
+        "visual.conv1.weight": (width, 3, 8, 8),
+        "visual.ln_pre.weight": (width,),
+        "visual.ln_pre.bias": (width,),
+        **blocks,
+        "visual.ln_post.weight": (width,),
+        "visual.ln_post.bias": (width,),
+        "logit_scale": (),
+    }
+    tensors = {name: torch.randn(shape) for name, shape in shapes.items()}
+    torch.save(tensors, folder / "open_clip_pytorch_model.bin")
+    tower = {"image_size": 32, "layers": 2, "width": width, "patch_size": 8, "mlp_ratio": 2.5}
+    config = {
+        "model_cfg": {"embed_dim": 24, "vision_cfg": tower | vision, "text_cfg": {"layers": 12}},
+        "preprocess_cfg": {
+            "mean": [0.1, 0.2, 0.3],
+            "std": [0.4, 0.5, 0.6],
+            "interpolation": "bilinear",
+            "resize_mode": "squash",
+        },
+    }
+    (folder / "open_clip_config.json").write_text(json.dumps(config))
+    return folder / "open_clip_pytorch_model.bin"
+
+
+def test_a_folder_of_open_clips_says_all(tmp_path: Path) -> None:
+    found = look(save_open_clip(tmp_path, head_width=32, norm_kwargs={"eps": 1e-6}))
+    assert known(found, "num_heads") == (4, "read")
+    assert known(found, "gelu") == ("erf", "read")
+    assert known(found, "norm_eps") == (1e-6, "read")
+    assert known(found, "pool") == ("token", "read")
+    assert vars(found.recognition.preprocessing) == PICTURES | {"crop_pct": 1.0}
+    why = "open_clip_config.json: model_cfg.vision_cfg.norm_kwargs.eps"
+    assert found.recognition.facts["norm_eps"].why == why
+    assert "assumed" not in {fact.provenance for fact in found.recognition.facts.values()}
+
+
+def test_what_open_clips_file_leaves_out_has_its_default(tmp_path: Path) -> None:
+    path = save_open_clip(tmp_path)
+    file = tmp_path / "open_clip_config.json"
+    data = json.loads(file.read_text())
+    del data["preprocess_cfg"]
+    file.write_text(json.dumps(data))
+    found = look(path)
+    assert found.recognition.preprocessing.mean == (0.48145466, 0.4578275, 0.40821073)
+    assert known(found, "num_heads") == (2, "read")
+    assert known(found, "norm_eps") == (1e-5, "read")
+
+
+@pytest.mark.parametrize(
+    ("changes", "gelu"),
+    [
+        ({"model_cfg__quick_gelu": True}, "quick"),
+        ({"model_cfg__quick_gelu": False}, "erf"),
+        ({"model_cfg__vision_cfg__act_kwargs": {"approximate": "tanh"}}, "tanh"),
+    ],
+)
+def test_open_clips_activations(changes: dict[str, Any], gelu: str, tmp_path: Path) -> None:
+    path = save_open_clip(tmp_path)
+    change(tmp_path, "open_clip_config.json", **changes)
+    assert known(look(path), "gelu") == (gelu, "read")
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_cfg__vision_cfg__layers": [3, 4, 6, 3]}, "a ResNet"),
+        ({"model_cfg__vision_cfg__layers": "many"}, "a whole number"),
+        ({"model_cfg__vision_cfg__layers": 3}, "depth is 3"),
+        ({"model_cfg__vision_cfg__head_width": 48}, "a divisor of the width 128"),
+        ({"model_cfg__vision_cfg__mlp_ratio": 4.0}, "mlp_dim is 512"),
+        ({"model_cfg__vision_cfg__attentional_pool": True}, "CoCa"),
+        ({"model_cfg__vision_cfg__pool_type": "none"}, "not supported"),
+        (
+            {"model_cfg__vision_cfg__pool_type": "avg"}
+            | {"model_cfg__vision_cfg__final_ln_after_pool": True},
+            "norms after averaging",
+        ),
+        ({"model_cfg__vision_cfg": 3}, "a table"),
+        ({"model_cfg__quick_gelu": "yes"}, "true or false"),
+        ({"model_cfg__embed_dim": 512}, "num_classes is 512"),
+        ({"preprocess_cfg__mean": [123.7, 116.3, 103.5]}, "pixels in 0..255"),
+        ({"preprocess_cfg__resize_mode": "longest"}, "not supported"),
+        ({"preprocess_cfg__interpolation": "random"}, "bicubic, bilinear"),
+    ],
+    ids=str,
+)
+def test_impossible_values_of_open_clips_file(
+    changes: dict[str, Any], says: str, tmp_path: Path
+) -> None:
+    path = save_open_clip(tmp_path)
+    change(tmp_path, "open_clip_config.json", **changes)
+    with pytest.raises((CheckpointError, RecognitionError)) as error:
+        look(path)
+    assert says in error.value.message()
+
+
+def test_a_tower_of_timms_in_open_clips_folder(tmp_path: Path) -> None:
+    model = make(num_heads=6, num_classes=24, global_pool="avg", fc_norm=False)
+    tensors = {f"visual.trunk.{name}": value for name, value in model.state_dict().items()}
+    text = ("logit_scale", "text.token_embedding.weight", "text.transformer.resblocks.0.ln_1.bias")
+    tensors |= {name: torch.ones(2) for name in text}
+    torch.save(tensors, tmp_path / "open_clip_pytorch_model.bin")
+    vision = {"timm_model_name": "vit_tiny_patch16_224", "timm_pool": "avg", "timm_proj": None}
+    vision |= {"image_size": 48, "timm_model_kwargs": {"num_heads": 6, "act_layer": "gelu_tanh"}}
+    config = {
+        "model_cfg": {"embed_dim": 24, "vision_cfg": vision},
+        "preprocess_cfg": {"mean": [0.1, 0.2, 0.3], "std": [0.4, 0.5, 0.6]},
+    }
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    found = look(tmp_path / "open_clip_pytorch_model.bin")
+    assert known(found, "variant") == ("vit_tiny_patch16_224", "read")
+    assert known(found, "num_heads") == (6, "read")
+    assert known(found, "gelu") == ("tanh", "read")
+    assert known(found, "pool") == ("avg", "read")
+    assert found.recognition.preprocessing.crop_pct == 1.0
+    assert set(found.ledger.ignored) == set(text)
+    # a projection behind the tower would change what the model gives
+    torch.save(
+        tensors | {"visual.head.proj.weight": torch.ones(24, 192)}, tmp_path / "projected.bin"
+    )
+    with pytest.raises(MappingError, match=r"visual\.head\.proj\.weight"):
+        look(tmp_path / "projected.bin")

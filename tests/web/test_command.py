@@ -101,7 +101,7 @@ def test_a_model_is_described(
     assert [block["output"] for block in found["attention"]] == blocks
     for block in found["attention"]:
         assert block["query"] == query
-        assert (block["heads"], block["grid"]) == (4, [3, 5])
+        assert (block["heads"], block["grid"], block["seen"]) == (4, [3, 5], [1.0, 1.0])
 
 
 def test_labels_can_be_given(exported: Export) -> None:

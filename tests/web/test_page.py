@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -182,7 +183,7 @@ def changed(page: Path, folder: Path, content: bytes | None, **description: Any)
     """A copy of a page with another model file, and other values in its model.json."""
     copy = folder / "changed"
     shutil.copytree(page, copy, ignore=shutil.ignore_patterns("litert", "model.tflite"))
-    (copy / "litert").symlink_to(page / "litert")
+    shutil.copytree(page / "litert", copy / "litert", copy_function=os.link)
     if content is not None:
         (copy / "model.tflite").write_bytes(content)
     path = copy / "model.json"

@@ -3,7 +3,7 @@ them is known."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -18,6 +18,7 @@ NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
+Resampling = Literal["antialias", "bicubic"]
 Provenance = Literal["read", "given", "published", "assumed"]
 
 # the words that a field of words can have
@@ -30,6 +31,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "pool": get_args(Pool),
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
+    "pos_embed": get_args(Resampling),
 }
 
 
@@ -103,6 +105,13 @@ class TransformerConfig:
             self.image_size[0] // self.patch_size[0],
             self.image_size[1] // self.patch_size[1],
         )
+
+    @property
+    def seen_size(self) -> tuple[int, int]:
+        """(height, width) in pixels of the part of a picture, from its upper left corner, that
+        whole patches cover."""
+        rows, columns = self.grid
+        return rows * self.patch_size[0], columns * self.patch_size[1]
 
     @property
     def num_patches(self) -> int:
@@ -236,3 +245,14 @@ class Overrides:
         """The image size that tells a position embedding's grid where its length does not."""
         fact = self.stated.get("image_size")
         return fact.value if fact else self.image_size
+
+
+def way_out(names: Iterable[str]) -> str:
+    """What helps where statements about some fields contradict each other, or the tensors."""
+    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
+    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return (
+        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
+        "move the checkpoint into a folder of its own, or save its state dict alone, "
+        "to convert it without what says so"
+    )

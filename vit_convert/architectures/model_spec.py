@@ -9,6 +9,7 @@ from typing import Any, Literal
 from vit_convert.architectures.base import Preprocessing, Provenance
 from vit_convert.architectures.parameters import Parameter
 from vit_convert.architectures.registry import architecture
+from vit_convert.architectures.stored import built, check_sizes
 from vit_convert.errors import ArtifactError
 
 # of what `ModelSpec.to_dict` gives; a field that changes its name or meaning makes it one more.
@@ -110,13 +111,18 @@ class ModelSpec:
                 for name, known in source.pop("known").items()
             }
         family = architecture(data["architecture"])
-        return ModelSpec(
-            architecture=family.name,
-            config=_build(family.config_class, config),
-            preprocessing=_build(Preprocessing, data["preprocessing"]),
-            labels=tuple(data["labels"]),
-            pos_embed=data["pos_embed"],
-            source=_build(Source, source),
+        made = built(family.config_class, config)
+        check_sizes(made)
+        return built(
+            ModelSpec,
+            {
+                "architecture": family.name,
+                "config": made,
+                "preprocessing": built(Preprocessing, data["preprocessing"]),
+                "labels": data["labels"],
+                "pos_embed": data["pos_embed"],
+                "source": built(Source, source),
+            },
         )
 
     def with_config(self, **changes: Any) -> ModelSpec:
@@ -130,14 +136,3 @@ class ModelSpec:
     def block_names(self) -> tuple[str, ...]:
         """The points of the residual stream; see `Architecture.block_names`."""
         return architecture(self.architecture).block_names(self.config)
-
-
-def _build(cls: type, data: Mapping[str, Any]) -> Any:
-    return cls(**{key: _tuples(value) for key, value in data.items()})
-
-
-def _tuples(value: Any) -> Any:
-    """JSON's lists as tuples, in a table too."""
-    if isinstance(value, dict):
-        return {key: _tuples(part) for key, part in value.items()}
-    return tuple(value) if isinstance(value, list) else value

@@ -15,6 +15,7 @@ from vit_convert.architectures.base import (
     Recognition,
     TransformerConfig,
     Variant,
+    way_out,
 )
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.ranges import as_text
@@ -252,14 +253,8 @@ def _check_stated(overrides: Overrides, read: Mapping[str, Fact]) -> None:
         if name in stated and stated[name].provenance == "read" and stated[name].value != fact.value
     }
     if wrong:
-        options = [f"--{name.replace('_', '-')}" for name in wrong if hasattr(Overrides, name)]
         raise RecognitionError(
             f"what is stated is of another model: {'; '.join(wrong.values())}",
             expected="what was saved with the checkpoint",
-            hint="; or ".join(
-                [
-                    *([f"{', '.join(options)} with the right value"] if options else []),
-                    "move the checkpoint into a folder of its own, without the file that says it",
-                ]
-            ),
+            hint=way_out(wrong),
         )

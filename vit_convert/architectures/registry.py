@@ -3,6 +3,8 @@ table."""
 
 from __future__ import annotations
 
+import reprlib
+
 from vit_convert.architectures.cait import CAIT
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.vit import VIT
@@ -27,6 +29,6 @@ def architecture(name: str) -> Architecture:
     """
     if name not in ARCHITECTURES:
         raise RecognitionError(
-            f"no architecture is called {name!r}", expected=" or ".join(ARCHITECTURES)
+            f"no architecture is called {reprlib.repr(name)}", expected=" or ".join(ARCHITECTURES)
         )
     return ARCHITECTURES[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,24 @@ def printable(text: str) -> str:
     """Text of a file as it can be shown: no control characters, no lone surrogates, not endless."""
     shown = text if len(text) <= 120 else text[:117] + "..."
     return shown if shown.isprintable() else ascii(shown)[1:-1]
+
+
+class _Glance(reprlib.Repr):
+    """`repr` that ends, also where a value contains itself twice at each level."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 60, 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        """A number; Python writes none of many thousand digits."""
+        bits = x.bit_length()
+        return super().repr_int(x, level) if bits < 256 else f"a number of {bits} bits"
+
+
+def glance(value: Any) -> str:
+    """A short `repr` of anything that a file can hold, fit to be shown."""
+    return printable(_Glance().repr(value))
 
 
 def described(value: Any) -> str:

@@ -64,6 +64,8 @@ def looks_like(path: Path) -> str:
     Raises:
         OSError: it cannot be read.
     """
+    if not path.is_file():
+        return "no regular file"
     head = read_head(path, _HEAD)
     if head.startswith(b"PK"):
         return _archive(path)

@@ -13,8 +13,8 @@ import struct
 import warnings
 from typing import IO, Any
 
-from vit_convert.checkpoint.pickle_machine import (
-    HANDLERS,
+from vit_convert.checkpoint.pickle_machine import HANDLERS
+from vit_convert.checkpoint.pickle_stacks import (
     DamagedError,
     Machine,
     PersistentLoad,

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vit_convert.errors import escaped
+
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
 
@@ -24,7 +26,7 @@ _NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
 def out(text: str = "") -> None:
     """A line of the result."""
-    click.echo(text)
+    click.echo(escaped(text))
 
 
 def out_json(data: Any) -> None:
@@ -34,13 +36,13 @@ def out_json(data: Any) -> None:
 
 def note(text: str) -> None:
     """A line about what is happening."""
-    click.echo(text, err=True)
+    click.echo(escaped(text), err=True)
 
 
 def warn(text: str) -> None:
     """Something the user should look at."""
     label = click.style("warning", fg="yellow", bold=True)
-    click.echo(f"{label}: {_options_bold(text)}", err=True)
+    click.echo(f"{label}: {_options_bold(escaped(text))}", err=True)
 
 
 def error(problem: VitConvertError) -> None:
@@ -83,7 +85,7 @@ def table(
         grid.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row, style in zip(rows, styles or [""] * len(rows), strict=True):
         # as Text, because names from files are no markup
-        grid.add_row(*map(Text, row), style=style)
+        grid.add_row(*(Text(escaped(cell)) for cell in row), style=style)
     # A pipe has no width of its own, and 80 columns would break names apart.
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
     console.print(grid)
@@ -126,7 +128,7 @@ def _bars(bars: Bars, what: str) -> Progress:
 
     def tell(step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /) -> None:
         nonlocal current, shown
-        text = step if parts > 1 else f"{what}: {step}"
+        text = escaped(step if parts > 1 else f"{what}: {step}")
         if text != shown:
             bars.remove_task(current)
             current = bars.add_task(text, total=total or None, count="")

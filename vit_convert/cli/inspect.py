@@ -27,6 +27,11 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.option(
     "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
 )
+@click.option(
+    "--config-template",
+    is_flag=True,
+    help="Print a file of options for torch2keras --config: all values, and how each is known.",
+)
 @options.as_json
 def inspect(
     checkpoint: Path,
@@ -34,6 +39,7 @@ def inspect(
     dialect: str | None,
     rules: Path | None,
     rules_template: bool,
+    config_template: bool,
     as_json: bool,
 ) -> None:
     """Tell what a checkpoint holds and how each value of its configuration is known.
@@ -61,6 +67,13 @@ def inspect(
         from vit_convert.dialects.template import rules_template as template
 
         console.out(template(file.tensors))
+        return
+    if config_template:
+        from vit_convert.statements.option_template import options_template
+
+        told = recognise(file, among=among)
+        which = file.key if len(file.candidates) > 1 else None
+        console.out(options_template(told.spec, told.recognition.facts, file.path.name, which))
         return
     try:
         found: Conversion | VitConvertError = recognise(file, among=among)
@@ -145,9 +158,9 @@ def _short(value: Any) -> str:
     """A glance at something of any size."""
     if isinstance(value, (dict, list, tuple)) and len(value) > 3:
         return f"{len(value)} entries"
-    from vit_convert.checkpoint.inert import printable
+    from vit_convert.checkpoint.inert import glance, printable
 
-    text = printable(str(value))
+    text = printable(value) if isinstance(value, str) else glance(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
 

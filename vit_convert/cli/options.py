@@ -64,19 +64,10 @@ def stem(checkpoint: Path) -> str:
 
 
 def among(rules: Path | None, dialect: str | None) -> list[Any] | None:
-    """The dialects that a user's --rules and --dialect leave; None for all.
+    """As `vit_convert.dialects.chosen`, which is imported when it is needed."""
+    from vit_convert.dialects import chosen
 
-    Raises:
-        UsageError: the rule file is wrong, there is no such dialect, or both are given.
-    """
-    from vit_convert.dialects import named, rules_of
-    from vit_convert.errors import UsageError
-
-    if rules and dialect:
-        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
-    if rules:
-        return [rules_of(rules)]
-    return list(named(dialect)) if dialect else None
+    return chosen(rules, dialect)
 
 
 class Block(click.ParamType):

@@ -13,6 +13,12 @@ from vit_convert.cli import console, options
 @click.command()
 @click.argument("checkpoint", type=options.PATH)
 @click.option("-o", "output", type=options.PATH, help="The .h5 to write.  [default: ./<name>.h5]")
+@click.option(
+    "--config",
+    type=options.PATH,
+    metavar="FILE",
+    help="Options from a TOML file; those given here count more.",
+)
 @click.option("--variant", metavar="NAME", help="The published model it is, as timm calls it.")
 @click.option("--image-size", type=options.ImageSize(), help="Resample the position embedding.")
 @click.option(
@@ -91,37 +97,30 @@ from vit_convert.cli import console, options
 def torch2keras(
     checkpoint: Path,
     output: Path | None,
-    pos_embed: Any,
-    dialect: str | None,
-    rules: Path | None,
-    key: str | None,
-    labels: Path | None,
+    config: Path | None,
     force: bool,
-    **overrides: Any,
+    **given: Any,
 ) -> None:
     """Convert a PyTorch checkpoint into a Keras .h5 file.
 
     Neither PyTorch nor TensorFlow is needed. What the file cannot say is recognised from published
     models or assumed, and said.
     """
-    from vit_convert.architectures import Overrides, architecture
+    from vit_convert.architectures import architecture
     from vit_convert.conversion.convert import assumptions
     from vit_convert.conversion.files import torch2keras as transfer
     from vit_convert.conversion.name_table import readable
-    from vit_convert.labels.names import read_labels
+    from vit_convert.statements.option_file import Options, read_options
 
+    stated = (read_options(config) if config else Options()).but(given)
     target = output or Path(f"{options.stem(checkpoint)}.h5")
     with console.progress(f"converting {checkpoint.name}") as progress:
         conversion = transfer(
             checkpoint,
             target,
-            key=key,
             force=force,
             progress=progress,
-            overrides=Overrides(**overrides),
-            labels=read_labels(labels) if labels else None,
-            pos_embed=pos_embed,
-            among=options.among(rules, dialect),
+            **stated.arguments(),
         )
     file = conversion.checkpoint
     if file.key:

@@ -10,24 +10,21 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from vit_convert.architectures import (
     Fact,
     ModelSpec,
     Overrides,
-    Provenance,
     Recognition,
     Source,
     architecture,
 )
-from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.changes import fresh_head, resize, stated
 from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
-from vit_convert.errors import MappingError, RecognitionError, UsageError
+from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.statements import read_statements
 
@@ -152,9 +149,9 @@ def convert(
     spec, weights = replace(found.spec, pos_embed=method), dict(found.weights)
     if overrides.image_size and overrides.image_size != spec.config.image_size:
         progress("resampling the position embedding")
-        spec = _stated(_resize(spec, weights, overrides.image_size), "image_size")
-    if overrides.num_classes not in (None, spec.config.num_classes):
-        spec = _stated(_fresh_head(spec, weights, overrides.num_classes), "num_classes")
+        spec = stated(resize(spec, weights, overrides.image_size), "image_size")
+    if overrides.num_classes is not None:
+        spec = stated(fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
     known = labels or (() if fresh else spec.labels)
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
@@ -191,60 +188,3 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
 def assumptions(recognition: Recognition) -> dict[str, Fact]:
     """The values that the file cannot confirm, and that change the result."""
     return {name: fact for name, fact in recognition.facts.items() if fact.provenance == "assumed"}
-
-
-def _resize(spec: ModelSpec, weights: dict[str, LazyTensor], size: tuple[int, int]) -> ModelSpec:
-    from vit_convert.conversion.pos_embed import resample_pos_embed
-
-    check_image_size(size, spec.config.patch_size)
-    resized = spec.with_config(image_size=size)
-    if resized.config.grid == spec.config.grid:
-        return resized
-    if tied := _tied_to_grid(spec) - {"pos_embed"}:
-        raise UsageError(
-            f"{min(tied)} cannot be resampled for another image size",
-            where=f"--image-size {size[0]}x{size[1]}",
-            expected=f"the {spec.config.image_size[0]}x{spec.config.image_size[1]} of the source",
-        )
-    array = weights["pos_embed"].read()
-    prefix = array.shape[1] - spec.config.num_patches
-    weights["pos_embed"] = LazyTensor.of(
-        "pos_embed",
-        resample_pos_embed(array, spec.config.grid, resized.config.grid, prefix, spec.pos_embed),
-    )
-    return _mark_changed(resized, "pos_embed")
-
-
-def _tied_to_grid(spec: ModelSpec) -> set[str]:
-    """The parameters whose shape depends on the grid of patches, found with a larger one."""
-    height, width = spec.config.image_size
-    larger = spec.with_config(image_size=(2 * height, 2 * width)).parameters()
-    return {p.name for p in larger} - {
-        p.name for p, other in zip(spec.parameters(), larger, strict=True) if p.shape == other.shape
-    }
-
-
-def _fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -> ModelSpec:
-    """A head of another width: truncated normal of 0.02 within two deviations, and zeros."""
-    if classes < 0:
-        raise UsageError(f"{classes} classes", where="--num-classes", expected="0 or more")
-    fresh = spec.with_config(num_classes=classes)
-    rng = np.random.default_rng(0)
-    heads = [p for p in fresh.parameters() if p.name.startswith("head")]
-    for parameter in heads:
-        scale = 0.02 if parameter.name.endswith(".weight") else 0.0
-        values = scale * rng.standard_normal(parameter.shape).clip(-2, 2)
-        weights[parameter.name] = LazyTensor.of(parameter.name, values.astype(np.float32))
-    return _mark_changed(fresh, *(p.name for p in heads))
-
-
-def _stated(spec: ModelSpec, name: str) -> ModelSpec:
-    """The spec, in which a value is known from the user's option."""
-    provenance: dict[str, Provenance] = {**spec.source.provenance, name: "given"}
-    return replace(spec, source=replace(spec.source, provenance=provenance))
-
-
-def _mark_changed(spec: ModelSpec, *names: str) -> ModelSpec:
-    dtypes = {k: v for k, v in spec.source.dtypes.items() if k not in names}
-    changed = (*spec.source.changed, *names)
-    return replace(spec, source=replace(spec.source, dtypes=dtypes, changed=changed))

@@ -20,8 +20,10 @@ import numpy as np
 from vit_convert.architectures import ModelSpec, Parameter, architecture
 from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
+from vit_convert.conversion.h5_reading import H5File
 from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.runtime.input_file import read_head
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -117,21 +119,17 @@ def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
         ArtifactError: the file is no .h5, or none that vit-convert or its models wrote, or damaged,
             or of a format that this version does not read.
     """
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        raise _not_h5(path) from error
-    with file:
-        spec = _read_spec(file, path)
-        yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
+    if not is_h5(path):
+        raise _not_h5(path)
+    file = H5File(path)
+    spec = _read_spec(file, path)
+    yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
 
 
 def _not_h5(path: Path) -> ArtifactError:
     hint = "vit-convert torch2keras CHECKPOINT"
     if not path.exists():
         what, hint = "there is no such file", similar_to(path) or hint
-    elif is_h5(path):
-        what, hint = "is an HDF5 file, but truncated or damaged", "convert the checkpoint again"
     else:
         kind = "a folder" if path.is_dir() else looks_like(path)
         what = f"is no readable HDF5 file{f': it is {kind}' if kind else ''}"
@@ -140,11 +138,11 @@ def _not_h5(path: Path) -> ArtifactError:
     return ArtifactError(what, where=str(path), expected="an .h5 that torch2keras wrote", hint=hint)
 
 
-def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
+def _read_spec(file: H5File, path: Path) -> ModelSpec:
     try:
-        data = json.loads(file.attrs["model_config"])["config"]["spec"]
+        data = json.loads(file.model_config or "{}")["config"]["spec"]
         return ModelSpec.from_dict(data, str(path))
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",
             where=str(path),
@@ -153,19 +151,21 @@ def _read_spec(file: h5py.File, path: Path) -> ModelSpec:
         ) from error
 
 
-def _lazy(file: h5py.File, parameter: Parameter, spec: ModelSpec, path: Path) -> LazyTensor:
-    dataset = file.get(f"model_weights/{parameter.layer}/{parameter.keras_path}:0")
-    if not isinstance(dataset, h5py.Dataset) or dataset.shape != parameter.keras_shape:
-        found = dataset.shape if isinstance(dataset, h5py.Dataset) else "nothing"
+def _lazy(file: H5File, parameter: Parameter, spec: ModelSpec, path: Path) -> LazyTensor:
+    name = f"model_weights/{parameter.layer}/{parameter.keras_path}:0"
+    dataset = file.datasets.get(name)
+    numeric = dataset is not None and np.dtype(dataset.dtype).kind in "fiub"
+    if dataset is None or not numeric or dataset.shape != parameter.keras_shape:
+        found = "nothing" if dataset is None else dataset.shape if numeric else "no numbers"
         raise ArtifactError(
             f"{parameter.keras_path} is damaged or missing: {found}",
             where=str(path),
             expected=f"an array of shape {parameter.keras_shape}",
             hint="convert the checkpoint again",
         )
-    dtype = spec.source.dtypes.get(parameter.name, dataset.dtype.name)
+    dtype = spec.source.dtypes.get(parameter.name, np.dtype(dataset.dtype).name)
     return LazyTensor(
-        parameter.name, parameter.shape, dtype, lambda: parameter.from_keras(dataset[()])
+        parameter.name, parameter.shape, dtype, lambda: parameter.from_keras(file.read(name))
     )
 
 
@@ -189,5 +189,4 @@ def is_h5(path: Path) -> bool:
     """Whether the file begins as HDF5 files do."""
     if not path.is_file():
         return False
-    with path.open("rb") as file:
-        return file.read(len(_SIGNATURE)) == _SIGNATURE
+    return read_head(path, len(_SIGNATURE)) == _SIGNATURE

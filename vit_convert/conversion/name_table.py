@@ -8,12 +8,17 @@ from typing import Any
 
 from vit_convert.checkpoint.inert import printable
 
+_MOST_ROWS = 200  # nobody reads more, and a hostile file can have 100,000
+
 
 def table(rows: Iterable[tuple[str, str]]) -> str:
     """Two columns, with the indices of blocks folded: blocks.{0..11}.attn.qkv.weight."""
     folded = collapse_indices(rows)
+    more = len(folded) - _MOST_ROWS
+    folded = folded[:_MOST_ROWS]
     width = max(len(name) for name, _ in folded)
-    return "\n".join(f"  {name:{width}}  {text}" for name, text in folded)
+    lines = [f"  {name:{width}}  {text}" for name, text in folded]
+    return "\n".join([*lines, f"  ... and {more} more"] if more > 0 else lines)
 
 
 def collapse_indices(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -10,9 +10,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.checkpoint.inert import printable
 from vit_convert.dialects.unsupported import UNSUPPORTED
+from vit_convert.dialects.unsupported_timm import timm_refusal
 from vit_convert.errors import CheckpointError, MappingError, RecognitionError
 from vit_convert.hf_config.json_reader import ALONE, read_json
+from vit_convert.hf_config.timm_config import is_timm_config
 from vit_convert.hf_config.towers import SUPPORTED, model_types
+from vit_convert.statements.names import timm_names
 
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
@@ -30,14 +33,35 @@ def naming_the_cause(
             return recognise(checkpoint, *args, **kwargs)
         except (RecognitionError, MappingError) as error:
             try:
-                refusal = refusal_beside(checkpoint.path.parent, known_only=False)
-            except CheckpointError:  # config.json is no JSON, which is not why it failed
+                refusal = stated_elsewhere(checkpoint)
+            except CheckpointError:  # a file is no JSON, which is not why it failed
                 raise error from None
             if refusal is None:
                 raise
             raise refusal from error
 
     return wrapped
+
+
+def stated_elsewhere(checkpoint: Checkpoint) -> RecognitionError | None:
+    """The error that names the model that a file beside the checkpoint, or its training script,
+    says it is; None if they say no other.
+
+    Raises:
+        CheckpointError: a file cannot be read.
+    """
+    folder = checkpoint.path.parent
+    for where, name in timm_names(checkpoint):
+        if reason := timm_refusal(name):
+            return RecognitionError(
+                f"this is timm's {printable(name)}, by {where}, and that is {reason}",
+                where=str(checkpoint.path),
+                expected="a Vision Transformer or a CaiT of those that docs/dialects.md lists",
+                hint=f"if that is of another checkpoint, {ALONE}",
+            )
+    if is_timm_config(read_json(folder / "config.json") or {}):
+        return None
+    return refusal_beside(folder, known_only=False)
 
 
 def refusal_beside(folder: Path, known_only: bool = True) -> RecognitionError | None:

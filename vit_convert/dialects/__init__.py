@@ -4,6 +4,7 @@ from vit_convert.dialects.ledger import Ledger
 from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.selection import (
     canonical_patterns,
+    chosen,
     dialect,
     dialects,
     named,
@@ -17,6 +18,7 @@ __all__ = [
     "Dialect",
     "Ledger",
     "canonical_patterns",
+    "chosen",
     "dialect",
     "dialects",
     "named",

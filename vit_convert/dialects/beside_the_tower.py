@@ -1,7 +1,7 @@
 """Tensors that stand beside an image tower in larger checkpoints, and why each is left out.
 
-Each pattern is the module of one class of transformers, never a tower's own: what nobody named is
-an error, not left out. Names are those of files and of transformers 5's memory.
+Each pattern is the module of one class of transformers or open_clip, never a tower's own: what
+nobody named is an error, not left out. Names are those of files and of transformers 5's memory.
 """
 
 from __future__ import annotations
@@ -66,4 +66,16 @@ DEPTH_HEAD = (
 DETECTION_HEADS = (
     *_modules(_DETECTION, "box_head", "class_head", "objectness_head"),
     Ignore("layer_norm.{leaf}", _DETECTION),
+)
+
+# of open_clip's CLIP (src/open_clip/model.py) and CustomTextCLIP, whose text tower is `text`
+OPEN_CLIP = (
+    *_modules(TEXT, "text", "transformer", "ln_final"),
+    Ignore("token_embedding.weight", TEXT),
+    Ignore("positional_embedding", TEXT),
+    Ignore("text_projection", TEXT),
+    Ignore("text_projection.{leaf}", TEXT),
+    Ignore("attn_mask", TEXT),
+    Ignore("logit_scale", "scales similarities of images and texts"),
+    Ignore("logit_bias", "shifts similarities of images and texts"),
 )

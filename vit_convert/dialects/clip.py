@@ -6,7 +6,7 @@ src/open_clip/transformer.py.
 
 from __future__ import annotations
 
-from vit_convert.dialects.beside_the_tower import TEXT
+from vit_convert.dialects.beside_the_tower import OPEN_CLIP, TEXT
 from vit_convert.dialects.rules import Dialect, Ignore, defaults, published, renamed
 from vit_convert.dialects.transforms import TRANSPOSED, with_axes
 
@@ -39,16 +39,7 @@ CLIP = Dialect(
         renamed("{body}proj", "head.weight", TRANSPOSED),
     ),
     ignored=(
-        Ignore("transformer.{rest}", TEXT),
-        Ignore("text.{rest}", TEXT),
-        Ignore("token_embedding.weight", TEXT),
-        Ignore("positional_embedding", TEXT),
-        Ignore("ln_final.{leaf}", TEXT),
-        Ignore("text_projection", TEXT),
-        Ignore("text_projection.{leaf}", TEXT),
-        Ignore("attn_mask", TEXT),
-        Ignore("logit_scale", "scales similarities of images and texts"),
-        Ignore("logit_bias", "shifts similarities of images and texts"),
+        *OPEN_CLIP,
         Ignore("input_resolution", "a setting of OpenAI's archive, told by the shapes"),
         Ignore("context_length", TEXT),
         Ignore("vocab_size", TEXT),

@@ -76,6 +76,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
         MappingError: two rules claim the same tensor (the dialect is wrong).
     """
     bound = dialect.with_body(body)
+    outer, beside = dialect.around(prefix)
     found: dict[tuple[Rule, _Groups], dict[int, str]] = {}
     ignored: dict[str, str] = {}
     unexpected: dict[str, str] = {}
@@ -86,6 +87,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
         claims = list(claims_of(bound, name if full_name.startswith(prefix) else full_name))
         if not full_name.startswith(prefix):
             claims = [claim for claim in claims if isinstance(claim[0], Ignore)]
+            claims = claims or list(_left_out(beside, full_name.removeprefix(outer)))
         if len(claims) > 1:
             raise MappingError(
                 f"rules overlap: {' and '.join(str(claim[2]) for claim in claims)}",
@@ -142,7 +144,13 @@ def claims_of(
         for position, pattern in enumerate(rule.sources):
             if match := compile_pattern(pattern).fullmatch(name):
                 yield rule, position, pattern, match
-    for ignore in dialect.ignored:
+    yield from _left_out(dialect.ignored, name)
+
+
+def _left_out(
+    ignored: tuple[Ignore, ...], name: str
+) -> Iterator[tuple[Ignore, int, str, re.Match[str]]]:
+    for ignore in ignored:
         if match := compile_pattern(ignore.pattern).fullmatch(name):
             yield ignore, 0, ignore.pattern, match
 

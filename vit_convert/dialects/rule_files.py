@@ -20,15 +20,15 @@ num_heads = 12
 
 from __future__ import annotations
 
-import reprlib
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact, architectures
+from vit_convert.architectures.base import CHOICES
+from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.checkpoint.inert import printable
+from vit_convert.checkpoint.inert import glance
 from vit_convert.dialects.attention_transforms import (
     BIAS_WITHOUT_KEYS,
     JAX_OUTPUT,
@@ -38,6 +38,7 @@ from vit_convert.dialects.attention_transforms import (
 )
 from vit_convert.dialects.patterns import PLACEHOLDERS, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
+from vit_convert.dialects.toml_file import parse, read_text
 from vit_convert.dialects.transforms import (
     CONVOLUTION,
     CUT_OUT_PATCHES,
@@ -50,54 +51,32 @@ from vit_convert.dialects.transforms import (
 )
 from vit_convert.dialects.validation import problems_of
 from vit_convert.errors import UsageError
-from vit_convert.runtime.input_file import read_input
-from vit_convert.runtime.limits import RULES, RULES_BYTES
+from vit_convert.runtime.limits import RULES
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-_LARGEST = 1e9
 _KEYS = ("name", "title", "architecture", "marker", "rename", "rule", "ignore", "values")
 _NAME = "letters, digits, - and _, and none of the built-in names"
 
 
-def _one_of(*choices: str) -> Callable[[Any], bool]:
-    return lambda value: value in choices
-
-
-def _number(value: Any) -> bool:
-    return _is_number(value) and value > 0
-
-
-def _channels(value: Any) -> bool:
-    return isinstance(value, list) and len(value) == 3 and all(map(_is_number, value))
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float) and -_LARGEST < value < _LARGEST  # as NaN is not
-
-
-# what [values] may say, how it is checked, and what is expected
-_VALUES: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "num_heads": (lambda v: type(v) is int and 0 < v < 1 << 16, "a positive whole number"),
-    "gelu": (_one_of("erf", "tanh", "quick", "relu"), "erf, tanh, quick or relu"),
-    "norm": (_one_of("layer", "rms"), "layer or rms"),
-    "norm_eps": (_number, "a positive number"),
-    "norm_position": (_one_of("pre", "post", "res-post"), "pre, post or res-post"),
-    "rotary": (_one_of(*KINDS), ", ".join(KINDS)),
-    "rotary_base": (_number, "a positive number"),
-    "pool": (_one_of("token", "avg", "max", "avgmax", "map"), "token, avg, max, avgmax or map"),
-    "pool_heads": (lambda v: type(v) is int and v > 0, "a positive whole number"),
-    "pool_prefix": (lambda v: type(v) is bool, "true or false"),
-    "mean": (_channels, "three numbers"),
-    "std": (_channels, "three numbers"),
-    "interpolation": (_one_of("bicubic", "bilinear"), "bicubic or bilinear"),
-    "crop_pct": (_number, "a positive number"),
-    "crop_mode": (_one_of("center", "squash"), "center or squash"),
-    "pos_embed": (_one_of("antialias", "bicubic"), "antialias or bicubic"),
-}
+# what [values] may say
+_VALUES = (
+    "num_heads",
+    "gelu",
+    "norm",
+    "norm_eps",
+    "norm_position",
+    "rotary",
+    "rotary_base",
+    "pool",
+    "pool_heads",
+    "pool_prefix",
+    "mean",
+    "std",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "pos_embed",
+)
+_WHAT = "a rule file; see docs/dialects.md"
 
 # the transforms that a rule can name
 NAMED = {
@@ -134,25 +113,12 @@ def read_rules(path: str | Path, canonical: Callable[[str], Collection[str]]) ->
         UsageError: it cannot be read, or is wrong; the message names the line.
     """
     path = Path(path)
-    try:
-        text = read_input(path, RULES_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise UsageError(
-            f"cannot be read: {error.strerror or error}", where=str(path), expected="a rule file"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UsageError("is not UTF-8 text", where=str(path), expected="a rule file") from error
-    return parse_rules(text, str(path), canonical)
+    return parse_rules(read_text(path, _WHAT), str(path), canonical)
 
 
 def parse_rules(text: str, where: str, canonical: Callable[[str], Collection[str]]) -> Dialect:
     """As `read_rules`, from the text of a rule file."""
-    try:
-        data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # ValueError also for numbers of many digits
-        raise UsageError(
-            f"is no TOML: {error}", where=where, expected="a rule file; see docs/dialects.md"
-        ) from error
+    data = parse(text, where, _WHAT)
     parser = _Parser(text, where)
     dialect = parser.dialect(data)
     count = sum(len(rule.sources) for rule in dialect.rules) + len(dialect.ignored)
@@ -187,10 +153,10 @@ class _Parser:
 
     def dialect(self, data: dict[str, Any]) -> Dialect:
         if unknown := set(data) - set(_KEYS):
-            raise self.wrong(f"{_shown(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
+            raise self.wrong(f"{glance(sorted(unknown)[0])} means nothing here", ", ".join(_KEYS))
         name = data.get("name", "")
         if not isinstance(name, str) or not name.replace("-", "").replace("_", "").isalnum():
-            raise self.wrong(f"its name is {_shown(name)}", _NAME)
+            raise self.wrong(f"its name is {glance(name)}", _NAME)
         rules = (*self._renames(data.get("rename", {})), *self._rules(data.get("rule", [])))
         if not rules:
             raise self.wrong("has no rules", "[rename], or [[rule]]")
@@ -231,19 +197,19 @@ class _Parser:
 
     def _rule(self, entry: Any) -> Rule:
         if not isinstance(entry, dict) or set(entry) - {"from", "to", "transform", "stacked"}:
-            raise self.wrong(f"a rule is {_shown(entry)}", "from, to, transform, stacked")
+            raise self.wrong(f"a rule is {glance(entry)}", "from, to, transform, stacked")
         sources, targets = (self._names(entry.get(key), key) for key in ("from", "to"))
         transform = entry.get("transform", "same")
         if not isinstance(transform, str) or transform not in NAMED:
             raise self.wrong(
-                f"no transform is called {_shown(transform)}", ", ".join(NAMED), sources[0]
+                f"no transform is called {glance(transform)}", ", ".join(NAMED), sources[0]
             )
         return Rule(sources, targets, NAMED[transform], bool(entry.get("stacked", False)))
 
     def _names(self, value: Any, key: str) -> tuple[str, ...]:
         names = [value] if isinstance(value, str) else value
         if not isinstance(names, list) or not names or not all(isinstance(n, str) for n in names):
-            raise self.wrong(f"a rule's {key!r} is {_shown(value)}", "a pattern, or a list of them")
+            raise self.wrong(f"a rule's {key!r} is {glance(value)}", "a pattern, or a list of them")
         return tuple(names)
 
     def _table(self, value: Any, key: str) -> dict[str, Any]:
@@ -253,7 +219,7 @@ class _Parser:
 
     def _text(self, value: Any, expected: str, name: str = "") -> str:
         if not isinstance(value, str) or not value:
-            raise self.wrong(f"{_shown(value)} is no text", expected, name)
+            raise self.wrong(f"{glance(value)} is no text", expected, name)
         return value
 
     def _values(self, table: dict[str, Any]) -> dict[str, Fact]:
@@ -261,19 +227,15 @@ class _Parser:
         for key, value in table.items():
             if key not in _VALUES:
                 raise self.wrong(
-                    f"{_shown(key)} is no value that can be stated", ", ".join(_VALUES)
+                    f"{glance(key)} is no value that can be stated", ", ".join(_VALUES)
                 )
-            check, expected = _VALUES[key]
-            if not isinstance(value, (str, int, float, list)) or not check(value):
-                raise self.wrong(f"{key} is {_shown(value)}", expected)
-            stated = tuple(map(float, value)) if isinstance(value, list) else value
+            try:
+                stated = checked(key, value, CHOICES.get(key, ()))
+            except OutOfRangeError as error:
+                what = f"{key} is {glance(value)}{error.meaning and f': {error.meaning}'}"
+                raise self.wrong(what, error.expected) from None
             facts[key] = Fact(stated, "given", "your rule file")
         return facts
-
-
-def _shown(value: Any) -> str:
-    """A value of the file for a message, not endless."""
-    return printable(reprlib.repr(value))
 
 
 def _marker(rules: tuple[Rule, ...]) -> str:

@@ -102,6 +102,8 @@ class Dialect:
             "" where the names suffice.
         rotary: the kinds of rotary position embedding, which no name tells, that such models may
             have; a model of another kind is not written.
+        beside: the prefix that a larger model gives such a model (open_clip's `visual.trunk.`) ->
+            what stands beside it there.
     """
 
     name: str
@@ -118,6 +120,15 @@ class Dialect:
     text: str = ""
     stem: str = ""
     rotary: tuple[Rotary, ...] = ("none",)
+    beside: Mapping[str, tuple[Ignore, ...]] = field(default_factory=dict)
+
+    def around(self, prefix: str) -> tuple[str, tuple[Ignore, ...]]:
+        """What stands before the names of the larger model that a prefix tells, and what is left
+        out of that model; ("", ()) if there is none."""
+        for tower, ignored in self.beside.items():
+            if prefix.endswith(tower):
+                return prefix.removesuffix(tower), ignored
+        return "", ()
 
     def with_body(self, body: str) -> Dialect:
         """The same with `{body}` filled in everywhere."""

@@ -211,6 +211,19 @@ def named(name: str) -> tuple[Dialect, ...]:
     return found
 
 
+def chosen(rules: Path | None, name: str | None) -> list[Dialect] | None:
+    """The dialects that a rule file or a dialect's name leave; None for all.
+
+    Raises:
+        UsageError: the rule file is wrong, there is no such dialect, or both are given.
+    """
+    if rules and name:
+        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
+    if rules:
+        return [rules_of(rules)]
+    return list(named(name)) if name else None
+
+
 def read_as_canonical(
     tensors: Tensors, where: str, *, stem: str = "", among: Sequence[Dialect] | None = None
 ) -> Ledger:

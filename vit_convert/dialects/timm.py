@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from vit_convert.architectures.vit.rotary import KINDS
 from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.beside_the_tower import OPEN_CLIP
 from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
 from vit_convert.dialects.transforms import joined
 
@@ -29,6 +30,7 @@ _OPTIONS = (  # of a ViT's attention and MLP
     "mlp.fc1_x.{leaf}",
     "mlp.norm.{leaf}",
 )
+_TOWER = {"visual.trunk.": OPEN_CLIP}  # open_clip's timm_model.py
 _SHARED = same(*(f"blocks.{{i}}.{name}" for name in _BLOCK))
 _VIT = (
     *_AROUND,
@@ -70,6 +72,7 @@ TIMM_VIT = Dialect(
     architecture="vit",
     rotary=KINDS,
     title="timm's VisionTransformer",
+    beside=_TOWER,
     marker="patch_embed.proj.weight",
     rules=(*_VIT, *_SHARED, *same("blocks.{i}.ls1.gamma", "blocks.{i}.ls2.gamma")),
     ignored=(_MASK,),
@@ -80,6 +83,7 @@ TIMM_VIT_OLD_LAYER_SCALE = Dialect(
     architecture="vit",
     rotary=KINDS,
     title="timm's VisionTransformer, LayerScale as gamma_1 and gamma_2",
+    beside=_TOWER,
     marker="blocks.0.attn.qkv.weight",
     rules=(*_VIT, *_SHARED, *_OLD_LAYER_SCALE),
 )
@@ -89,6 +93,7 @@ TIMM_BEIT = Dialect(
     architecture="vit",
     rotary=KINDS,
     title="timm's Beit, or its Eva with a fused qkv",
+    beside=_TOWER,
     marker="blocks.0.attn.q_bias",
     rules=(
         *_VIT,
@@ -114,6 +119,7 @@ TIMM_EVA = Dialect(
     architecture="vit",
     rotary=KINDS,
     title="timm's Eva, q, k and v apart",
+    beside=_TOWER,
     marker="blocks.0.attn.q_proj.weight",
     rules=(
         *_VIT,

@@ -12,14 +12,18 @@ from typing import Any
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures.stored import built
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
 from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import Measurement
+from vit_convert.runtime.limits import JSON_BYTES
 
 _PACKAGES = ("vit-convert", "tensorflow")
 # of the JSON. 0.1 wrote none, which counts as 0 and can still be read.
 FORMAT = 1
+# what JSON of another form raises
+_BROKEN = (LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError)
 _PRIVATE = ("calibration",)  # options that are somebody's own: where files lay
 
 
@@ -128,6 +132,7 @@ class Metadata:
         Raises:
             ArtifactError: this is no such JSON.
         """
+        JSON_BYTES.check(len(text), where, error=ArtifactError)
         try:
             data = json.loads(text)
             measured = data.get("measured")
@@ -139,17 +144,20 @@ class Metadata:
                     expected=f"format {FORMAT} or older",
                     hint="pip install --upgrade vit-convert",
                 )
-            return Metadata(
-                target=data["target"],
-                spec=ModelSpec.from_dict(data["spec"], where),
-                options=_options(data["options"]),
-                input_range=data["input_range"],
-                outputs=tuple(data["outputs"]),
-                stream_scale=data.get("stream_scale", 1.0),
-                float32_outputs=_decoded(data.get("float32_outputs")),
-                measured=None if measured is None else Measurement.from_dict(measured),
+            return built(
+                Metadata,
+                {
+                    "target": data["target"],
+                    "spec": ModelSpec.from_dict(data["spec"], where),
+                    "options": _options(data["options"]),
+                    "input_range": data["input_range"],
+                    "outputs": data["outputs"],
+                    "stream_scale": data.get("stream_scale", 1.0),
+                    "float32_outputs": _decoded(data.get("float32_outputs")),
+                    "measured": None if measured is None else Measurement.from_dict(measured),
+                },
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except _BROKEN as error:
             raise ArtifactError(
                 "holds metadata of vit-convert that cannot be read",
                 where=where,
@@ -170,7 +178,7 @@ def foreign(what: str, where: str, option: str) -> ArtifactError:
 
 def _options(data: dict[str, Any]) -> ExportOptions:
     known = {f.name for f in fields(ExportOptions)}
-    return ExportOptions(**{key: value for key, value in data.items() if key in known})
+    return built(ExportOptions, {key: value for key, value in data.items() if key in known})
 
 
 def _encoded(array: np.ndarray | None) -> dict[str, Any] | None:

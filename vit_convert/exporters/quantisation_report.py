@@ -96,8 +96,7 @@ class Measurement:
 
 
 def agreement_sentence(score: float, images: int, classes: bool, kind: str, asked: str) -> str:
-    """ "agrees on 99.2 % of 64 pictures (at least 99 asked)". Percents are rounded down, so that
-    what falls short never looks like enough.
+    """ "agrees on 99.2 % of 64 pictures (at least 99 asked)".
 
     Args:
         score: percent of the images with the same class, or of similarity.
@@ -106,10 +105,14 @@ def agreement_sentence(score: float, images: int, classes: bool, kind: str, aske
         kind: what the images are.
         asked: what is asked, to be added.
     """
-    percent = math.floor(10 * score + 1e-6) / 10
     if classes:
-        return f"agrees on {percent:.1f} % of {images} {kind}{asked}"
-    return f"is similar by {percent:.1f} % on {images} {kind}{asked}"
+        return f"agrees on {rounded_down(score)} % of {images} {kind}{asked}"
+    return f"is similar by {rounded_down(score)} % on {images} {kind}{asked}"
+
+
+def rounded_down(percent: float) -> str:
+    """ "98.9" of 98.96: what falls short never looks like enough."""
+    return f"{math.floor(10 * percent + 1e-6) / 10:.1f}"
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ from vit_convert.exporters.artifact import Artifact, Outputs, Run
 from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import JSON_BYTES
 from vit_convert.runtime.quiet_tensorflow import import_tensorflow, quiet
 
 if TYPE_CHECKING:
@@ -100,7 +102,7 @@ def read_metadata(path: Path) -> Metadata:
         ArtifactError: vit-convert did not write it, or its metadata is damaged.
     """
     try:
-        text = (path / _METADATA).read_bytes()
+        text = read_input(path / _METADATA, JSON_BYTES)
     except OSError as error:
         raise foreign("a SavedModel", str(path), "--saved-model") from error
     return Metadata.from_json(text, str(path))

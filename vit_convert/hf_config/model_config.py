@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.stored import is_text
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.towers import DEFAULTS
 
@@ -59,7 +60,7 @@ def labels_of(reader: Reader) -> tuple[str, ...]:
     names = []
     for index in range(len(table)):
         name = table.get(str(index))
-        if not isinstance(name, str) or len(name) > 10_000:
+        if not isinstance(name, str) or len(name) > 10_000 or not is_text(name):
             raise reader.wrong("id2label", f"a name for each class; there is none for {index}")
         names.append(name.strip() or str(index))
     if all(name == f"LABEL_{index}" for index, name in enumerate(names)):

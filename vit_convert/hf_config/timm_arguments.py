@@ -16,9 +16,17 @@ from vit_convert.hf_config.json_reader import Reader
 # timm/layers/create_act.py; an absent one is the model's own
 _ACTIVATIONS = {"gelu": "erf", "gelu_tanh": "tanh", "quick_gelu": "quick", "relu": "relu"}
 _POOLS = ("token", "avg", "max", "avgmax", "map")
-_ROPES = {"cat": "eva02", "dinov3": "dinov3"}
+_ROPES = {"dinov3": "dinov3", "mixed": "mixed"}
+# of rope_type "cat": rope_grid_indexing, rope_grid_offset, whether there is a grid of pre-training
+_GRIDS = {
+    ("ij", 0, True): "eva02",
+    ("ij", 0, False): "eva02",
+    ("xy", 0, False): "axial",
+    ("xy", 0, True): "pe",
+    ("xy", 1, True): "pe",
+}
 _NORM_EPS = 1e-6  # of LayerNorm and RmsNorm in timm/layers/norm.py
-_NORMS = ("layernorm", "layernormfp32", "rmsnorm", "rmsnormfp32")
+_NORMS = {"layernorm": "layer", "layernormfp32": "layer", "rmsnorm": "rms", "rmsnormfp32": "rms"}
 # argument -> field that has the same value
 _SAME = {
     "img_size": "image_size",
@@ -30,6 +38,7 @@ _SAME = {
     "num_heads": "num_heads",
     "rope_temperature": "rotary_base",
     "ref_feat_shape": "rotary_grid",
+    "attn_pool_num_heads": "pool_heads",
 }
 _FLAGS = {
     "qkv_bias": "qkv_bias",
@@ -41,12 +50,9 @@ _FLAGS = {
 }
 # what no tensor tells, and the only values that are supported here
 _UNUSUAL: dict[str, tuple[Any, ...]] = {
-    "rope_grid_offset": (0, 0.0),
-    "rope_grid_indexing": ("ij",),
     "rope_rescale_coords": (None,),
     "rope_mrope_section": (None,),
     "pos_embed": ("learn", "none", ""),
-    "attn_pool_num_heads": (None,),
     "scaled_cosine_attn": (False,),
 }
 
@@ -97,7 +103,11 @@ def _norm(reader: Reader, key: str) -> dict[str, Fact]:
     value = reader.data[key]
     if not isinstance(value, str) or value.replace("_", "").lower() not in _NORMS:
         raise reader.wrong(key, ", ".join(_NORMS))
-    return {"norm_eps": Fact(_NORM_EPS, "read", f"{reader.why(key)}, whose epsilon is 1e-6")}
+    why, kind = reader.why(key), _NORMS[value.replace("_", "").lower()]
+    return {
+        "norm": Fact(kind, "read", why),
+        "norm_eps": Fact(_NORM_EPS, "read", f"{why}, whose epsilon is 1e-6"),
+    }
 
 
 def _position(reader: Reader, key: str) -> dict[str, Fact]:
@@ -113,12 +123,25 @@ def _registers(reader: Reader, key: str) -> dict[str, Fact]:
 
 
 def _rope(reader: Reader, key: str) -> dict[str, Fact]:
+    """The kind of rotary embedding; "cat" is several, which the model or its grid tells apart."""
     value = reader.data[key]
+    if value == "cat" or reader.data.get("use_rot_pos_emb") is False:
+        return {}
     if not isinstance(value, str) or value not in _ROPES:
         raise reader.wrong(key, ", ".join(_ROPES), "which is not supported here", "--rotary")
-    if reader.data.get("use_rot_pos_emb") is False:
-        return {}
     return {"rotary": Fact(_ROPES[value], "read", reader.why(key))}
+
+
+def _rope_grid(reader: Reader, key: str) -> dict[str, Fact]:
+    """The kind of a "cat", where the arguments that tell them apart are there."""
+    data = reader.data
+    if data.get("use_rot_pos_emb") is False or data.get("rope_type", "cat") != "cat":
+        return {}
+    indexing, offset = data.get("rope_grid_indexing"), data.get("rope_grid_offset", 0)
+    for kind, value in _GRIDS.items():
+        if kind == (indexing, offset, data.get("ref_feat_shape") is not None):
+            return {"rotary": Fact(value, "read", reader.why(key))}
+    raise reader.wrong(key, "a grid of EVA-02, RoPE-ViT or the Perception Encoder", "", "--rotary")
 
 
 def _no_rope(reader: Reader, key: str) -> dict[str, Fact]:
@@ -135,5 +158,7 @@ _READ: dict[str, Callable[[Reader, str], dict[str, Fact]]] = {
     "reg_tokens": _registers,
     "num_reg_tokens": _registers,
     "rope_type": _rope,
+    "rope_grid_indexing": _rope_grid,
+    "rope_grid_offset": _rope_grid,
     "use_rot_pos_emb": _no_rope,
 }

@@ -64,10 +64,14 @@ def timm_facts(reader: Reader) -> tuple[dict[str, Fact], ...]:
 
 def variant_fact(reader: Reader, key: str) -> Fact:
     """The model's name in timm, without the tag of its weights."""
-    name = str(reader.data[key])
+    return Fact(timm_name(str(reader.data[key])), "read", reader.why(key))
+
+
+def timm_name(text: str) -> str:
+    """A model's name in timm, without the Hub's prefix and the tag of its weights."""
     for prefix in ("hf-hub:timm/", "hf_hub:timm/", "timm/"):
-        name = name.removeprefix(prefix)
-    return Fact(name.partition(".")[0] or name, "read", reader.why(key))
+        text = text.removeprefix(prefix)
+    return text.partition(".")[0] or text
 
 
 def picture_facts(reader: Reader) -> dict[str, Fact]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,13 @@ from PIL import Image, UnidentifiedImageError
 
 from vit_convert.architectures.base import Preprocessing
 from vit_convert.errors import UsageError, VitConvertError, similar_to
+from vit_convert.runtime.input_file import read_input
+from vit_convert.runtime.limits import (
+    IMAGE_BYTES,
+    IMAGE_FILE_BYTES,
+    IMAGE_SCANS,
+    RESIZED_PIXELS,
+)
 
 Size = tuple[int, int]
 
@@ -33,7 +41,12 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_MAX_RESIZED_PIXELS = 2**27  # 400 MB as RGB
+# Those of torchvision's ImageFolder, and GIF. Pillow reads forty more, some of them by other
+# programs (EPS by Ghostscript), most of them seldom used and little tested.
+_FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
+_FORMAT_NAMES = f"{', '.join(_FORMATS[:-1])} or PPM"
+# decoded, and once more as RGB or upright; 16-bit greyscale is an array meanwhile
+_BYTES_PER_PIXEL = {"1": 5, "L": 5, "P": 5, "I;16": 9, "I;16B": 9, "I;16L": 9, "I": 13, "F": 13}
 
 
 class ImageError(VitConvertError):
@@ -41,7 +54,7 @@ class ImageError(VitConvertError):
 
 
 def load_image(path: str | Path) -> Image.Image:
-    """Decode a picture (JPEG, PNG, WebP and whatever else Pillow reads) as upright RGB.
+    """Decode a picture (JPEG, PNG, WebP, BMP, GIF, TIFF or PPM) as upright RGB.
 
     As Pillow's `convert("RGB")`, which timm and torchvision use: greyscale, palettes and CMYK are
     converted, transparency is dropped without compositing, of an animation the first frame is
@@ -50,40 +63,15 @@ def load_image(path: str | Path) -> Image.Image:
 
     Raises:
         ImageError: there is no such file, it is no picture, it is truncated or damaged, has
-            floating-point pixels, or is too large (Pillow's limit against decompression bombs).
+            floating-point pixels, or is over a limit (IMAGE_FILE_BYTES, IMAGE_BYTES, IMAGE_SCANS).
     """
-    try:
-        data = Path(path).read_bytes()
-    except OSError as error:
-        folder = Path(path).is_dir()
-        raise ImageError(
-            "is a folder" if folder else f"cannot be read: {error.strerror or error}",
-            where=str(path),
-            expected="a picture (JPEG, PNG, WebP)",
-            hint=f"{path}/*" if folder else similar_to(path),
-        ) from error
-    try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except UnidentifiedImageError as error:
-        raise ImageError(
-            "is not a picture",
-            where=str(path),
-            expected="JPEG, PNG, WebP or another format that Pillow reads",
-        ) from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(
-            f"has too many pixels ({error})",
-            where=str(path),
-            expected="no more than Pillow deems safe to decode",
-            hint="shrink it first, or raise PIL.Image.MAX_IMAGE_PIXELS if you trust it",
-        ) from error
-    except Exception as error:  # Pillow's readers raise a dozen types on broken bytes
-        raise ImageError(
-            f"is truncated or damaged ({error})", where=str(path), expected="a whole picture"
-        ) from error
-    image.info.pop("transparency", None)  # Pillow would warn that it is lost
-    return _rgb(_upright(image), str(path))
+    data = _read(path)
+    # Pillow warns of what is dealt with here: damaged metadata, many pixels
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        image = _decoded(data, str(path))
+        image.info.pop("transparency", None)
+        return _rgb(_upright(image), str(path))
 
 
 def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
@@ -114,11 +102,11 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
             expected=" or ".join(INTERPOLATIONS),
         )
     height, width = _resized_size((image.height, image.width), image_size, preprocessing)
-    if height * width > _MAX_RESIZED_PIXELS:
+    if height * width > (most := RESIZED_PIXELS.allowed()):
         raise ImageError(
             f"a picture of {image.width} x {image.height} pixels is too long and thin: it would be "
             f"resized to {width} x {height}",
-            expected=f"at most {_MAX_RESIZED_PIXELS} pixels after resizing",
+            expected=f"at most {most} pixels after resizing, the limit `{RESIZED_PIXELS.name}`",
             hint="crop it first",
         )
     image = _rgb(image, "the picture")
@@ -156,6 +144,49 @@ def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessin
     return normalise(to_pixels(image, image_size, preprocessing), preprocessing)
 
 
+def _read(path: str | Path) -> bytes:
+    try:
+        return read_input(path, IMAGE_FILE_BYTES)
+    except OSError as error:
+        folder = Path(path).is_dir()
+        raise ImageError(
+            "is a folder" if folder else f"cannot be read: {error.strerror or error}",
+            where=str(path),
+            expected=f"a picture ({_FORMAT_NAMES})",
+            hint=f"{path}/*" if folder else similar_to(path),
+        ) from error
+
+
+def _decoded(data: bytes, where: str) -> Image.Image:
+    try:
+        image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        _check_budgets(image, data, where)
+        image.load()
+    except ImageError:
+        raise
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            "is not a picture", where=where, expected=f"a picture ({_FORMAT_NAMES})"
+        ) from error
+    except Image.DecompressionBombError as error:  # so large that Pillow gives no size
+        raise IMAGE_BYTES.exceeded(IMAGE_BYTES.allowed(len(data)), where, ImageError) from error
+    except Exception as error:  # Pillow's readers raise a dozen types on broken bytes
+        raise ImageError(
+            f"is truncated or damaged ({error})", where=where, expected="a whole picture"
+        ) from error
+    return image
+
+
+def _check_budgets(image: Image.Image, data: bytes, where: str) -> None:
+    """Raises ImageError for a picture, not decoded yet, that would take long or much memory."""
+    needed = image.width * image.height * _BYTES_PER_PIXEL.get(image.mode, 8)
+    IMAGE_BYTES.check(needed, where, len(data), ImageError)
+    if image.format in ("JPEG", "MPO"):
+        # Each scan may change every pixel. Its marker stands nowhere else, but for thumbnails: in
+        # compressed data, 0xFF is followed by 0 (ITU-T T.81, section B.1.1.5).
+        IMAGE_SCANS.check(data.count(b"\xff\xda"), where, len(data), ImageError)
+
+
 def _upright(image: Image.Image) -> Image.Image:
     if image.format == "TIFF":  # Pillow turned it while decoding; not every version clears the tag
         return image
@@ -171,8 +202,11 @@ def _rgb(image: Image.Image, where: str) -> Image.Image:
     if image.mode == "RGB":
         return image
     if image.mode.startswith("I"):  # 16-bit greyscale: "I;16", "I;16B" or, from PGM, "I"
-        values = np.asarray(image).astype(np.int64)
-        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")
+        values = np.asarray(image)
+        high = np.empty(values.shape, np.uint8)
+        for row, line in zip(high, values, strict=True):  # one by one, to need little memory
+            row[:] = (line >> 8).clip(0, 255)
+        return Image.fromarray(high).convert("RGB")
     if image.mode == "F":
         raise ImageError(
             "has floating-point pixels, and nothing says which value is white",

@@ -7,6 +7,8 @@ beside them, in WORDNET-LICENSE.txt.
 from __future__ import annotations
 
 import json
+import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import resources
@@ -21,6 +23,9 @@ _FORMATS = (
     "a text file with one name per line, a JSON list of names, "
     'a JSON object {"0": name, "1": name, ...}, or a config.json with id2label'
 )
+
+
+_HALF = re.compile("[\\ud800-\\udfff]")  # halves of characters, which JSON can hold
 
 
 def imagenet1k() -> tuple[str, ...]:
@@ -91,9 +96,9 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     if not names:
         raise UsageError("holds no labels", where=where, expected=_FORMATS)
     for index, name in enumerate(names):
-        if not isinstance(name, str) or not name.strip():
+        if not isinstance(name, str) or not name.strip() or _HALF.search(name):
             raise UsageError(
-                f"label {index} is not a name: {name!r}",
+                f"label {index} is not a name: {reprlib.repr(name)}",
                 where=where,
                 expected="a name for every class",
             )

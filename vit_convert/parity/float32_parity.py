@@ -37,7 +37,9 @@ def compare_float32(artifact: Artifact, reference: Reference) -> tuple[Compariso
     count = len(artifact.float32_outputs)
     outputs = reference.outputs(probe_images(artifact.spec, as_pixels=False, count=count))
     if outputs is None:
-        return None, note + "--source CHECKPOINT compares what the file was made of, too"
+        return None, note + (
+            "--source CHECKPOINT, or what `record` writes, compares what the file was made of, too"
+        )
     limit, output = TOLERANCES["float32"], artifact.options.output
     if output == "softmax":
         limit = tolerance_for_softmax(limit, outputs)

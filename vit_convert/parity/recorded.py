@@ -12,6 +12,7 @@ An .npz of NumPy with
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vit_convert.checkpoint.file_bytes import FileBytes
+from vit_convert.checkpoint.npz import read_npz
+from vit_convert.checkpoint.zip_archive import ZipArchive
 from vit_convert.errors import ArtifactError, similar_to
+from vit_convert.runtime.input_file import open_input
 
 _BLOCK = "block:"
 _HINT = (
@@ -29,7 +34,7 @@ _HINT = (
 )
 # what reading a file that is no .npz, or half of one, raises
 _BROKEN = (OSError, EOFError, ValueError, KeyError, NotImplementedError, SyntaxError,
-           zipfile.BadZipFile, zlib.error)  # fmt: skip
+           zipfile.BadZipFile, zlib.error, MemoryError, RecursionError, TypeError)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,10 @@ def read_reference(path: str | Path) -> Recording:
 
 def _load(path: Path) -> dict[str, np.ndarray]:
     try:
-        with path.open("rb") as file:  # NumPy would leave half an archive open
+        with os.fdopen(open_input(path), "rb") as file:  # NumPy would leave half an archive open
+            if zipfile.is_zipfile(file):
+                read_npz(ZipArchive(FileBytes.open(path)))  # which checks all sizes that it says
+            file.seek(0)
             arrays = np.load(file, allow_pickle=False)
             if not isinstance(arrays, np.lib.npyio.NpzFile):
                 raise ValueError("it is a single array")

@@ -26,11 +26,13 @@ class Sample:
         images: (n, height, width, channels) float32, normalised.
         outputs: (n, classes) logits, or (n, dim) features.
         blocks: as `TorchReference.blocks`, or empty where that is not known.
+        no_blocks: why it is not.
     """
 
     images: np.ndarray
     outputs: np.ndarray
     blocks: dict[str, np.ndarray]
+    no_blocks: str = "not known: no blocks were recorded; --source CHECKPOINT tells"
 
 
 class Reference(Protocol):
@@ -84,8 +86,13 @@ class LiveReference:
     ) -> None:
         self.model = model
         self.images = images
-        self.description = f"{name} in {model.description}"
+        self.name = name
         self.num_images = len(images)
+
+    @property
+    def description(self) -> str:
+        """See Reference."""
+        return f"{self.name} in {self.model.description}"
 
     def batches(self) -> Iterator[Sample]:
         """See Reference."""
@@ -95,7 +102,8 @@ class LiveReference:
 
     def with_blocks(self, worst: np.ndarray) -> Sample:
         """See Reference."""
-        return Sample(worst, self.model.run(worst), self.model.blocks(worst))
+        why = "not known: no blocks were found in the model that runs the source"
+        return Sample(worst, self.model.run(worst), self.model.blocks(worst), why)
 
     def outputs(self, images: np.ndarray) -> np.ndarray | None:
         """See Reference."""
@@ -124,8 +132,14 @@ class RecordedReference:
         return Sample(recording.images[:count], recording.logits[:count], recording.blocks)
 
     def outputs(self, images: np.ndarray) -> np.ndarray | None:
-        """See Reference."""
-        return None
+        """See Reference. Images that were recorded need not be run."""
+        recorded = self.recording.images
+        if images.shape[1:] != recorded.shape[1:]:
+            return None
+        found = [np.flatnonzero((recorded == image).all(axis=(1, 2, 3))) for image in images]
+        if not all(len(places) for places in found):
+            return None
+        return self.recording.logits[[places[0] for places in found]]
 
 
 class PictureFolder(Sequence[np.ndarray]):

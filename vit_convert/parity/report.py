@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,14 @@ from vit_convert.parity.result import VerifyResult
 
 def as_dict(result: VerifyResult) -> dict[str, Any]:
     """Everything, in values that JSON knows: numbers that are not finite are None."""
-    data = asdict(result) | {"artifact": str(result.artifact), "passed": result.passed}
+    verdict = result.verdict
+    data = asdict(result) | {
+        "artifact": str(result.artifact),
+        "passed": verdict.passed,
+        "verdict": {"word": verdict.word, "text": verdict.text},
+        "measured": result.measured and result.measured.to_dict(),
+        "search": result.search and asdict(result.search) | {"text": str(result.search)},
+    }
     cleaned: dict[str, Any] = _cleaned(data)
     return cleaned
 
@@ -55,12 +62,8 @@ def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
         ]
     if data["output"] == "features":
         numbers[2] = "-"  # features are no classes
-    verdict = "equal"
-    if not data["passed"]:
-        run = data.get("gpu") is None or not data["gpu"]["problem"]
-        what = comparison["problem"] or data["where"]
-        verdict = f"DIFFERS: {what}" if run else f"NOT RUN: {what}"
-    return (Path(data["artifact"]).name, f"{data['size'] / 1e6:.2f} MB", *numbers, verdict)
+    size = f"{data['size'] / 1e6:.2f} MB"
+    return (Path(data["artifact"]).name, size, *numbers, data["verdict"]["text"])
 
 
 def gpu_lines(report: GpuReport) -> list[str]:
@@ -91,6 +94,14 @@ def float16_lines(profile: Float16Profile) -> list[str]:
         where = f"in {tight.name}, at {tight.largest_at}"
         lines.append(f"largest |value|: {tight.largest:.3g}, {room}; {where}")
     return lines
+
+
+def assumed_line(assumed: Sequence[str]) -> str:
+    """Describe in words what artifact and source share only because it is assumed."""
+    return (
+        f"both sides assume {', '.join(assumed)}: --model MODULE:FUNCTION, or --reference with "
+        "logits of the training code, would check that"
+    )
 
 
 def made_of_line(made_of: Comparison) -> str:

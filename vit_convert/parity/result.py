@@ -7,9 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 from vit_convert.exporters import Artifact, artifact_size
+from vit_convert.exporters.options import Precision
+from vit_convert.exporters.quantisation_report import Measurement
 from vit_convert.parity.block_ranges import Float16Profile
 from vit_convert.parity.compare import BlockDifference, Comparison, default_tolerance
 from vit_convert.parity.gpu.delegate import GpuReport
+from vit_convert.parity.search_result import SearchResult
+from vit_convert.parity.verdict import Verdict, verdict_of
 
 Delegate = Literal["cpu", "gpu"]
 Numbers = Literal["float32", "float16"]
@@ -54,6 +58,13 @@ class VerifyResult:
             source, held to the tolerance of float32; None where that cannot be told.
         arithmetic: that the artifact was computed in.
         float16: how its blocks stand float16, where it was computed in that.
+        precision: of the artifact.
+        rounding: the relative difference of the output that the precision explains.
+        tolerance_of_blocks: the relative difference that is allowed in any block.
+        measured: how well a quantised artifact agrees with its float32, as `export` measured it.
+        assumed: values that artifact and source share only because they are assumed, such as
+            "num_heads 12"; nothing here says that they are right.
+        search: which assumed value is wrong, where that was looked for.
     """
 
     artifact: Path
@@ -73,12 +84,22 @@ class VerifyResult:
     made_of: Comparison | None = None
     arithmetic: Numbers = "float32"
     float16: Float16Profile | None = None
+    precision: Precision = "float32"
+    rounding: float = 0.0
+    tolerance_of_blocks: float = 0.0
+    measured: Measurement | None = None
+    assumed: tuple[str, ...] = ()
+    search: SearchResult | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """What verifying came to."""
+        return verdict_of(self)
 
     @property
     def passed(self) -> bool:
-        """Whether the artifact is equal to its source within the tolerance, and so is what it was
-        made of."""
-        return self.comparison.passed and (self.made_of is None or self.made_of.passed)
+        """Whether the artifact is what it should be."""
+        return self.verdict.passed
 
 
 def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResult:
@@ -99,4 +120,6 @@ def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResu
         where=report.first_refused.block if report.first_refused else "",
         note="",
         seconds=0.0,
+        gpu=report,
+        precision=artifact.options.precision,
     )

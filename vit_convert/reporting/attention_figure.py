@@ -70,7 +70,8 @@ def draw_attention(
         best = int(scores.argmax())
         name = spec.labels[best] if spec.labels else f"class {best}"
         heading += f" \N{MIDDLE DOT} {name}, {scores[best]:.0%}"
-    return attention_png(pixels, view, heading, head=head), view
+    height, width = spec.config.seen_size
+    return attention_png(pixels[:height, :width], view, heading, head=head), view
 
 
 def attention_png(
@@ -83,7 +84,7 @@ def attention_png(
     """A PNG of 150 dots per inch.
 
     Args:
-        pixels: the picture as the model sees it, (height, width, 3) uint8.
+        pixels: the part of the picture that the model sees, (height, width, 3) uint8.
         view: what the model looks at in it.
         heading: of the figure.
         head: show this one alone.

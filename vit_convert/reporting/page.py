@@ -9,7 +9,9 @@ from datetime import datetime, timezone
 from markupsafe import Markup, escape
 
 from vit_convert.conversion.name_table import readable
-from vit_convert.parity.report import float16_lines
+from vit_convert.exporters.options import QUANTISED
+from vit_convert.exporters.quantisation_report import ENOUGH, rounded_down
+from vit_convert.parity.report import assumed_line, float16_lines
 from vit_convert.parity.result import VerifyResult
 from vit_convert.reporting.facts import Subject
 from vit_convert.reporting.plots import block_plot, digits_plot, output_plot, range_plot
@@ -45,15 +47,18 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     )
     environment.filters["readable"] = readable
     environment.filters["breakable"] = _breakable
-    environment.globals["verdict_of"] = _verdict
     environment.globals["float16_lines"] = float16_lines
+    environment.globals["assumed_line"] = assumed_line
+    environment.globals["quantised"] = QUANTISED
+    environment.globals["enough"] = ENOUGH
+    environment.globals["rounded_down"] = rounded_down
+    environment.filters["capitalize_first"] = lambda text: text[:1].upper() + text[1:]
     plots = [{name: Markup(svg) for name, svg in _plots(subject).items()} for subject in subjects]
     template = environment.get_template("report.html")
     return template.render(
         subjects=list(zip(subjects, plots, strict=True)),
         first=subjects[0],
-        verdict=_worst(subjects),
-        differing=sum(_verdict(subject.result) == "differs" for subject in subjects),
+        verdict=_of_all([subject.result for subject in subjects]),
         command=command,
         legend=_LEGEND,
         versions={name: version for name, version in versions().items() if version},
@@ -62,20 +67,61 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     )
 
 
-def _verdict(result: VerifyResult) -> str:
-    if result.passed:
-        return "equal"
-    return "differs" if result.num_images else "not run"
+_HEADINGS = {
+    "equal": "equal to its source",
+    "equal within float16": "equal to its source within float16's rounding",
+    "agrees": "agrees with its source",
+    "within rounding": "within rounding of its source",
+    "within the tolerance": "within the tolerance given of its source",
+    "differs": "differs from its source",
+    "falls short": "falls short of what is asked",
+    "not run": "the GPU does not run it",
+}
 
 
-def _worst(subjects: Sequence[Subject]) -> str:
-    found = {_verdict(subject.result) for subject in subjects}
-    return next(verdict for verdict in ("differs", "not run", "equal") if verdict in found)
+def _of_all(results: Sequence[VerifyResult]) -> tuple[bool, str]:
+    """Whether all are what they should be, and the verdict in a few words: the one that all have,
+    or how many fail."""
+    words = [result.verdict.word for result in results]
+    failed = [result.verdict.word for result in results if not result.passed]
+    of = f" of {len(results)}"
+    if len(results) == 1:
+        return not failed, _HEADINGS[words[0]]
+    if failed:
+        counts = [f"{failed.count(word)}{of} {_SEVERAL[word]}" for word in dict.fromkeys(failed)]
+        return False, ", ".join(counts)
+    if set(words) == {"equal"}:
+        return True, "equal to their source"
+    return True, "all pass: " + ", ".join(
+        f"{words.count(word)} {_SEVERAL[word]}" for word in dict.fromkeys(words)
+    )
+
+
+_SEVERAL = {
+    "equal": "equal to their source",
+    "equal within float16": "equal within float16's rounding",
+    "agrees": "in agreement on pictures",
+    "within rounding": "within rounding, not measured on pictures",
+    "within the tolerance": "within the tolerance given",
+    "differs": "differ from their source",
+    "falls short": "fall short of what is asked",
+    "not run": "not run by the GPU",
+}
 
 
 def _breakable(name: str) -> Markup:
     """A name of a file, that may be broken where its words end."""
     return Markup(re.sub(r"([_.\-/])(?=.)", r"\1<wbr>", str(escape(name))))
+
+
+def _limit_of_blocks(result: VerifyResult) -> float | None:
+    """What the verdict holds blocks to: where the output differs, the part of its tolerance that
+    tells where that begins; else the whole of it. Of a quantised file, nothing: there is no limit
+    to what rounding does to one block while the pictures keep their classes."""
+    assert result.profile is not None
+    if not result.comparison.passed:
+        return result.profile.blocks[0].tolerance
+    return None if result.precision in QUANTISED else result.tolerance_of_blocks
 
 
 def _plots(subject: Subject) -> dict[str, str]:
@@ -87,7 +133,7 @@ def _plots(subject: Subject) -> dict[str, str]:
         tolerance = subject.result.comparison.tolerance
         found["outputs"] = output_plot(profile.outputs, labels, tolerance)
     if profile is not None and profile.blocks:
-        found["blocks"] = block_plot(profile.blocks)
+        found["blocks"] = block_plot(profile.blocks, _limit_of_blocks(subject.result))
     if subject.result.float16 is not None:
         found["ranges"] = range_plot(subject.result.float16.blocks)
         found["digits"] = digits_plot(subject.result.float16.blocks)

@@ -52,13 +52,11 @@ def output_plot(differences: Sequence[float], labels: Sequence[str], tolerance: 
     return _finished(figure, axes, values, tolerance)
 
 
-def block_plot(differences: Sequence[BlockDifference]) -> str:
-    """An SVG of the relative difference of each block, with what is allowed."""
+def block_plot(differences: Sequence[BlockDifference], tolerance: float | None) -> str:
+    """An SVG of the relative difference of each block, with what is allowed, if anything is."""
     figure, axes = _axes("block", "|difference| / max |token|")
     values = [each.relative for each in differences]
-    return _of_blocks(
-        figure, axes, [each.name for each in differences], values, differences[0].tolerance
-    )
+    return _of_blocks(figure, axes, [each.name for each in differences], values, tolerance)
 
 
 def range_plot(blocks: Sequence[BlockRange]) -> str:
@@ -82,12 +80,12 @@ def _of_blocks(
     axes: Axes,
     blocks: Sequence[str],
     found: Sequence[float],
-    tolerance: float,
+    tolerance: float | None,
     limit: str = "",
 ) -> str:
     """An SVG of a number of each block; beyond what a logarithmic axis can show it is cut off."""
     places = range(len(blocks))
-    most = max(1e3, 1e4 * tolerance)
+    most = max(1e3, 1e4 * (tolerance or 0))
     values = [max(min(value, most), _LEAST) for value in found]
     axes.plot(places, values, "-", color=_MARK, linewidth=1, alpha=0.5)
     axes.plot(places, values, "o", color=_MARK, markersize=5)
@@ -124,23 +122,25 @@ def _axes(across: str, up: str) -> tuple[Figure, Axes]:
 
 
 def _finished(
-    figure: Figure, axes: Axes, values: Sequence[float], tolerance: float, limit: str = ""
+    figure: Figure, axes: Axes, values: Sequence[float], tolerance: float | None, limit: str = ""
 ) -> str:
     import matplotlib
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
-    axes.axhline(tolerance, color=_LIMIT, linewidth=1, linestyle="--")
-    axes.annotate(
-        limit or f"allowed: {tolerance:.1e}",
-        (1, tolerance),
-        xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
-        textcoords="offset points",
-        ha="right",
-        color=_LIMIT,
-        fontsize=9,
-    )
-    axes.set_ylim(min(*values, tolerance) / 2, max(*values, tolerance) * 4)
+    if tolerance is not None:
+        axes.axhline(tolerance, color=_LIMIT, linewidth=1, linestyle="--")
+        axes.annotate(
+            limit or f"allowed: {tolerance:.1e}",
+            (1, tolerance),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="right",
+            color=_LIMIT,
+            fontsize=9,
+        )
+    shown = [*values, *([] if tolerance is None else [tolerance])]
+    axes.set_ylim(min(shown) / 2, max(shown) * 4)
     content = io.StringIO()
     # Text stays text, and a plot's ids differ from those of another plot on the page.
     salt = f"{axes.get_xlabel()} {values}"

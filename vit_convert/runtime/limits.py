@@ -191,6 +191,29 @@ H5_SECONDS = Limit(
 H5_OBJECTS = Limit(
     "h5_objects", 50_000, "groups and datasets of an HDF5 file", "a ViT-g's has 2,000"
 )
+IMAGE_FILE_BYTES = Limit(
+    "image_file_bytes",
+    400 << 20,
+    "bytes of a picture file",
+    "uncompressed, 100 megapixels have 300",
+)
+IMAGE_BYTES = Limit(
+    "image_bytes",
+    256 << 20,
+    "bytes that a picture takes in memory, decoded and turned into RGB",
+    "32 megapixels take that much; photographs of more have megabytes, and the largest cameras 108",
+    per_byte=100,
+    most=900 << 20,
+)
+IMAGE_SCANS = Limit(
+    "image_scans", 100, "scans of a progressive JPEG", "cameras and programs write about ten"
+)
+RESIZED_PIXELS = Limit(
+    "resized_pixels",
+    1 << 26,
+    "pixels of a picture after resizing",
+    "a panorama of 20 to 1 has a million, for a model of 224 x 224",
+)
 
 LIMITS = {item.name: item for item in list(globals().values()) if isinstance(item, Limit)}
 

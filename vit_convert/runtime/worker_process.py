@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import select
 import subprocess
 import sys
 import tempfile
@@ -75,8 +76,13 @@ class Worker:
     ) -> None:
         self.close()
 
+    def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self._process.kill()
+        self.close()
+
     def close(self) -> None:
-        """End the process."""
+        """End the process, once it has answered."""
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
             with suppress(BrokenPipeError):  # it ended before it had read everything
@@ -90,12 +96,17 @@ class Worker:
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
-    def ask(self, verb: str, argument: Any = None) -> Any:
+    def ask(self, verb: str, argument: Any = None, seconds: float | None = None) -> Any:
         """Call the method `verb` of the served object with an argument, and return its result.
+
+        Args:
+            verb, argument: what to call, and with what.
+            seconds: how long to wait for the answer; by default as long as it takes. The process
+                is of no use after that.
 
         Raises:
             VitConvertError: as the method raised it.
-            WorkerError: it failed otherwise, or the process ended.
+            WorkerError: it failed otherwise, took longer, or the process ended.
         """
         before = len(self.log)
         assert self._process.stdin is not None
@@ -103,6 +114,8 @@ class Worker:
         try:
             pickle.dump((verb, argument), self._process.stdin)
             self._process.stdin.flush()
+            if seconds and not select.select([self._process.stdout], [], [], seconds)[0]:
+                raise WorkerError("it took too long", self.log[before:], crashed=True)
             status, value = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError) as error:
             raise WorkerError("", self.log[before:], crashed=True) from error

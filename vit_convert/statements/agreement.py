@@ -6,7 +6,8 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-from vit_convert.architectures import Fact, Overrides
+from vit_convert.architectures import Fact
+from vit_convert.architectures.base import way_out
 from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError
 
@@ -49,13 +50,6 @@ def agreed(
             hint=way_out(wrong),
         )
     return facts
-
-
-def way_out(names: Iterable[str]) -> str:
-    """The options that settle what is contradictory, and what else helps."""
-    options = [f"--{name.replace('_', '-')}" for name in names if hasattr(Overrides, name)]
-    ways = [f"{', '.join(options)} with the right value, which counts more"] if options else []
-    return "; or ".join([*ways, "move the checkpoint into a folder of its own"])
 
 
 def same(one: Any, other: Any) -> bool:

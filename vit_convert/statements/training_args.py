@@ -20,13 +20,18 @@ from vit_convert.architectures import Fact
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.timm_arguments import pool_fact, timm_argument_facts
-from vit_convert.hf_config.timm_config import RECOMMENDED_SIZE, is_timm_config, timm_facts
+from vit_convert.hf_config.timm_config import (
+    RECOMMENDED_SIZE,
+    is_timm_config,
+    timm_facts,
+    timm_name,
+)
 
 _MAX_JSON = 1_000_000
 _MAX_NAME = 200
 # torchvision's vit_b_16 is none of timm's
 _TIMM = re.compile(
-    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+(\.\w+)?"
+    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+"
 )
 _MAE = re.compile(r"(mae_)?(vit_(?:base|large|huge)_patch\d+)(_dec\d+d\d+b)?")
 _DINO = re.compile(r"(?:vit|deit)_(tiny|small|base)")
@@ -126,10 +131,8 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
     patch = args.get("patch_size")
     if (match := _DINO.fullmatch(value)) and type(patch) is int and 0 < patch < 100:
         return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224", "read", why)}
-    name = value
-    for prefix in ("hf-hub:timm/", "hf_hub:timm/", "timm/"):
-        name = name.removeprefix(prefix)
-    return {"variant": Fact(name.partition(".")[0], "read", why)} if _TIMM.fullmatch(name) else {}
+    name = timm_name(value)
+    return {"variant": Fact(name, "read", why)} if _TIMM.fullmatch(name) else {}
 
 
 def _pictures(reader: Reader) -> dict[str, Fact]:
@@ -182,7 +185,7 @@ def _lightning(reader: Reader) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for key in _NAMES:
         value = parameters.get(key)
-        if isinstance(value, str) and len(value) <= _MAX_NAME and _TIMM.fullmatch(value):
+        if isinstance(value, str):
             facts = _name(reader, key, {}) | facts
     for key in ("mean", "std"):
         value = parameters.get(key)

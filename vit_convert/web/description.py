@@ -126,7 +126,8 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
 
     Each output is (1, heads, queries, tokens), and the patches of the "grid" are the last tokens.
     As in `vit_convert.inference.attention`, the "query" that is shown is 0, the class token, or
-    None, the mean over the patches, where the model does not pool by a class token.
+    None, the mean over the patches, where the model does not pool by a class token. The patches
+    cover "seen" of the picture's height and width.
     """
     config, family = spec.config, architecture(spec.architecture)
     names = family.attention_endpoints(outputs)
@@ -138,6 +139,7 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
             "heads": config.num_heads,
             "query": 0 if config.pool == "token" else None,
             "grid": list(config.grid),
+            "seen": [s / n for s, n in zip(config.seen_size, config.image_size, strict=True)],
         }
         for point in reversed(shown)
     ]

@@ -74,10 +74,10 @@ class GpuProcess(Worker):
         outputs: dict[str, np.ndarray] = self.ask("run", images)
         return outputs
 
-    def ask(self, verb: str, argument: Any = None) -> Any:
+    def ask(self, verb: str, argument: Any = None, seconds: float | None = None) -> Any:
         """As any worker; the errors are those of `compile` and `run`."""
         try:
-            return super().ask(verb, argument)
+            return super().ask(verb, argument, seconds)
         except WorkerError as error:
             if _NO_ADAPTER.search(error.log):
                 raise no_adapter(error.log) from error

@@ -225,7 +225,7 @@ function showAttention() {
   const weights = shown.outputs[block.output];
   const queries = engine.shapeOf(block.output)[2];
   const map = attentionMap(weights, block, queries, head === "" ? null : Number(head));
-  drawMap(overlay, map, block.grid, Number(element("strength").value));
+  drawMap(overlay, map, block, Number(element("strength").value));
 }
 
 /** The median of several runs. */

@@ -39,10 +39,11 @@ export function attentionMap(weights, { heads, query, grid }, queries, head) {
  * Draw a map on a canvas that lies over the picture.
  * @param {HTMLCanvasElement} canvas
  * @param {Float32Array} map (rows, columns), 0..1
- * @param {number[]} grid
+ * @param {{grid: number[], seen: number[]}} block of model.json's "attention": rows and columns, and
+ *   how much of the picture's height and width they cover
  * @param {number} strength 0..1
  */
-export function drawMap(canvas, map, [rows, columns], strength) {
+export function drawMap(canvas, map, { grid: [rows, columns], seen: [high, wide] }, strength) {
   const small = new ImageData(columns, rows);
   map.forEach((value, i) => small.data.set(colour(value), i * 4));
   const source = new OffscreenCanvas(columns, rows);
@@ -51,7 +52,7 @@ export function drawMap(canvas, map, [rows, columns], strength) {
   context.clearRect(0, 0, canvas.width, canvas.height);
   context.globalAlpha = strength;
   context.imageSmoothingQuality = "high";
-  context.drawImage(source, 0, 0, canvas.width, canvas.height);
+  context.drawImage(source, 0, 0, wide * canvas.width, high * canvas.height);
 }
 
 const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i);

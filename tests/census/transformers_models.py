@@ -1,0 +1,126 @@
+"""The vision models of transformers, shallow and randomised, saved with and without config.json."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from families import import_vision, randomise
+
+from census.judging import Verdict, channels_first, close, images_for, judge, outputs_of
+from vit_convert.checkpoint import open_checkpoint
+from vit_convert.conversion.convert import Conversion, recognise
+from vit_convert.errors import VitConvertError
+
+transformers = import_vision("transformers")
+from transformers.models.auto import modeling_auto  # noqa: E402  # as above
+
+# of pictures or videos
+_FOR_VISION = (
+    "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+    "MODEL_FOR_BACKBONE_MAPPING_NAMES",
+    "MODEL_FOR_MASKED_IMAGE_MODELING_MAPPING_NAMES",
+    "MODEL_FOR_VIDEO_CLASSIFICATION_MAPPING_NAMES",
+    "MODEL_FOR_IMAGE_MAPPING_NAMES",
+    "MODEL_FOR_ZERO_SHOT_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+)
+_LARGEST = 300_000_000  # parameters of a model that is made here
+# keys of configurations that count layers
+_LAYERS = (
+    "num_hidden_layers",
+    "num_layers",
+    "n_layer",
+    "depth",
+    "encoder_layers",
+    "decoder_layers",
+    "decoder_num_hidden_layers",
+)
+
+
+def class_names() -> list[str]:
+    """The classes that transformers lists for vision, and the bare models of the same types."""
+    found: dict[str, None] = {}
+    types: dict[str, None] = {}
+    for mapping in _FOR_VISION:
+        for kind, names in getattr(modeling_auto, mapping).items():
+            types[kind] = None
+            found |= dict.fromkeys((names,) if isinstance(names, str) else names)
+    for kind, names in modeling_auto.MODEL_MAPPING_NAMES.items():
+        if kind in types or "vision" in kind:
+            found |= dict.fromkeys((names,) if isinstance(names, str) else names)
+    return list(found)
+
+
+def shallow(name: str) -> torch.nn.Module | None:
+    """A randomised model of the class with two layers; None where transformers makes none without
+    more being said, or one that is too large."""
+    try:
+        model_class = getattr(transformers, name)
+        config = model_class.config_class()
+        _make_shallow(config)
+        with torch.device("meta"):
+            size = sum(p.numel() for p in model_class(config).parameters())
+        if size > _LARGEST:
+            return None
+        model: torch.nn.Module = model_class(config)
+    except Exception:  # of any library that it needs
+        return None
+    return randomise(model)
+
+
+def judge_class(name: str, folder: Path, with_config: bool) -> Verdict | None:
+    """Judge what a class saves; None where there is no such model.
+
+    Args:
+        name: of the class.
+        folder: to save into.
+        with_config: whether its config.json is left beside the tensors.
+    """
+    model = shallow(name)
+    if model is None:
+        return None
+    model.save_pretrained(folder)
+    label = name if with_config else f"{name}, without config.json"
+    told: dict[str, Any] = {}
+    try:
+        facts = recognise(open_checkpoint(folder)).recognition.facts
+        told = {key: fact.value for key, fact in facts.items()}
+    except VitConvertError:
+        pass
+    if not with_config:
+        for file in folder.glob("*config.json"):
+            file.unlink()
+    return judge(label, folder, partial(_equal, model), told, {})
+
+
+def _equal(model: torch.nn.Module, found: Conversion, changes: Mapping[str, Any]) -> bool:
+    """Whether it gives one of the model's outputs: logits, embeddings, pooled or a token's."""
+    spec = found.spec.with_config(**changes)
+    images = images_for(spec)
+    got = outputs_of(spec, found.weights, images)
+    if got is None:
+        return False
+    try:
+        with torch.inference_mode():
+            output = getattr(model, "vision_model", model)(pixel_values=channels_first(images))
+    except (RuntimeError, TypeError, ValueError):  # another size, or more inputs
+        return False
+    candidates = [output.get(key) for key in ("logits", "image_embeds", "pooler_output")]
+    tokens = output.get("last_hidden_state")
+    if tokens is not None and tokens.ndim == 3:
+        candidates += [tokens[:, 0], tokens.mean(1), tokens[:, 1:].mean(1), tokens[:, :2].mean(1)]
+    return any(close(got, c.numpy()) for c in candidates if c is not None)
+
+
+def _make_shallow(config: Any) -> None:
+    """Two layers, or one in each stage, here and in the configurations inside."""
+    for key, value in vars(config).items():
+        if isinstance(value, transformers.PretrainedConfig):
+            _make_shallow(value)
+        elif key in _LAYERS and isinstance(value, int):
+            setattr(config, key, min(value, 2))
+        elif key in ("depths", "num_layers", "layers_per_stage") and isinstance(value, list):
+            setattr(config, key, [1] * len(value))

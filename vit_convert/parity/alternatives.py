@@ -1,0 +1,116 @@
+"""Other values that a field of a configuration may have, with the same tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures.base import Gelu, NormPosition, Pool, Position, Rotary
+
+_EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
+_USUAL_HEAD = 64  # channels
+_TEMPERATURES = (100.0, 10000.0)  # of rotary embeddings
+
+
+@dataclass(frozen=True)
+class Change:
+    """Another value of a field.
+
+    Attributes:
+        field: of the configuration.
+        value: the other value.
+    """
+
+    field: str
+    value: Any
+
+
+def as_option(change: Change) -> str:
+    """A change as the option of `torch2keras`: "--num-heads 12"."""
+    value = change.value
+    if isinstance(value, tuple):
+        text = "x".join(map(str, value))
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    else:
+        text = f"{value:g}" if isinstance(value, float) else str(value)
+    return f"--{change.field.replace('_', '-')} {text}"
+
+
+def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
+    """All other values of some fields that a model of the same tensors can have.
+
+    Args:
+        spec: the model.
+        fields: of its configuration; those that change no number are passed over.
+    """
+    found = []
+    for name in fields:
+        values = _VALUES.get(name)
+        if values is None or not hasattr(spec.config, name):
+            continue
+        own = getattr(spec.config, name)
+        others = dict.fromkeys([*_published(spec, name), *values(spec.config)])
+        found += [
+            Change(name, value)
+            for value in others
+            if value != own and _is_possible(spec, name, value)
+        ]
+    return found
+
+
+def rank(changes: Iterable[Change]) -> list[Change]:
+    """In the order in which they are worth trying: what is wrong most often first."""
+    order = list(_VALUES)
+    return sorted(changes, key=lambda change: order.index(change.field))
+
+
+def _heads(config: Any) -> list[int]:
+    """Divisors of the width, the usual width of a head first."""
+    dim = config.embed_dim
+    divisors = [n for n in range(1, dim + 1) if dim % n == 0]
+    return sorted(divisors, key=lambda n: abs(math.log(dim / n / _USUAL_HEAD)))
+
+
+_VALUES: dict[str, Callable[[Any], Iterable[Any]]] = {
+    "num_heads": _heads,
+    "gelu": lambda config: get_args(Gelu) if getattr(config, "mlp", "plain") == "plain" else (),
+    "pool": lambda config: get_args(Pool),
+    "norm_eps": lambda config: _EPSILONS,
+    "pool_prefix": lambda config: () if config.pool in ("token", "map") else (False, True),
+    "norm_position": lambda config: get_args(NormPosition),
+    "position": lambda config: get_args(Position),
+    "rotary": lambda config: get_args(Rotary),
+    "rotary_base": lambda config: _TEMPERATURES if config.rotary != "none" else (),
+    "rotary_grid": lambda config: (config.grid,) if config.rotary != "none" else (),
+}
+
+
+def _published(spec: ModelSpec, name: str) -> Iterable[Any]:
+    """The values of published models of the same width and depth, then of all others."""
+    config = spec.config
+    variants = architecture(spec.architecture).variants
+    alike = [
+        v.config
+        for v in variants
+        if (v.config.embed_dim, v.config.depth) == (config.embed_dim, config.depth)
+    ]
+    return [getattr(each, name) for each in alike if hasattr(each, name)]
+
+
+def _is_possible(spec: ModelSpec, name: str, value: Any) -> bool:
+    """Whether a model of the same tensors can have it."""
+    config = spec.config
+    if name == "num_heads" and config.embed_dim % value:
+        return False
+    if value in ("token", "token-avg") and not getattr(config, "class_token", True):
+        return False
+    changed = spec.with_config(**{name: value})
+    rotary = getattr(changed.config, "rotary", "none") != "none"
+    if rotary and changed.config.head_dim % 4:
+        return False
+    own, other = ({p.name: p.shape for p in each.parameters()} for each in (spec, changed))
+    return own == other
