@@ -136,7 +136,7 @@ def randomise(model: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
             elif name in ("cls_token", "dist_token", "reg_token", "pos_embed"):
                 value.copy_(normal(value, 0.0, 0.7))
             elif value.is_floating_point():
-                fan_in = value[0].numel() if value.ndim > 1 else 1
+                fan_in = max(value[0].numel(), 1) if value.ndim > 1 else 1
                 value.copy_(normal(value, 0.0, 1.3 * fan_in**-0.5))
     return model.eval()
 

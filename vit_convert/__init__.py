@@ -27,6 +27,7 @@ _HOMES = {
     "evaluate": "vit_convert.inference.evaluate",
     "benchmark": "vit_convert.inference.benchmark",
     "Overrides": "vit_convert.architectures",
+    "AssumptionWarning": "vit_convert.errors",
     "read_options": "vit_convert.statements.option_file",
     "VitConvertError": "vit_convert.errors",
 }

@@ -77,6 +77,10 @@ class MissingDependencyError(VitConvertError):
     """An optional package is needed for what was asked."""
 
 
+class AssumptionWarning(UserWarning):
+    """A value of a converted model that nothing in its checkpoint confirms."""
+
+
 def similar_to(path: str | Path) -> str:
     """A hint for a path that does not exist: the most similar name in its folder, or ""."""
     from difflib import get_close_matches

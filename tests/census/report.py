@@ -18,7 +18,7 @@ _HEAD = """# A census of models
 
 What recognition says of every model below, made by `scripts/census --write` on {date} with timm
 {timm}, transformers {transformers} and PyTorch {torch}. timm's names are at their published size,
-each once under its own file name and once as `model.safetensors`; nothing beside them says anything.
+each once under its own file name and once as `model.safetensors`; nothing else says anything.
 transformers' classes have two layers.
 
 - *right*: what was recognised gives the model's own numbers, within {limit:g} of the largest.

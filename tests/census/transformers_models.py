@@ -97,22 +97,37 @@ def judge_class(name: str, folder: Path, with_config: bool) -> Verdict | None:
 
 
 def _equal(model: torch.nn.Module, found: Conversion, changes: Mapping[str, Any]) -> bool:
-    """Whether it gives one of the model's outputs: logits, embeddings, pooled or a token's."""
+    """Whether it gives one of the model's outputs (logits, embeddings, pooled), or one of tokens
+    or their mean after a norm, for classes that give tokens or maps."""
     spec = found.spec.with_config(**changes)
     images = images_for(spec)
     got = outputs_of(spec, found.weights, images)
     if got is None:
         return False
+    candidates: list[torch.Tensor] = []
+
+    def keep(module: torch.nn.Module, inputs: Any, output: Any) -> None:
+        if isinstance(output, torch.Tensor) and output.ndim == 3:
+            candidates.extend(_pooled(output))
+
+    norms = [m for n, m in model.named_modules() if "norm" in n.rpartition(".")[2].lower()]
+    hooks = [norm.register_forward_hook(keep) for norm in norms]
     try:
         with torch.inference_mode():
             output = getattr(model, "vision_model", model)(pixel_values=channels_first(images))
     except (RuntimeError, TypeError, ValueError):  # another size, or more inputs
         return False
-    candidates = [output.get(key) for key in ("logits", "image_embeds", "pooler_output")]
-    tokens = output.get("last_hidden_state")
-    if tokens is not None and tokens.ndim == 3:
-        candidates += [tokens[:, 0], tokens.mean(1), tokens[:, 1:].mean(1), tokens[:, :2].mean(1)]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    candidates += [output.get(k) for k in ("logits", "image_embeds", "pooler_output")]
+    if (tokens := output.get("last_hidden_state")) is not None and tokens.ndim == 3:
+        candidates += _pooled(tokens)
     return any(close(got, c.numpy()) for c in candidates if c is not None)
+
+
+def _pooled(tokens: torch.Tensor) -> list[torch.Tensor]:
+    return [tokens[:, 0], tokens.mean(1), tokens[:, 1:].mean(1), tokens[:, :2].mean(1)]
 
 
 def _make_shallow(config: Any) -> None:
@@ -124,3 +139,5 @@ def _make_shallow(config: Any) -> None:
             setattr(config, key, min(value, 2))
         elif key in ("depths", "num_layers", "layers_per_stage") and isinstance(value, list):
             setattr(config, key, [1] * len(value))
+        elif key == "mask_ratio":
+            setattr(config, key, 0.0)  # MAE's encoder sees all patches, in an order at random

@@ -16,6 +16,7 @@ timm = import_vision("timm")
 from timm.layers import (  # noqa: E402  # timm must be imported as above first
     AttentionPoolLatent,
     GELUTanh,
+    GluMlp,
     QuickGELU,
 )
 from timm.models.cait import Cait  # noqa: E402  # as above
@@ -35,13 +36,16 @@ def truth_of(model: torch.nn.Module) -> dict[str, Any]:
         "norm_eps": _one(_epsilons(model)),
         "pool": _pool(model),
         "norm_position": _norm_position(block),
+        "gelu": _activation(block),
     }
-    if activation := _activation(block):
-        found["gelu"] = activation
     if hasattr(model, "pool_include_prefix"):
         found["pool_prefix"] = model.pool_include_prefix
-    rotary = getattr(model, "rope", None)
-    found["rotary"] = _rotary(rotary) if rotary is not None else "none"
+    found |= _rotary(model)
+    if pool := getattr(model, "attn_pool", None):
+        found["pool_heads"] = pool.num_heads
+    for module in block.modules():
+        if isinstance(module, GluMlp) and module.gate_last:
+            found["mlp"] = "[the second half is the gate]"
     for name in ("dual_lambda", "sub_norm"):  # differential attention
         if hasattr(attention, name):
             found["attention"] = "[differential]"
@@ -73,7 +77,7 @@ def _epsilons(model: torch.nn.Module) -> Iterator[float]:
 
 
 def _activation(block: torch.nn.Module) -> str:
-    """The MLP's, "" of a gated one."""
+    """The MLP's, or its gate's."""
     for name, module in block.named_modules():
         if not name.endswith(("act", "activation")):
             continue
@@ -86,7 +90,7 @@ def _activation(block: torch.nn.Module) -> str:
         if isinstance(module, torch.nn.ReLU):
             return "relu"
         if isinstance(module, torch.nn.SiLU):
-            return ""
+            return "silu"
         return f"[{type(module).__name__}]"
     return "[no activation]"
 
@@ -115,8 +119,27 @@ def _norm_position(block: torch.nn.Module) -> str:
     return {"ResPostBlock": "res-post", "EvaBlockPostNorm": "res-post"}.get(name, f"[{name}]")
 
 
-def _rotary(rotary: torch.nn.Module) -> str:
-    return {
-        "RotaryEmbeddingCat": "eva02",
-        "RotaryEmbeddingDinoV3": "dinov3",
-    }.get(type(rotary).__name__, f"[{type(rotary).__name__}]")
+def _rotary(model: torch.nn.Module) -> dict[str, Any]:
+    """The kind of rotary embedding and its numbers; a kind that ours are not is in brackets."""
+    rope = getattr(model, "rope", None)
+    if rope is None:
+        return {"rotary": "none"}
+    kind = type(rope).__name__
+    half, order = getattr(rope, "rotate_half", False), getattr(rope, "grid_indexing", "ij")
+    offset = getattr(rope, "grid_offset", 0.0)
+    other = f"[{kind}, {order}, {offset}, half {half}]"
+    if kind == "RotaryEmbeddingDinoV3":
+        usual = (half, order, offset, rope.normalize_coords) == (True, "ij", 0.5, "separate")
+        return {"rotary": "dinov3", "rotary_base": rope.temperature} if usual else {"rotary": other}
+    if kind == "RotaryEmbeddingMixed":
+        return {"rotary": "mixed" if order == "xy" else other}
+    if kind != "RotaryEmbeddingCat" or half or rope.in_pixels or rope.linear_bands:
+        return {"rotary": other}
+    grid = rope.ref_feat_shape or model.patch_embed.grid_size
+    found = {"rotary_base": float(rope.temperature), "rotary_grid": tuple(grid)}
+    if order == "ij":
+        return found | {"rotary": "eva02" if offset == 0 else other}
+    if rope.ref_feat_shape is None and offset == 0:
+        return found | {"rotary": "axial"}
+    whole = offset == int(model.num_prefix_tokens > 0)
+    return found | {"rotary": "pe" if whole else other}

@@ -52,7 +52,12 @@ def test_it_says_what_a_checkpoint_is_and_came_from(command: Command, checkpoint
 def test_it_says_how_each_value_is_known(command: Command, checkpoint: Path) -> None:
     values = json.loads(command("inspect", checkpoint, "--json").out)["values"]
     assert values["embed_dim"] == {"value": 192, "known": "read", "why": "from names and shapes"}
-    assert values["num_heads"]["known"] == "published"
+    heads = values["num_heads"]
+    assert (heads["value"], heads["known"]) == (3, "assumed")
+    assert "deit_tiny_patch16_224" in heads["models"]
+    assert heads["rivals"] == []
+    others = [name for rival in values["mean"]["rivals"] for name in rival["names"]]
+    assert any("vit_tiny_patch16_224" in name for name in others)
     assert values["mean"]["value"] == [0.485, 0.456, 0.406]
     torch_names = {f"blocks.{i}.norm1.weight": torch.ones(40) for i in range(2)}
     assert command("inspect", "no.pth").code == 2
@@ -74,7 +79,7 @@ def test_artifacts_say_what_they_came_from(command: Command, checkpoint: Path) -
     assert found["values"]["gelu"] == {"value": "tanh", "known": "given"}
     assert found["values"]["num_classes"] == {"value": 7, "known": "given"}
     assert found["values"]["depth"] == {"value": 12, "known": "read"}
-    assert found["values"]["norm_eps"]["known"] == "published"
+    assert found["values"]["norm_eps"]["known"] == "assumed"
     assert "drop_rate" not in found["values"]
 
 

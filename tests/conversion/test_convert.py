@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
-from vit_convert.conversion.convert import assumptions, convert, recognise
+from vit_convert.conversion.assumptions import Assumptions
+from vit_convert.conversion.convert import convert, recognise
 from vit_convert.conversion.name_table import collapse_indices
 from vit_convert.errors import MappingError, UsageError
 
@@ -181,9 +182,9 @@ def test_recognising_reads_no_array(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_assumptions_are_listed(tmp_path: Path) -> None:
     path = saved(tmp_path, small_vit().model.state_dict())
     found = recognise(open_checkpoint(path), STATED).recognition
-    assert set(assumptions(found)) == {
+    assert set(Assumptions.of(found).all) == {
         "pool", "gelu", "norm_position", "norm_eps", "mean", "std", "interpolation", "crop_pct",
-        "crop_mode",
+        "crop_mode", "rotary",
     }  # fmt: skip
 
 

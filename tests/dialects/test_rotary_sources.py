@@ -22,7 +22,8 @@ from torch import nn
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.conversion.convert import assumptions, recognise
+from vit_convert.conversion.assumptions import Assumptions
+from vit_convert.conversion.convert import recognise
 from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import CheckpointError, MappingError, VitConvertError
@@ -109,7 +110,7 @@ def test_transformers_loads_what_meta_saved(tmp_path: Path) -> None:
     known = {n: (f.value, f.provenance) for n, f in result.recognition.facts.items()}
     assert known["num_heads"] == (HEADS, "read")
     assert known["rotary_base"] == (30.0, "read")
-    assert "rotary" not in assumptions(result.recognition)
+    assert "rotary" not in Assumptions.of(result.recognition).all
     written = tmp_path / "hf.safetensors"
     keras2torch(tmp_path / "m.h5", written, dialect_name="transformers-dinov3")
     config = transformers.DINOv3ViTConfig(
@@ -198,10 +199,10 @@ def test_config_json_tells_the_base(tmp_path: Path) -> None:
     source, _ = scheme("transformers DINOv3ViTModel").save(tmp_path)
     found = recognise(open_checkpoint(source)).recognition
     assert (found.config.rotary_base, found.facts["rotary_base"].provenance) == (30.0, "read")
-    assert not {"rotary", "rotary_base", "image_size", "pool"} & set(assumptions(found))
+    assert not {"rotary", "rotary_base", "image_size", "pool"} & set(Assumptions.of(found).all)
     (tmp_path / "config.json").unlink()
     alone = recognise(open_checkpoint(source), Overrides(num_heads=HEADS)).recognition
-    assert {"rotary_base", "image_size", "norm_eps"} <= set(assumptions(alone))
+    assert {"rotary_base", "image_size", "norm_eps"} <= set(Assumptions.of(alone).all)
 
 
 @pytest.mark.parametrize(

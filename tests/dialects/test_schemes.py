@@ -16,7 +16,8 @@ import torch
 from safetensors.torch import load_file
 from schemes import SCHEMES, Scheme, images, run, torchvision, transformers
 
-from vit_convert.conversion.convert import Conversion, assumptions
+from vit_convert.conversion.assumptions import Assumptions
+from vit_convert.conversion.convert import Conversion
 from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import dialects
 from vit_convert.exporters.keras_h5 import load_model
@@ -89,7 +90,7 @@ def test_going_back_gives_the_same_tensors(converted: Converted, tmp_path: Path)
 
 def test_what_neither_tensors_nor_files_say_is_warned_about(converted: Converted) -> None:
     facts = converted.conversion.recognition.facts
-    assumed = assumptions(converted.conversion.recognition)
+    assumed = Assumptions.of(converted.conversion.recognition).all
     sidecar = converted.conversion.ledger.dialect.sidecar
     if sidecar:  # config.json lies beside it
         gated = converted.scheme.dialect.endswith(("gated", "aimv2"))  # its hidden_act is no GELU

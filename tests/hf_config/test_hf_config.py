@@ -13,7 +13,8 @@ from schemes import SCHEMES
 
 from vit_convert.architectures import Overrides
 from vit_convert.checkpoint import open_checkpoint
-from vit_convert.conversion.convert import assumptions, recognise
+from vit_convert.conversion.assumptions import Assumptions
+from vit_convert.conversion.convert import recognise
 from vit_convert.errors import CheckpointError, RecognitionError
 from vit_convert.hf_config import read_sidecars
 from vit_convert.images.preprocessing import preprocess
@@ -53,7 +54,7 @@ def test_the_processor_says_how_pictures_are_prepared(folder: Path) -> None:
     assert found.preprocessing.interpolation == "bilinear"
     assert found.preprocessing.crop_pct == 224 / 256
     assert found.facts["mean"].why == "preprocessor_config.json: image_mean"
-    assert not assumptions(found)
+    assert not Assumptions.of(found).all
 
 
 @pytest.mark.parametrize(
@@ -94,7 +95,7 @@ def test_without_config_json_the_defaults_of_transformers_are_assumed(folder: Pa
     (folder / "config.json").unlink()
     found = recognise(open_checkpoint(folder), Overrides(num_heads=3)).recognition
     assert found.config.norm_eps == 1e-12
-    assert {"gelu", "norm_eps"} <= set(assumptions(found))
+    assert {"gelu", "norm_eps"} <= set(Assumptions.of(found).all)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ checkpoints. Two table lines make them known; see tests/architectures/test_a_thi
 
 from __future__ import annotations
 
-from synthesizer.config import SynthesizerConfig, parameters, recognise
+from synthesizer.config import SynthesizerConfig, parameters, read, recognise
 from vit_convert.architectures import Architecture
 from vit_convert.architectures.residual_graph import Branch, Embedding, Norm, ResidualGraph
 from vit_convert.dialects.rules import Dialect, same
@@ -35,7 +35,7 @@ SYNTHESIZER = Architecture(
     name="synthesizer",
     title="Synthesizer",
     config_class=SynthesizerConfig,
-    variants=(),
+    read=read,
     recognise=recognise,
     parameters=lambda config: tuple(parameters(config)),
     block_names=lambda config: ("embeddings", *(f"blocks.{i}" for i in range(config.depth))),

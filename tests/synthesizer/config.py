@@ -14,8 +14,10 @@ from vit_convert.architectures import (
     Shape,
     TransformerConfig,
 )
+from vit_convert.architectures.candidates import Candidates
+from vit_convert.architectures.facts import Facts, settle_image_size
 from vit_convert.architectures.parameters import convolution, linear, norm, plain
-from vit_convert.architectures.recognition import depth_of, settle, shape_of, source_image_size
+from vit_convert.architectures.recognition import depth_of, shape_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,14 +50,11 @@ def parameters(config: SynthesizerConfig) -> Iterator[Parameter]:
         yield from linear("head", dim, config.num_classes)
 
 
-def recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
-    """See `Architecture.recognise`."""
+def read(shapes: Mapping[str, Shape], overrides: Overrides) -> dict[str, Any]:
+    """See `Architecture.read`."""
     dim, channels, *patch = shape_of(shapes, "patch_embed.proj.weight", 4)
-    patch_size = (patch[0], patch[1])
-    patches = shape_of(shapes, "pos_embed", 3)[1]
-    read: dict[str, Any] = {
-        "image_size": source_image_size(patches, patch_size, overrides.trained_size),
-        "patch_size": patch_size,
+    return {
+        "patch_size": (patch[0], patch[1]),
         "in_channels": channels,
         "num_classes": shape_of(shapes, "head.weight", 2)[0] if "head.weight" in shapes else 0,
         "embed_dim": dim,
@@ -64,5 +63,12 @@ def recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> R
         "mlp_dim": shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0],
         "value_dim": shape_of(shapes, "blocks.0.value.weight", 2)[0],
         "pool": "avg",
+        "qkv_bias": True,
     }
-    return settle((), read, SynthesizerConfig, overrides, hint, Preprocessing())
+
+
+def recognise(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
+    """See `Architecture.recognise`."""
+    facts = Facts(read(shapes, overrides), Candidates(), overrides)
+    settle_image_size(facts, shape_of(shapes, "pos_embed", 3)[1], overrides)
+    return facts.finish(SynthesizerConfig, Preprocessing())

@@ -8,6 +8,7 @@ from vit_convert.architectures.base import (
     Preprocessing,
     Provenance,
     Recognition,
+    Rival,
     TransformerConfig,
     Variant,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Preprocessing",
     "Provenance",
     "Recognition",
+    "Rival",
     "Shape",
     "Source",
     "TransformerConfig",

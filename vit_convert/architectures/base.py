@@ -140,6 +140,19 @@ class Variant:
 
 
 @dataclass(frozen=True)
+class Rival:
+    """Another value that published models of the same tensors have.
+
+    Attributes:
+        value: the value; a few words in angle brackets where no configuration can have it.
+        names: of those models.
+    """
+
+    value: Any
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Fact:
     """One value of a configuration, and how it is known.
 
@@ -149,11 +162,15 @@ class Fact:
             "published" (a file or the user states which published model it is) or "assumed" (a
             value that nothing confirms).
         why: one line for people.
+        models: of an assumed value: the published models of the same tensors that have it.
+        rivals: of an assumed value: what the others of them have in its place.
     """
 
     value: Any
     provenance: Provenance
     why: str
+    models: tuple[str, ...] = ()
+    rivals: tuple[Rival, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -166,17 +183,20 @@ class Recognition:
         variant: name of the published variant that it matches, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that
             is not a training option.
+        unused: the fields that change nothing in this model, such as the base of frequencies where
+            there is no rotary embedding.
     """
 
     config: TransformerConfig
     preprocessing: Preprocessing
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)
+    unused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
 class Overrides:
-    """The values that the user states of a checkpoint; None where nothing is stated.
+    """What is stated of a checkpoint: by the user (None where nothing is), its names and files.
 
     Attributes:
         variant: the published model it is, as timm calls it.
@@ -190,6 +210,7 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+        scheme: the naming scheme's name; published models of other schemes are no rivals.
 
     Raises:
         UsageError: a value is of the wrong type, or one that no model has.
@@ -216,6 +237,7 @@ class Overrides:
     crop_pct: float | None = None
     crop_mode: CropMode | None = None
     stated: Mapping[str, Fact] = field(default_factory=dict)
+    scheme: str = ""
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
@@ -232,12 +254,12 @@ class Overrides:
 
     def given(self) -> dict[str, Any]:
         """The values that the user states, by field."""
-        names = (item.name for item in fields(self) if item.name != "stated")
+        names = (item.name for item in fields(self) if item.name not in ("stated", "scheme"))
         return {name: value for name in names if (value := getattr(self, name)) is not None}
 
     def fact(self, name: str) -> Fact | None:
         """The user's value of a field, or the naming scheme's, or a file's; None without any."""
-        given = getattr(self, name)
+        given = getattr(self, name, None)
         return self.stated.get(name) if given is None else Fact(given, "given", "your option")
 
     @property

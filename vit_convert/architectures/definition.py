@@ -11,6 +11,7 @@ from typing import Any
 
 from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
 from vit_convert.architectures.parameters import Parameter, Shape
+from vit_convert.architectures.published import PublishedModel
 from vit_convert.architectures.residual_graph import ResidualGraph
 from vit_convert.errors import RecognitionError
 
@@ -28,7 +29,8 @@ class Architecture:
         name: the key in the registry: "vit", "cait", ...
         title: the name for people.
         config_class: its configuration.
-        variants: the published models.
+        published: gives the published models, those that cannot be converted too.
+        read: canonical names and shapes, what is stated -> the values that tensors tell.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
         parameters: configuration -> every array of the model, in the order of the Keras model's
             layers and weights.
@@ -51,7 +53,8 @@ class Architecture:
     name: str
     title: str
     config_class: type[TransformerConfig]
-    variants: tuple[Variant, ...]
+    published: Callable[[], tuple[PublishedModel, ...]] = tuple
+    read: Callable[[Mapping[str, Shape], Overrides], dict[str, Any]]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
     parameters: Callable[[Any], tuple[Parameter, ...]]
     block_names: Callable[[Any], tuple[str, ...]]
@@ -62,6 +65,11 @@ class Architecture:
     keras_model: str
     lowering: str
     source_model: str
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The published models that can be converted, as configurations."""
+        return tuple(v for model in self.published() for v in model.variants(self.config_class))
 
     def published_names(self, endpoints: Iterable[str]) -> dict[str, str]:
         """Published name -> endpoint ("attention.3"), of those that are attention maps."""

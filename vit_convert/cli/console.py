@@ -45,6 +45,18 @@ def warn(text: str) -> None:
     click.echo(f"{label}: {_options_bold(escaped(text))}", err=True)
 
 
+@contextmanager
+def own_warnings() -> Iterator[None]:
+    """Keep the library's AssumptionWarnings quiet: the command says what they say."""
+    import warnings
+
+    from vit_convert.errors import AssumptionWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AssumptionWarning)
+        yield
+
+
 def error(problem: VitConvertError) -> None:
     """Print an error: what was wrong, where, what was expected and what to try."""
     label = click.style("error", fg="red", bold=True)

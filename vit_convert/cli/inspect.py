@@ -88,6 +88,7 @@ def inspect(
 
 
 def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str, Any]:
+    from vit_convert.conversion.assumptions import provenances
     from vit_convert.conversion.convert import Conversion
 
     data: dict[str, Any] = {
@@ -106,10 +107,7 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
             "variant": found.recognition.variant,
             "dialect": found.ledger.dialect.name,
             "prefix": found.ledger.prefix,
-            "values": {
-                name: {"value": fact.value, "known": fact.provenance, "why": fact.why}
-                for name, fact in found.recognition.facts.items()
-            },
+            "values": provenances(found.facts),
             "ignored": found.ledger.ignored,
         }
     else:
@@ -118,7 +116,8 @@ def _as_dict(file: Checkpoint, found: Conversion | VitConvertError) -> dict[str,
 
 
 def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
-    from vit_convert.conversion.convert import Conversion, assumptions
+    from vit_convert.conversion.assumptions import Assumptions, reasons
+    from vit_convert.conversion.convert import Conversion
     from vit_convert.conversion.name_table import collapse_indices, readable
 
     console.out(f"{file.path}: {file.format}, {console.megabytes(file.size)}")
@@ -137,10 +136,10 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         facts = found.recognition.facts
         console.table(
             ("value", "is", "known", "why"),
-            [(n, readable(f.value), f.provenance, f.why) for n, f in facts.items()],
+            [(n, readable(f.value), f.provenance, reasons(f)) for n, f in facts.items()],
             styles=[STYLES.get(fact.provenance, "") for fact in facts.values()],
         )
-        if assumptions(found.recognition):
+        if Assumptions.of(found.recognition).open:
             console.out("what is assumed can be stated with the options of torch2keras")
         for name, reason in found.ledger.ignored_by_reason():
             console.out(f"ignored: {name}: {reason}")

@@ -107,14 +107,13 @@ def torch2keras(
     models or assumed, and said.
     """
     from vit_convert.architectures import architecture
-    from vit_convert.conversion.convert import assumptions
+    from vit_convert.conversion.assumptions import Assumptions
     from vit_convert.conversion.files import torch2keras as transfer
-    from vit_convert.conversion.name_table import readable
     from vit_convert.statements.option_file import Options, read_options
 
     stated = (read_options(config) if config else Options()).but(given)
     target = output or Path(f"{options.stem(checkpoint)}.h5")
-    with console.progress(f"converting {checkpoint.name}") as progress:
+    with console.progress(f"converting {checkpoint.name}") as progress, console.own_warnings():
         conversion = transfer(
             checkpoint,
             target,
@@ -125,17 +124,11 @@ def torch2keras(
     file = conversion.checkpoint
     if file.key:
         console.note(f"took the state dict under {file.key!r}")
-    assumed = assumptions(conversion.recognition)
-    for name, fact in assumed.items():
-        console.warn(
-            f"{name} is assumed to be {readable(fact.value)} ({fact.why}); "
-            f"--{name.replace('_', '-')} changes it"
-        )
-    if assumed:
-        console.warn(
-            "compare what is assumed with the training code: a wrong value gives wrong answers, "
-            "and no error"
-        )
+    assumed = Assumptions.of(conversion.recognition)
+    for line in assumed.warnings():
+        console.warn(line)
+    if conclusion := assumed.conclusion():
+        console.note(conclusion)
     for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title

@@ -20,6 +20,7 @@ from vit_convert.architectures import (
 )
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.conversion.assumptions import warn
 from vit_convert.conversion.changes import fresh_head, resize, stated
 from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
@@ -46,6 +47,11 @@ class Conversion:
     recognition: Recognition
     ledger: Ledger
     checkpoint: Checkpoint
+
+    @property
+    def facts(self) -> dict[str, Fact]:
+        """Field of the configuration or the preprocessing -> its value and how that is known."""
+        return self.recognition.facts
 
 
 @naming_the_cause
@@ -77,7 +83,7 @@ def recognise(
     if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
         raise refusal
     statements = read_statements(checkpoint, ledger, overrides)
-    overrides = replace(overrides, stated=statements.facts)
+    overrides = replace(overrides, stated=statements.facts, scheme=ledger.dialect.name)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     family = architecture(ledger.dialect.architecture)
     try:
@@ -137,6 +143,9 @@ def convert(
 
     Raises:
         As `recognise`; and MappingError for values that are NaN or infinite.
+
+    Warns:
+        AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
     from vit_convert.labels.names import labels_for
 
@@ -157,6 +166,7 @@ def convert(
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
     spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
+    warn(found.recognition, stacklevel=2)
     return replace(found, spec=spec, weights=weights)
 
 
@@ -183,8 +193,3 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
             expected=f"the source of the artifact, a {architecture(spec.architecture).title}",
         )
     return checkpoint, ledger
-
-
-def assumptions(recognition: Recognition) -> dict[str, Fact]:
-    """The values that the file cannot confirm, and that change the result."""
-    return {name: fact for name, fact in recognition.facts.items() if fact.provenance == "assumed"}

@@ -54,4 +54,4 @@ def readable(value: Any) -> str:
         return (" x " if whole else ", ").join(map(str, value)) or "scalar"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value)
+    return "as in the blocks" if value is None else str(value)

@@ -12,8 +12,9 @@ from vit_convert.architectures import Fact
 from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.timm import TIMM_VIT
 
-_WHY = "as in bubbliiiing's vit-patch_16.pth, told by its name"
+_WHY = "as in bubbliiiing's vit-patch_16.pth, by the file's name"
 _VALUES = {
+    "gelu": "tanh",
     "norm_eps": 1e-6,
     "mean": (0.5, 0.5, 0.5),
     "std": (0.5, 0.5, 0.5),
@@ -32,9 +33,6 @@ BUBBLIIIING = Dialect(
     marker=TIMM_VIT.marker,
     rules=TIMM_VIT.rules,
     ignored=TIMM_VIT.ignored,
-    facts={
-        "gelu": Fact("tanh", "assumed", _WHY),
-        **{name: Fact(value, "published", _WHY) for name, value in _VALUES.items()},
-    },
+    facts={name: Fact(value, "assumed", _WHY) for name, value in _VALUES.items()},
     stem="vit-patch_16",
 )

@@ -45,7 +45,9 @@ CLIP = Dialect(
         Ignore("vocab_size", TEXT),
     ),
     facts={
-        **published("CLIP", norm_position="pre", pool="token", norm_eps=1e-5, **CLIP_PICTURES),
+        **published("CLIP", norm_position="pre", position="all"),
+        # open_clip's CLIPA averages the patches (pool_type), with an epsilon of 1e-6 (norm_kwargs)
+        **defaults("CLIP", pool="token", norm_eps=1e-5, **CLIP_PICTURES),
         # OpenAI's models; of open_clip's those whose name ends in -quickgelu
         **defaults("OpenAI's CLIP; open_clip's own models mostly have erf", gelu="quick"),
     },

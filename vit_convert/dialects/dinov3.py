@@ -13,7 +13,16 @@ from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.architectures.vit.rotary import PUBLISHED_BASES
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects.attention_transforms import MASKED_KEY_BIAS
-from vit_convert.dialects.rules import Dialect, Ignore, joining, published, renamed, same, under
+from vit_convert.dialects.rules import (
+    Dialect,
+    Ignore,
+    defaults,
+    joining,
+    published,
+    renamed,
+    same,
+    under,
+)
 from vit_convert.dialects.transforms import MisfitError
 
 _PLAIN, _SWIGLU = ("mlp", "plain"), ("mlp", "swiglu")
@@ -100,17 +109,16 @@ DINOV3 = Dialect(
         Ignore("dino_head.{rest}", f"DINO's projection head, {_TRAINING}"),
         Ignore("ibot_head.{rest}", f"iBOT's projection head, {_TRAINING}"),
     ),
-    facts=published(
-        "DINOv3",
-        gelu="erf",
-        norm_eps=1e-5,
-        norm_position="pre",
-        pool="token",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-        interpolation="bicubic",
-        crop_pct=224 / 256,
-        rotary="dinov3",
-    ),
+    facts={
+        **published("DINOv3", gelu="erf", norm_position="pre", pool="token", rotary="dinov3"),
+        **defaults(  # the epsilon of its "layernorm" is 1e-6, that of all its models 1e-5
+            "DINOv3",
+            norm_eps=1e-5,
+            mean=IMAGENET_MEAN,
+            std=IMAGENET_STD,
+            interpolation="bicubic",
+            crop_pct=224 / 256,
+        ),
+    },
     rotary=("dinov3",),
 )

@@ -8,7 +8,16 @@ dinov2/layers/swiglu_ffn.py, dinov2/train/ssl_meta_arch.py). DeiT's are timm's o
 from __future__ import annotations
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
-from vit_convert.dialects.rules import Dialect, Ignore, Rule, published, renamed, same, under
+from vit_convert.dialects.rules import (
+    Dialect,
+    Ignore,
+    Rule,
+    defaults,
+    published,
+    renamed,
+    same,
+    under,
+)
 
 _BLOCK = "blocks.{i}"
 
@@ -30,6 +39,9 @@ _SHARED = {
     "norm_eps": 1e-6,
     "norm_position": "pre",
     "pool": "token",
+    "position": "class",
+}
+_PICTURES = {
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
     "interpolation": "bicubic",
@@ -47,7 +59,7 @@ DINO = Dialect(
         Ignore("head.{rest}", "DINO's projection head, for training only"),
         Ignore("{body}head.{rest}", "DINO's projection head, for training only"),
     ),
-    facts=published("DINO", **_SHARED, pos_embed="bicubic"),
+    facts={**published("DINO", **_SHARED, pos_embed="bicubic"), **defaults("DINO", **_PICTURES)},
 )
 
 MAE = Dialect(
@@ -64,7 +76,7 @@ MAE = Dialect(
         Ignore("decoder_norm.{leaf}", "the decoder of masked pre-training"),
         Ignore("decoder_pred.{leaf}", "the decoder of masked pre-training"),
     ),
-    facts=published("MAE", **_SHARED),
+    facts={**published("MAE", **_SHARED), **defaults("MAE", **_PICTURES)},
 )
 
 
@@ -99,7 +111,10 @@ def _dinov2(name: str, title: str, block: str) -> Dialect:
             Ignore("dino_loss.{rest}", "the loss's state, for training only"),
             Ignore("ibot_patch_loss.{rest}", "the loss's state, for training only"),
         ),
-        facts=published("DINOv2", **_SHARED, pos_embed="bicubic"),
+        facts={
+            **published("DINOv2", **_SHARED, pos_embed="bicubic"),
+            **defaults("DINOv2", **_PICTURES),
+        },
     )
 
 

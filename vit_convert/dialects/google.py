@@ -73,9 +73,9 @@ _FACTS = {
         "Google's ViT",
         norm_eps=1e-6,
         norm_position="pre",
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
+        position="all",
     ),
+    **defaults("Google's ViT", mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
     **defaults("flax's nn.gelu, with which they are trained; timm runs them with erf", gelu="tanh"),
 }
 
@@ -121,7 +121,8 @@ BIG_VISION = Dialect(
         Ignore("params/b", "shifts similarities of images and texts"),
     ),
     refused=_PRE_LOGITS,
-    facts=_FACTS,
+    # its posemb comes before its class token
+    facts={**_FACTS, **published("big_vision's ViT", position="patches")},
 )
 
 # with `scan=True` one array holds all blocks

@@ -130,6 +130,14 @@ class Dialect:
                 return prefix.removesuffix(tower), ignored
         return "", ()
 
+    @property
+    def stated(self) -> dict[str, Fact]:
+        """`facts`, and the kind of rotary embedding where such models have one only."""
+        found = dict(self.facts)
+        if len(self.rotary) == 1:
+            found.setdefault("rotary", published(self.title, rotary=self.rotary[0])["rotary"])
+        return found
+
     def with_body(self, body: str) -> Dialect:
         """The same with `{body}` filled in everywhere."""
 
@@ -147,12 +155,15 @@ class Dialect:
 
 
 def published(title: str, **values: object) -> dict[str, Fact]:
-    """Facts that all models of a scheme share."""
-    return {name: Fact(value, "published", f"as in {title}") for name, value in values.items()}
+    """Facts that all models of a scheme share, because the code that has these names leaves no
+    choice of them."""
+    why = f"as {title} always has it"
+    return {name: Fact(value, "published", why) for name, value in values.items()}
 
 
 def defaults(title: str, **values: object) -> dict[str, Fact]:
-    """Facts that a scheme's models have unless their authors chose otherwise."""
+    """Facts that a scheme's models have unless their authors chose otherwise: options of the code,
+    and how pictures are prepared."""
     return {
         name: Fact(value, "assumed", f"the default of {title}") for name, value in values.items()
     }

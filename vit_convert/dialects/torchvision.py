@@ -36,11 +36,16 @@ _FACTS = {
         norm_eps=1e-6,
         norm_position="pre",
         pool="token",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        position="all",
     ),
     # the preset of vit_b_16's IMAGENET1K_V1; those of larger models differ
-    **defaults("torchvision's vit_b_16", interpolation="bilinear", crop_pct=224 / 256),
+    **defaults(
+        "torchvision's vit_b_16",
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+        interpolation="bilinear",
+        crop_pct=224 / 256,
+    ),
 }
 
 TORCHVISION = Dialect(

@@ -75,14 +75,18 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
         facts={
             **published(
                 f"transformers' {what}",
-                gelu="erf",
                 norm_position="pre",
                 pool="token",
-                mean=IMAGENET_MEAN,
-                std=IMAGENET_STD,
+                position="class",
                 pos_embed="bicubic",
             ),
-            **defaults(f"transformers' {what}", norm_eps=1e-6),
+            **defaults(
+                f"transformers' {what}",
+                gelu="erf",
+                norm_eps=1e-6,
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
+            ),
         },
         library="transformers",
         sidecar=True,

@@ -59,13 +59,15 @@ def _dinov3(gated: bool) -> Dialect:
                 "transformers' DINOv3",
                 norm_position="pre",
                 pool="token",
-                mean=IMAGENET_MEAN,
-                std=IMAGENET_STD,
                 rotary="dinov3",
             ),
             **(published if gated else defaults)("transformers' DINOv3", gelu="erf"),
             **defaults(
-                "transformers' DINOv3", norm_eps=1e-5, rotary_base=PUBLISHED_BASES["dinov3"]
+                "transformers' DINOv3",
+                norm_eps=1e-5,
+                rotary_base=PUBLISHED_BASES["dinov3"],
+                mean=IMAGENET_MEAN,
+                std=IMAGENET_STD,
             ),
         },
         library="transformers",

@@ -75,7 +75,7 @@ def shared_facts(model: str, **others: object) -> dict[str, Fact]:
     """Facts that all these models share, and `others`: the defaults of their image processors, and
     what else the model has by default."""
     facts = published(
-        f"transformers' {model}", norm_position="pre", rotary="none", pos_embed="bicubic"
+        f"transformers' {model}", norm_position="pre", position="all", pos_embed="bicubic"
     )
     usual = {"gelu": "erf", "norm_eps": 1e-12, "crop_mode": "squash", **others}
     return {**facts, **defaults(f"transformers' {model}", **usual)}

@@ -57,7 +57,7 @@ def read_statements(checkpoint: Checkpoint, ledger: Ledger, overrides: Overrides
     family = architecture(ledger.dialect.architecture)
     known = {f.name for cls in (family.config_class, Preprocessing) for f in fields(cls)} | _OTHERS
     stated = {name: fact for name, fact in facts.items() if name in known}
-    return Statements({**ledger.dialect.facts, **stated}, beside)
+    return Statements({**ledger.dialect.stated, **stated}, beside)
 
 
 def _library(ledger: Ledger) -> Library:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from vit_convert.architectures.cait.config import CaiTConfig
 from vit_convert.architectures.cait.parameters import cait_block_names, cait_parameters
-from vit_convert.architectures.cait.recognition import recognise_cait
+from vit_convert.architectures.cait.recognition import (
+    published_caits,
+    read_cait,
+    recognise_cait,
+)
 from vit_convert.architectures.cait.residual import residual_graph
-from vit_convert.architectures.cait.variants import VARIANTS
 from vit_convert.architectures.definition import Architecture
 
 CAIT = Architecture(
     name="cait",
     title="CaiT",
     config_class=CaiTConfig,
-    variants=VARIANTS,
+    published=published_caits,
+    read=read_cait,
     recognise=recognise_cait,
     parameters=lambda config: tuple(cait_parameters(config)),
     block_names=cait_block_names,

@@ -9,14 +9,16 @@ from vit_convert.architectures.vit.parameters import (
     vit_num_read_tokens,
     vit_parameters,
 )
-from vit_convert.architectures.vit.recognition import ALL_VARIANTS, recognise_vit
+from vit_convert.architectures.vit.recognition import published_vits, recognise_vit
 from vit_convert.architectures.vit.residual import residual_graph
+from vit_convert.architectures.vit.tensors import read_vit
 
 VIT = Architecture(
     name="vit",
     title="Vision Transformer",
     config_class=ViTConfig,
-    variants=ALL_VARIANTS,
+    published=published_vits,
+    read=read_vit,
     recognise=recognise_vit,
     parameters=lambda config: tuple(vit_parameters(config)),
     block_names=vit_block_names,
