@@ -86,7 +86,7 @@ def judge(
     except VitConvertError as error:
         return Verdict(name, "refused", str(error), time.perf_counter() - started)
     seconds = time.perf_counter() - started
-    facts = found.recognition.facts
+    facts = found.facts
     told = {k for k, fact in facts.items() if fact.provenance == "assumed"}
 
     def verdict(kind: Kind, wrong: Mapping[str, Any]) -> Verdict:

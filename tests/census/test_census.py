@@ -50,7 +50,7 @@ def test_the_census_sees_a_wrong_value_unless_it_is_called_assumed(
 
     def mistaken(checkpoint: Checkpoint) -> Conversion:
         found = recognise(checkpoint)
-        facts = found.recognition.facts | {"gelu": Fact("quick", provenance, "a mistake")}
+        facts = found.facts | {"gelu": Fact("quick", provenance, "a mistake")}
         recognition = replace(found.recognition, facts=facts)
         return replace(found, recognition=recognition, spec=found.spec.with_config(gelu="quick"))
 

@@ -86,7 +86,7 @@ def judge_class(name: str, folder: Path, with_config: bool) -> Verdict | None:
     label = name if with_config else f"{name}, without config.json"
     told: dict[str, Any] = {}
     try:
-        facts = recognise(open_checkpoint(folder)).recognition.facts
+        facts = recognise(open_checkpoint(folder)).facts
         told = {key: fact.value for key, fact in facts.items()}
     except VitConvertError:
         pass

@@ -18,6 +18,7 @@ from timm.layers import (  # noqa: E402  # timm must be imported as above first
     GELUTanh,
     GluMlp,
     QuickGELU,
+    SwiGLU,
 )
 from timm.models.cait import Cait  # noqa: E402  # as above
 
@@ -36,8 +37,9 @@ def truth_of(model: torch.nn.Module) -> dict[str, Any]:
         "norm_eps": _one(_epsilons(model)),
         "pool": _pool(model),
         "norm_position": _norm_position(block),
-        "gelu": _activation(block),
     }
+    if (activation := _activation(block)) != "[SiLU of a gate]":
+        found["gelu"] = activation
     if hasattr(model, "pool_include_prefix"):
         found["pool_prefix"] = model.pool_include_prefix
     found |= _rotary(model)
@@ -81,6 +83,8 @@ def _activation(block: torch.nn.Module) -> str:
     for name, module in block.named_modules():
         if not name.endswith(("act", "activation")):
             continue
+        if _is_gated(block):
+            return f"[{type(module).__name__} of a gate]"
         if isinstance(module, GELUTanh):
             return "tanh"
         if isinstance(module, torch.nn.GELU):
@@ -89,15 +93,19 @@ def _activation(block: torch.nn.Module) -> str:
             return "quick"
         if isinstance(module, torch.nn.ReLU):
             return "relu"
-        if isinstance(module, torch.nn.SiLU):
-            return "silu"
         return f"[{type(module).__name__}]"
     return "[no activation]"
+
+
+def _is_gated(block: torch.nn.Module) -> bool:
+    return any(isinstance(module, (SwiGLU, GluMlp)) for module in block.modules())
 
 
 def _pool(model: torch.nn.Module) -> str:
     pool = getattr(model, "global_pool", "token")
     known = ("token", "avg", "max", "avgmax", "map")
+    if isinstance(model, Cait) and pool != "token":
+        return f"[{pool} of a CaiT]"
     return pool if pool in known else f"[{pool or 'none'}]"
 
 

@@ -20,6 +20,7 @@ from vit_convert.architectures.facts import Facts, settle_image_size
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.published import PublishedModel, read_published
 from vit_convert.architectures.recognition import depth_of, shape_of
+from vit_convert.errors import UsageError
 
 _PREPROCESSING = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)  # facebookresearch/deit
 
@@ -48,7 +49,6 @@ def read_cait(shapes: Mapping[str, Shape], overrides: Overrides) -> dict[str, An
         "mlp_dim": shape_of(shapes, "blocks.0.mlp.fc1.weight", 2)[0],
         "mlp_dim_token_only": shape_of(shapes, "blocks_token_only.0.mlp.fc1.weight", 2)[0],
         "qkv_bias": "blocks.0.attn.qkv.bias" in shapes,
-        "pool": "token",  # class attention updates nothing else
     }
 
 
@@ -71,4 +71,13 @@ def recognise_cait(shapes: Mapping[str, Shape], overrides: Overrides, hint: str)
     )
     facts = Facts(read, candidates, overrides)
     settle_image_size(facts, patches, overrides)
+    why = (
+        "class attention updates nothing else; timm can average the patches, which leaves no trace"
+    )
+    if facts.settle("pool", "token", why) != "token":
+        raise UsageError(
+            "a CaiT is read by its class token here",
+            where=f"--pool {facts.value('pool')}",
+            expected="token, or no option",
+        )
     return facts.finish(CaiTConfig, _PREPROCESSING)

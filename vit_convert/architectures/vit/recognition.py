@@ -71,6 +71,9 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     if read["mlp"] != "plain":
         usual = Fact("erf", "assumed", "the MLPs are gated by SiLU, as all published are")
         facts.put("gelu", overrides.fact("gelu") or usual)
+    if read["mlp"] == "swiglu-packed":
+        why = "the first half of fc1 is taken for the gate, as all published models have it"
+        facts.put("mlp", Fact("swiglu-packed", "assumed", why))
     if not (read["final_norm"] or read["fc_norm"] or read.get("pool") == "map"):
         why = "no norm after the blocks has parameters; one without any would leave no tensors"
         facts.put("final_norm", Fact(False, "assumed", why))
