@@ -157,8 +157,9 @@ class Facts:
         names = {f.name for f in fields(config_class)}
         config = config_class(**{k: f.value for k, f in facts.items() if k in names})
         preprocessing = Preprocessing(**{name: facts[name].value for name in _PICTURES})
-        variant = self.candidates.variant
-        return Recognition(config, preprocessing, variant, facts, unused(config))
+        found = self.candidates
+        stated = bool(found.stated)
+        return Recognition(config, preprocessing, found.variant, facts, unused(config), stated)
 
     def settle_heads(self) -> None:
         """Settle `num_heads`.
