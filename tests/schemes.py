@@ -189,6 +189,29 @@ def _timm_rotary(folder: Path, **options: Any) -> Saved:
     return _other(folder, Eva(**_SIZES | _ROTARY | options, attn_type="rope"))
 
 
+def _sapiens2(folder: Path) -> Saved:
+    """The heads of the first block's queries share one head of keys and values; the second's have
+    their own."""
+    from timm.layers import RmsNorm
+
+    return _timm_rotary(
+        folder,
+        num_kv_heads=(1, HEADS),
+        qkv_fused=False,
+        qk_norm=True,
+        swiglu_mlp=True,
+        init_values=1.0,
+        attn_only_layer_scale=True,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        use_abs_pos_emb=False,
+        num_reg_tokens=2,
+        use_fc_norm=False,
+        norm_layer=partial(RmsNorm, eps=1e-6),
+        global_pool="token",
+    )
+
+
 def _aimv2(folder: Path) -> Saved:
     from timm.layers import RmsNorm, SwiGLU
 
@@ -603,6 +626,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm EVA-02", "timm-eva", _eva02, ROTARY),
     Scheme("timm DINOv3", "timm-gamma", partial(_timm_dinov3, qkv_bias=False), SIZED),
     Scheme("timm DINOv3, q and v bias", "timm-beit", _timm_dinov3, SIZED),
+    Scheme("timm Sapiens2", "timm-grouped", _sapiens2, replace(SIZED, pool="token")),
     Scheme(
         "timm DINOv3 without registers",
         "timm-gamma",
