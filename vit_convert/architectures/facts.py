@@ -161,7 +161,9 @@ class Facts:
         for name in _PICTURES:
             self.settle(name, getattr(default_preprocessing, name))
         facts = {**self.overrides.stated, **self.facts}
-        facts.pop("variant", None)
+        facts.pop("variant", None)  # unless it is the name of a published model
+        if self.candidates.stated and (variant := self.overrides.fact("variant")):
+            facts["variant"] = variant
         names = {f.name for f in fields(config_class)}
         config = config_class(**{k: f.value for k, f in facts.items() if k in names})
         preprocessing = Preprocessing(**{name: facts[name].value for name in _PICTURES})

@@ -37,7 +37,11 @@ def options_template(
     if key is not None:
         options.append((f"key = {_toml(key)}", "the state dict that is taken"))
     if spec.source.variant:
-        options.append((f"variant = {_toml(spec.source.variant)}", "the published model it is"))
+        line = f"variant = {_toml(spec.source.variant)}"
+        if "variant" in facts:
+            options.append((line, "the published model it is"))
+        else:  # stated, it would make all that is assumed published
+            others.append((f"# {line}", "a published model of the same shapes"))
     known = {"pos_embed": Fact(spec.pos_embed, "assumed", "timm's way"), **facts}
     for name, fact in known.items():
         if name == "variant" and spec.source.variant:
