@@ -200,11 +200,12 @@ class Recognition:
     Attributes:
         config: the model's configuration.
         preprocessing: as published, given, or assumed.
-        variant: name of the published variant that it matches, or "".
+        variant: name of the published model that it is or may be, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that
             is not a training option.
         unused: the fields that change nothing in this model, such as the base of frequencies where
             there is no rotary embedding.
+        stated: whether the user or a file says that it is that model; equal tensors do not.
     """
 
     config: TransformerConfig
@@ -212,6 +213,14 @@ class Recognition:
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
+    stated: bool = False
+
+    @property
+    def model(self) -> str:
+        """The published model for people."""
+        if not self.variant:
+            return "no published model"
+        return self.variant if self.stated else f"with the shapes of {self.variant}"
 
 
 @dataclass(frozen=True)

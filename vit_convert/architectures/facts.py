@@ -122,6 +122,14 @@ class Facts:
         rivals = tuple(Rival(other, tuple(names)) for other, names in by_value.items())
         return Fact(value, "assumed", why, tuple(best), rivals)
 
+    def conclude(self, name: str, why: str) -> None:
+        """Call a value that tensors suggest assumed, as published models have it that they suggest;
+        or published, if that model is stated."""
+        fact = self._of_models(name, None) or self.facts[name]
+        if fact.provenance != "published":
+            fact = replace(fact, provenance="assumed", why=why)
+        self.facts[name] = fact
+
     def of_models(
         self, name: str, among: Callable[[Mapping[str, Any]], bool] | None = None
     ) -> bool:
@@ -158,8 +166,9 @@ class Facts:
         names = {f.name for f in fields(config_class)}
         config = config_class(**{k: f.value for k, f in facts.items() if k in names})
         preprocessing = Preprocessing(**{name: facts[name].value for name in _PICTURES})
-        variant = self.candidates.variant
-        return Recognition(config, preprocessing, variant, facts, unused(config))
+        found = self.candidates
+        stated = bool(found.stated)
+        return Recognition(config, preprocessing, found.variant, facts, unused(config), stated)
 
     def settle_heads(self) -> None:
         """Settle `num_heads`.
