@@ -14,7 +14,13 @@ from vit_convert.architectures import Fact
 from vit_convert.hf_config.json_reader import Reader
 
 # timm/layers/create_act.py; an absent one is the model's own
-_ACTIVATIONS = {"gelu": "erf", "gelu_tanh": "tanh", "quick_gelu": "quick", "relu": "relu"}
+_ACTIVATIONS = {
+    "gelu": "erf",
+    "gelu_tanh": "tanh",
+    "quick_gelu": "quick",
+    "relu": "relu",
+    "silu": "silu",
+}
 _POOLS = ("token", "avg", "max", "avgmax", "map")
 _ROPES = {"dinov3": "dinov3", "mixed": "mixed"}
 # of rope_type "cat": rope_grid_indexing, rope_grid_offset, whether there is a grid of pre-training
