@@ -361,6 +361,9 @@ OPTIONS: dict[str, Callable[..., Family]] = {
     "shared table": partial(
         small_beit, depth=2, rel_pos="shared", position="all", mlp="swiglu", mlp_norm=True
     ),
+    "masked beit": partial(
+        small_beit, depth=2, rel_pos="shared", pool="token", fc_norm=False, final_norm=True
+    ),
     "norms everywhere": partial(
         small_vit,
         depth=2,

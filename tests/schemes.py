@@ -133,6 +133,22 @@ def _beit(folder: Path) -> Saved:
     return _other(folder, Beit(**_SIZES, use_rel_pos_bias=True, use_abs_pos_emb=False))
 
 
+def _beit_pre_trained(folder: Path) -> Saved:
+    """As Microsoft publishes BEiT's pre-training: masked, one table for all blocks, no head."""
+    from timm.models.beit import Beit
+
+    options = {"num_classes": 0, "use_fc_norm": False, "global_pool": "token"}
+    model = randomise(Beit(**_SIZES | options, use_shared_rel_pos_bias=True, use_abs_pos_emb=False))
+    state = _state(model) | {
+        "mask_token": _random(1, 1, DIM),
+        "lm_head.weight": _random(7, DIM),
+        "lm_head.bias": _random(7),
+        "rel_pos_bias.relative_position_index": torch.zeros(17, 17, dtype=torch.int64),
+    }
+    torch.save({"model": state}, folder / "beit_pt22k.pth")
+    return folder / "beit_pt22k.pth", model
+
+
 _ROTARY: dict[str, Any] = {
     "embed_dim": WIDE,
     "mlp_ratio": (HIDDEN + 0.5) / WIDE,
@@ -606,6 +622,7 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm, LayerScale as gamma_1", "timm-gamma", _gamma, HEADED),
     Scheme("timm, parallel blocks", "timm", _parallel, HEADED),
     Scheme("timm BEiT", "timm-beit", _beit),
+    Scheme("Microsoft BEiT, pre-training", "timm-beit", _beit_pre_trained, ignored=4),
     Scheme("timm EVA-02", "timm-eva", _eva02, ROTARY),
     Scheme("timm DINOv3", "timm-gamma", partial(_timm_dinov3, qkv_bias=False), SIZED),
     Scheme("timm DINOv3, q and v bias", "timm-beit", _timm_dinov3, SIZED),

@@ -110,6 +110,7 @@ TIMM_BEIT = Dialect(
         _MASK,
         Ignore("blocks.{i}.attn.relative_position_index", _INDEX),
         Ignore("rel_pos_bias.relative_position_index", _INDEX),
+        Ignore("lm_head.{leaf}", "predicts masked patches, in pre-training only"),
     ),
 )
 

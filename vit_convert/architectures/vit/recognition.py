@@ -70,12 +70,13 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     settle_pooled_tokens(facts, overrides)
     if read["mlp"] != "plain":
         facts.put("gelu", overrides.fact("gelu") or _beside_gates(read))
-    if read["mlp"] == "swiglu-packed":
-        why = "the first half of fc1 is taken for the gate, as all published models have it"
-        facts.put("mlp", Fact("swiglu-packed", "assumed", why))
+        half = (
+            "the first half of fc1 is the gate, through" if read["mlp"] != "swiglu" else "gates are"
+        )
+        facts.conclude("mlp", f"{half} SiLU, as in all published models")
     if not (read["final_norm"] or read["fc_norm"] or read.get("pool") == "map"):
         why = "no norm after the blocks has parameters; one without any would leave no tensors"
-        facts.put("final_norm", Fact(False, "assumed", why))
+        facts.conclude("final_norm", why)
     found = facts.finish(ViTConfig, Preprocessing(), unused_in_vit)
     _refuse_combinations(found.config)
     return found
@@ -119,12 +120,12 @@ def _beside_gates(read: Mapping[str, Any]) -> Fact:
     if read.get("pool") == "map":
         why = "attention pooling has the MLPs' activation in timm's VisionTransformer"
         return Fact("silu", "assumed", why)
-    return Fact("erf", "assumed", "the MLPs are gated by SiLU, as all published are")
+    return Fact("erf", "assumed", "the MLPs are gated by SiLU")
 
 
 def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     """The fields that change nothing."""
-    unused = set()
+    unused = {"gelu"} if config.mlp != "plain" and config.pool != "map" else set()
     if config.rotary not in PUBLISHED_BASES:
         unused.add("rotary_base")
     if config.rotary not in ("eva02", "pe"):
