@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
 from vit_convert.errors import UsageError
 
-Gelu = Literal["erf", "tanh", "quick", "relu"]
+Gelu = Literal["erf", "tanh", "quick", "relu", "silu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
@@ -92,7 +92,7 @@ class TransformerConfig:
         mlp_dim: hidden width of the MLPs.
         qkv_bias: whether the q, k, v projections have a bias.
         gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
-            (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
+            (x * sigmoid(1.702 x), CLIP's); or "relu" or "silu" (x * sigmoid(x)) in its place.
         norm_eps: epsilon of every norm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
             "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'

@@ -17,7 +17,13 @@ from vit_convert.parity.sources.watched import WatchedModel, as_torch
 if TYPE_CHECKING:
     import torch
 
-_ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu", "relu": "relu"}
+_ACTIVATIONS = {
+    "erf": "gelu",
+    "tanh": "gelu_pytorch_tanh",
+    "quick": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 _PARTS = ("vision_config", "encoder", "backbone_config")
 
 
