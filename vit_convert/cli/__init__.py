@@ -21,6 +21,7 @@ from vit_convert.cli.export import export
 from vit_convert.cli.inspect import inspect
 from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
+from vit_convert.cli.record import record
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
@@ -82,6 +83,7 @@ for _command in (
     keras2torch,
     export,
     verify,
+    record,
     predict,
     evaluate,
     attention,

@@ -144,7 +144,7 @@ def _read_spec(file: H5File, path: Path) -> ModelSpec:
     try:
         data = json.loads(file.model_config or "{}")["config"]["spec"]
         return ModelSpec.from_dict(data, str(path))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",
             where=str(path),
