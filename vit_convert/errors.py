@@ -78,7 +78,14 @@ class MissingDependencyError(VitConvertError):
 
 
 class AssumptionWarning(UserWarning):
-    """A value of a converted model that nothing in its checkpoint confirms."""
+    """A value of a converted model that nothing in its checkpoint confirms.
+
+    Args:
+        message: which value it is, the published models that have another, and the option for it.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
 
 
 def similar_to(path: str | Path) -> str:

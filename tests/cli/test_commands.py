@@ -203,7 +203,7 @@ def test_inspect_of_a_published_model(tmp_path: Path) -> None:
     assert found["values"]["gelu"]["known"] == "assumed"
     assert found["values"]["gelu"]["models"] == ["cait_xxs24_224"]
     text = run(tmp_path, "inspect", "model.safetensors").stdout
-    assert "model: CaiT, cait_xxs24_224" in text
+    assert "model: CaiT, with the shapes of cait_xxs24_224" in text
     assert "blocks_token_only.{0..1}.attn.q.weight" in text
 
 

@@ -40,7 +40,7 @@ def test_it_says_what_a_checkpoint_is_and_came_from(command: Command, checkpoint
         "epoch: 7",
         "'[bold]': 'xxx",
         "5,717,416 in 152 tensors",
-        "Vision Transformer, deit_tiny_patch16_224",
+        "Vision Transformer, with the shapes of deit_tiny_patch16_224",
         "timm's VisionTransformer",
         "blocks.{0..11}.attn.qkv.weight",
         "576 x 192 float32",

@@ -180,11 +180,12 @@ class Recognition:
     Attributes:
         config: the model's configuration.
         preprocessing: as published, given, or assumed.
-        variant: name of the published variant that it matches, or "".
+        variant: name of the published model that it is or may be, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that
             is not a training option.
         unused: the fields that change nothing in this model, such as the base of frequencies where
             there is no rotary embedding.
+        stated: whether the user or a file says that it is that model; equal tensors do not.
     """
 
     config: TransformerConfig
@@ -192,6 +193,14 @@ class Recognition:
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)
     unused: frozenset[str] = frozenset()
+    stated: bool = False
+
+    @property
+    def model(self) -> str:
+        """The published model for people."""
+        if not self.variant:
+            return "no published model"
+        return self.variant if self.stated else f"with the shapes of {self.variant}"
 
 
 @dataclass(frozen=True)
@@ -210,6 +219,8 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+            The name "variant" is that of the published model, and the value of "changed" the fields
+            in which it is built otherwise than published, as the tensors tell.
         scheme: the naming scheme's name; published models of other schemes are no rivals.
 
     Raises:

@@ -130,7 +130,7 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
         console.out(f"beside the weights: {'; '.join(beside)}")
     console.out(f"parameters: {_count(file):,} in {len(file.tensors)} tensors")
     if isinstance(found, Conversion):
-        console.out(f"model: {_model(found.spec.architecture, found.recognition.variant)}")
+        console.out(f"model: {_model(found)}")
         prefix = f" behind {found.ledger.prefix!r}" if found.ledger.prefix else ""
         console.out(f"names: {found.ledger.dialect.title}{prefix}")
         facts = found.recognition.facts
@@ -147,10 +147,10 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
     console.table(("tensor", "shape and type"), rows)
 
 
-def _model(architecture: str, variant: str) -> str:
-    from vit_convert.architectures import architecture as by_name
+def _model(found: Conversion) -> str:
+    from vit_convert.architectures import architecture
 
-    return f"{by_name(architecture).title}, {variant or 'no published variant'}"
+    return f"{architecture(found.spec.architecture).title}, {found.recognition.model}"
 
 
 def _short(value: Any) -> str:

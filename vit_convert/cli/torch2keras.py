@@ -132,5 +132,5 @@ def torch2keras(
     for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title
-    variant = conversion.recognition.variant or "no published variant"
-    console.out(f"{target}: {title}, {variant}, {console.megabytes(target.stat().st_size)}")
+    model = conversion.recognition.model
+    console.out(f"{target}: {title}, {model}, {console.megabytes(target.stat().st_size)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ def _rival(value: Any, names: tuple[str, ...]) -> str:
     others = f" and {len(names) - 1} others" if len(names) > 2 else ""
     others = f" and {names[1]}" if len(names) == 2 else others
     has = "have" if others else "has"
-    return f"{names[0]}{others} {has} {readable(value)}"
+    words = f"{value[1:-1]} (not supported)" if _is_words(value) else readable(value)
+    return f"{names[0]}{others} {has} {words}"
 
 
 def _change(name: str, fact: Fact) -> str:
@@ -104,12 +106,16 @@ def _is_words(value: Any) -> bool:
     return isinstance(value, str) and value.startswith("<")
 
 
-def warn(recognition: Recognition, stacklevel: int) -> None:
-    """Issue an AssumptionWarning for each open value, and one for all concluded ones."""
+def warn(recognition: Recognition) -> None:
+    """Issue an AssumptionWarning for each open value, and one for all concluded ones, at the place
+    outside of this package that asked for the conversion."""
+    stacklevel, frame = 1, sys._getframe()
+    while frame.f_back and frame.f_globals["__name__"].startswith("vit_convert."):
+        stacklevel, frame = stacklevel + 1, frame.f_back
     assumed = Assumptions.of(recognition)
     for line in (*assumed.warnings(), assumed.conclusion()):
         if line:
-            warnings.warn(line, AssumptionWarning, stacklevel=stacklevel + 1)
+            warnings.warn(line, AssumptionWarning, stacklevel=stacklevel)
 
 
 def provenances(facts: Mapping[str, Fact]) -> dict[str, Any]:

@@ -99,7 +99,11 @@ def recognise(
         prefix=ledger.prefix,
         variant=recognition.variant,
         dtypes={n: t.dtype for n, t in ledger.tensors.items() if t.dtype != "float32"},
-        provenance={name: fact.provenance for name, fact in recognition.facts.items()},
+        provenance={
+            name: fact.provenance
+            for name, fact in recognition.facts.items()
+            if name not in recognition.unused
+        },
         body=ledger.body,
         fills=ledger.fills,
         rules=ledger.dialect.text,
@@ -166,8 +170,13 @@ def convert(
     names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
     spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
-    warn(found.recognition, stacklevel=2)
-    return replace(found, spec=spec, weights=weights)
+    facts = dict(found.facts)
+    for name in ("image_size", "num_classes"):
+        if spec.source.provenance.get(name) == "given":
+            facts[name] = Fact(getattr(spec.config, name), "given", "your option")
+    recognition = replace(found.recognition, facts=facts)
+    warn(recognition)
+    return replace(found, spec=spec, weights=weights, recognition=recognition)
 
 
 def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Checkpoint, Ledger]:

@@ -69,14 +69,15 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     settle_rotary(facts, hint)
     settle_pooled_tokens(facts, overrides)
     if read["mlp"] != "plain":
-        usual = Fact("erf", "assumed", "the MLPs are gated by SiLU, as all published are")
-        facts.put("gelu", overrides.fact("gelu") or usual)
-    if read["mlp"] == "swiglu-packed":
-        why = "the first half of fc1 is taken for the gate, as all published models have it"
-        facts.put("mlp", Fact("swiglu-packed", "assumed", why))
+        unused = Fact("erf", "assumed", "the MLPs are gated by SiLU")
+        facts.put("gelu", overrides.fact("gelu") or unused)
+        half = (
+            "the first half of fc1 is the gate, through" if read["mlp"] != "swiglu" else "gates are"
+        )
+        facts.conclude("mlp", f"{half} SiLU, as in all published models")
     if not (read["final_norm"] or read["fc_norm"] or read.get("pool") == "map"):
         why = "no norm after the blocks has parameters; one without any would leave no tensors"
-        facts.put("final_norm", Fact(False, "assumed", why))
+        facts.conclude("final_norm", why)
     found = facts.finish(ViTConfig, Preprocessing(), unused_in_vit)
     _refuse_combinations(found.config)
     return found
@@ -117,7 +118,7 @@ def _settle_norm(facts: Facts, read: Mapping[str, Any], overrides: Overrides) ->
 
 def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     """The fields that change nothing."""
-    unused = set()
+    unused = {"gelu"} if config.mlp != "plain" else set()
     if config.rotary not in PUBLISHED_BASES:
         unused.add("rotary_base")
     if config.rotary not in ("eva02", "pe"):
@@ -146,9 +147,6 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         ),
         "rotary embedding goes with neither parallel blocks nor relative positions": (
             config.rotary != "none" and (config.parallel > 1 or config.rel_pos != "none")
-        ),
-        "without any positions there is rotary embedding": (
-            (config.rotary, config.position, config.rel_pos) == ("none", "none", "none")
         ),
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
