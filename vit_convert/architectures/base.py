@@ -3,7 +3,7 @@ them is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -290,14 +290,3 @@ class Overrides:
         """The image size that tells a position embedding's grid where its length does not."""
         fact = self.stated.get("image_size")
         return fact.value if fact else self.image_size
-
-
-def way_out(names: Iterable[str]) -> str:
-    """What helps where statements about some fields contradict each other, or the tensors."""
-    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
-    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-    return (
-        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
-        "move the checkpoint into a folder of its own, or save its state dict alone, "
-        "to convert it without what says so"
-    )

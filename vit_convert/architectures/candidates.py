@@ -5,11 +5,11 @@ Equal tensors are no statement: a model is *stated* only by the user or by a fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vit_convert.architectures.base import Overrides, way_out
+from vit_convert.architectures.base import Overrides
 from vit_convert.architectures.published import Pictures, PublishedModel
 from vit_convert.errors import RecognitionError, UsageError, VitConvertError
 
@@ -235,4 +235,15 @@ def _unknown(name: str, published: Sequence[PublishedModel]) -> UsageError:
         where="--variant",
         expected="the name of a published model, as timm calls it",
         hint=f"{' or '.join(close)}, which is known" if close else "",
+    )
+
+
+def way_out(names: Iterable[str]) -> str:
+    """What helps where statements about some fields contradict each other, or the tensors."""
+    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
+    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return (
+        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
+        "move the checkpoint into a folder of its own, or save its state dict alone, "
+        "to convert it without what says so"
     )

@@ -18,9 +18,8 @@ from vit_convert.architectures.base import (
     Recognition,
     Rival,
     TransformerConfig,
-    way_out,
 )
-from vit_convert.architectures.candidates import Candidates
+from vit_convert.architectures.candidates import Candidates, way_out
 from vit_convert.architectures.published import default_values
 from vit_convert.architectures.ranges import as_text
 from vit_convert.architectures.recognition import source_image_size
