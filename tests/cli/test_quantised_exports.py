@@ -118,8 +118,8 @@ def test_accuracy_and_agreement_on_the_committed_images(trained: Path) -> None:
     done = run(trained, "evaluate", *names, "images", "--json")
     wide, *narrow = json.loads(done.stdout)["artifacts"]
     assert wide["images"] == 64
-    for found in narrow:
-        assert found["agreement"] >= 99
+    for found in narrow:  # half of the pictures chose nothing: one may lie between two classes
+        assert found["agreement"] >= 100 * 63 / 64
         assert abs(found["top1"] - wide["top1"]) <= 100 / 64
 
 

@@ -48,6 +48,12 @@ def test_every_alternative_is_a_model_that_runs(name: str) -> None:
     assert sum(trial.compare((change,)) is not None for change in found) > len(found) / 2
 
 
+def test_a_gate_is_assumed_and_has_no_other_activation() -> None:
+    spec = small_vit(mlp="swiglu").spec
+    assert matters(spec, "gelu")
+    assert alternatives(spec, ["gelu"]) == []
+
+
 def test_heads_come_in_the_order_in_which_they_are_likely() -> None:
     spec = small_vit(embed_dim=192, num_heads=12).spec
     heads = [c.value for c in alternatives(spec, ["num_heads"])]
@@ -67,10 +73,8 @@ def test_values_of_published_models_of_the_same_widths_come_first() -> None:
     ("make", "field"),
     [
         (small_cait, "num_heads"),  # talking heads have their number in a shape
-        (lambda: small_vit(mlp="swiglu"), "gelu"),
         (small_vit, "rotary_base"),
         (small_vit, "pool_prefix"),
-        (small_vit, "image_size"),
         (small_deit, "pool"),
     ],
 )
@@ -157,7 +161,7 @@ def test_of_two_values_that_are_equal_within_noise_the_nearer_is_named(tmp_path:
 def test_assumed_values_that_change_nothing_are_not_shared() -> None:
     known = dict.fromkeys(("num_heads", "rotary_base", "pool_prefix", "image_size"), "assumed")
     spec = replace(small_vit().spec, source=Source(provenance=known))  # type: ignore[arg-type]
-    assert shared_assumptions(spec) == ("num_heads 4",)
+    assert shared_assumptions(spec) == ("image_size 24 x 50", "num_heads 4")
 
 
 def test_images_that_were_recorded_are_given_back() -> None:

@@ -63,6 +63,8 @@ def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
 def matters(spec: ModelSpec, field: str) -> bool:
     """Whether a field changes what a model computes: bases of frequencies without rotary embedding
     do not, nor does what pooling takes where it takes one token."""
+    if field == "gelu" or field not in _VALUES:  # also where no other value can be tried
+        return True
     if field == "pool_prefix" and spec.config.pool in ("token", "map"):
         return False
     return bool(alternatives(spec, [field]))
