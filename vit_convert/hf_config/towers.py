@@ -43,7 +43,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "owlv2_vision_model": _CLIP,
     "siglip_vision_model": _SIGLIP,
     "siglip2_vision_model": _SIGLIP,
-    "idefics2_vision": _IDEFICS3,
+    "idefics2_vision": _SIGLIP,
     "idefics3_vision": _IDEFICS3,
     "smolvlm_vision": _IDEFICS3,
     "blip_vision_model": _BLIP,
