@@ -67,9 +67,8 @@ def _vision(name: str, **changes: Any) -> Any:
     return _config(name, **HF | changes)
 
 
-def _clip_of(whole: str, vision: str = "", **options: Any) -> Any:
-    vision_config = _vision(vision) if vision else dict(HF)
-    return _config(whole, vision_config=vision_config, text_config=dict(TEXT), **options)
+def _clip_of(whole: str, **options: Any) -> Any:
+    return _config(whole, vision_config=dict(HF), text_config=dict(TEXT), **options)
 
 
 def _whole(name: str, vision_config: Any, text: str = "Llama", **options: Any) -> Any:
@@ -178,6 +177,12 @@ def _of_model(model: Any) -> Any:
     return model.model.vision_tower
 
 
+_DPT = {
+    "is_hybrid": False,
+    "backbone_out_indices": [0, 1, 0, 1],
+    "neck_hidden_sizes": [4, 4, 8, 8],
+    "fusion_hidden_size": 4,
+}
 _BEIT_TABLE = {"use_shared_relative_position_bias": True}
 _TO_LABELS = {"num_labels": CLASSES}
 _WITHOUT_HEAD = {"vision_use_head": False}
@@ -333,6 +338,16 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
             lambda m, x: m.get_image_features(x).pooler_output,
         ),
         23,
+    ),
+    (
+        "AltCLIPModel, in memory",
+        "transformers-clip",
+        _saved(
+            _make("AltCLIPModel", lambda: _clip_of("AltCLIP", projection_dim=7)),
+            lambda m, x: m.get_image_features(x).pooler_output,
+            memory=True,
+        ),
+        27,
     ),
     (
         "CLIPSegForImageSegmentation",
@@ -535,6 +550,26 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
             memory=True,
         ),
         21,
+    ),
+    (
+        "DPT",
+        "transformers-vit",
+        _saved(
+            _make("DPTForDepthEstimation", lambda: _vision("DPT", **_DPT)), _first(lambda m: m.dpt)
+        ),
+        72,
+    ),
+    (
+        "VipLLaVA",
+        "transformers-clip",
+        _saved(
+            _make(
+                "VipLlavaForConditionalGeneration",
+                lambda: _whole("VipLlava", _vision("CLIPVision"), vision_feature_layers=[1, 2]),
+            ),
+            _pooled(_of_model),
+        ),
+        18,
     ),
     (
         "Depth Anything",

@@ -23,6 +23,7 @@ _HOMES = {
     "open_artifact": "vit_convert.exporters",
     "ExportOptions": "vit_convert.exporters",
     "verify": "vit_convert.parity.verify",
+    "record": "vit_convert.parity.recording",
     "predict": "vit_convert.inference.predict",
     "evaluate": "vit_convert.inference.evaluate",
     "benchmark": "vit_convert.inference.benchmark",

@@ -126,18 +126,20 @@ def _h5(path: Path) -> None:
 
 
 def _tflite(path: Path) -> None:
+    from vit_convert.errors import VitConvertError
     from vit_convert.exporters.tflite.description import described
     from vit_convert.exporters.tflite.file_reader import read_file
     from vit_convert.exporters.tflite.opening import describe_file
 
-    described(read_file(path))
+    with contextlib.suppress(VitConvertError):
+        described(read_file(path))
     describe_file(path)
 
 
 def _saved_model(path: Path) -> None:
     from vit_convert.exporters.tf_module import read_metadata
 
-    read_metadata(path.parent)
+    read_metadata(path.parent if path.is_file() else path)
 
 
 def _labels(path: Path) -> None:
@@ -212,7 +214,8 @@ class _Watch:
     def __init__(self) -> None:
         self.allowed: Path | None = None
         self.noted: list[str] = []
-        self._own = [Path(p).resolve() for p in {sys.prefix, sys.base_prefix, *sys.path} if p]
+        places = [Path(place) for place in {sys.prefix, sys.base_prefix, *sys.path} if place]
+        self._own = [p.absolute() for p in places] + [p.resolve() for p in places]
         self._temporary = tempfile.gettempdir()
         sys.addaudithook(self._hook)
 
@@ -265,7 +268,7 @@ def _measured(watch: _Watch, reader: str, path: Path) -> Outcome:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     spent = int(usage.ru_utime + usage.ru_stime)
     resource.setrlimit(resource.RLIMIT_CPU, (spent + _KILLED_AFTER, resource.RLIM_INFINITY))
-    watch.noted, watch.allowed = [], path.parent.absolute()
+    watch.noted, watch.allowed = [], (path if path.is_dir() else path.parent).absolute()
     started = time.process_time()
     kind, message = "read", ""
     try:
@@ -294,6 +297,8 @@ def main() -> None:
         "PIL.Image",
     ):
         __import__(module)
+    gc.collect()
+    gc.freeze()  # what is imported needs not be looked at again after each file
     watch = _Watch()
     with open("/proc/self/statm", encoding="ascii") as file:
         data = int(file.read().split()[5]) * resource.getpagesize()

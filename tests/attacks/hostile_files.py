@@ -9,7 +9,6 @@ import os
 import pickle
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,7 +138,7 @@ def _() -> bytes:
 
 @pickled("checkpoint", "short integer keys whose low bits agree")
 def _() -> bytes:
-    keys = b"".join(number(i << 44) + b"N" for i in range(1, 60_000))
+    keys = b"".join(number(i << 40) + b"N" for i in range(1, 60_000))
     return b"\x80\x02}(" + keys + b"u."
 
 
@@ -197,7 +196,7 @@ def _() -> bytes:
 
 @hostile("checkpoint", "a pickle that is deflated a thousand times")
 def _(folder: Path) -> Path:
-    return torch_zip(folder, b"\x80\x02(" + b"N" * (900 << 20) + b"l.", method=8)
+    return torch_zip(folder, b"\x80\x02(" + b"N" * (200 << 20) + b"l.", method=8)
 
 
 @hostile("checkpoint", "a pickle of a few megabytes that is deflated")
@@ -219,8 +218,8 @@ def _(folder: Path) -> Path:
 def _(folder: Path) -> Path:
     path = folder / "hostile.npz"
     with zipfile.ZipFile(path, "w") as archive:
-        for index in range(200_000):
-            archive.writestr(zipfile.ZipInfo(f"{index}.npy"), b"")
+        for index in range(60_000):
+            archive.writestr(zipfile.ZipInfo(f"{index:0100}.npy"), b"")
     return path
 
 
@@ -235,7 +234,7 @@ def npz(folder: Path, headers: dict[str, bytes]) -> Path:
 
 @hostile("checkpoint", "slow headers in an .npz")
 def _(folder: Path) -> Path:
-    slow = b"{'descr': '<f4', 'fortran_order': False, 'shape': (" + b"1," * 4800 + b"), }"
+    slow = b"{'descr': '<f4'" + b" ''" * 3200 + b", 'fortran_order': False, 'shape': (0,), }"
     return npz(folder, {str(i): slow for i in range(6000)})
 
 
@@ -253,7 +252,7 @@ def _(folder: Path) -> Path:
 @hostile("reference", "a megabyte that unpacks to a gigabyte")
 def _(folder: Path) -> Path:
     path = folder / "reference.npz"
-    images = np.zeros((1600, 224, 224, 3), np.float32)
+    images = np.zeros((400, 224, 224, 3), np.float32)
     with zipfile.ZipFile(path, "w", 8) as archive, archive.open("images.npy", "w") as file:
         np.lib.format.write_array(file, images)
     return path
@@ -288,18 +287,82 @@ def named(reader: str, title: str, names: Callable[[], list[str]], shape: Any = 
 
 
 BLOCK = "attn.qkv.weight"
-named("checkpoint", "a block of the number 999999999", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, 999999999)])  # fmt: skip
-named("checkpoint", "a block of 5,000 digits", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "9" * 5000)])  # fmt: skip
-named("checkpoint", "a block of a superscript digit", lambda: [f"blocks.{i}.{BLOCK}" for i in (0, "²", "٣")])  # fmt: skip
-named("checkpoint", "a CaiT's block of many digits", lambda: [f"blocks_token_only.{i}.{BLOCK}" for i in (0, 99999, "8" * 900)])  # fmt: skip
-named("checkpoint", "chunks of DINOv2 with a number of ten digits", lambda: [f"blocks.{c}.{i}.ls1.gamma" for c, i in ((0, 0), (9999999999, 1))])  # fmt: skip
-named("checkpoint", "blocks in chunks of 99999", lambda: [f"blocks.{c}.{c}.ls1.gamma" for c in (0, 99999)])  # fmt: skip
-named("checkpoint", "digits only", lambda: [f"blocks.0.{BLOCK}", *(f"blocks.{'1' * 900}.attns.{'1' * 90}.x{i}" for i in range(100))])  # fmt: skip
-named("checkpoint", "names of dots", lambda: ["." * 999 + str(i) for i in range(2000)])
-named("checkpoint", "markers behind many prefixes", lambda: [f"{'a.' * i}blocks.0.{BLOCK}" for i in range(400)])  # fmt: skip
-named("checkpoint", "a name of a megabyte", lambda: ["w" * 1_000_000])
-named("checkpoint", "a stack of four million blocks", lambda: ["Transformer/encoderblock/MultiHeadDotProductAttention_0/query/kernel", *(f"Transformer/encoderblock/LayerNorm_{i}/scale" for i in (0, 1))], (1 << 22,))  # fmt: skip
-named("inspect", "escapes of the terminal in names", lambda: [f"blocks.0.{BLOCK}", "\x1b]0;owned\x07\x1b[2J", "\r\x9b31m"])  # fmt: skip
+GOLDENS = Path(__file__).parents[1] / "goldens/dialects"
+Names = Callable[[str], list[str]]
+
+
+def renamed(title: str, golden: str, change: Names) -> None:
+    """Register a whole model in which names are changed: each to any number of names."""
+
+    @hostile("checkpoint", title)
+    def _(folder: Path) -> Path:
+        from vit_convert.checkpoint import open_checkpoint, write_safetensors
+
+        tensors = open_checkpoint(GOLDENS / golden).tensors
+        made = {new: t.read() for name, t in tensors.items() for new in change(name)}
+        write_safetensors(folder / "hostile.safetensors", made)
+        return folder / "hostile.safetensors"
+
+
+def block(number: Any) -> Names:
+    """A second block 1, of another number."""
+    return lambda name: [name, *([name.replace(".1.", f".{number}.")] * (".1." in name))]
+
+
+TIMM, CHUNKS = "timm-vit/model.pth", "dinov2-chunked-vit/model.pth"
+renamed("a block of the number 999999999", TIMM, block(999999999))
+renamed("a block of the number 99999", TIMM, block(99999))
+renamed("a block of 5,000 digits", TIMM, block("9" * 5000))
+renamed("a block of 900 digits", TIMM, block("9" * 900))
+renamed("a block of a superscript digit", TIMM, block("\u00b2"))
+renamed("a block of an Arabic digit", TIMM, block("\u0663"))
+renamed("a CaiT's block of many digits", "timm-cait/model.safetensors", block("9" * 900))
+renamed("blocks in a chunk of ten digits", CHUNKS, lambda n: [n.replace(".0.1.", ".0.9999999999.")])
+renamed("a chunk of ten digits", CHUNKS, lambda n: [n.replace("blocks.0.", "blocks.9999999999.")])
+renamed(
+    "very many blocks",
+    TIMM,
+    lambda n: [
+        n,
+        *(
+            n.replace("blocks.1.", f"blocks.{i}.")
+            for i in range(2, 3000)
+            if n.startswith("blocks.1.")
+        ),
+    ],
+)
+renamed(
+    "one marker behind many prefixes",
+    TIMM,
+    lambda n: [n, *(f"p{i}.{n}" for i in range(2000) if n.startswith("blocks.0.attn."))],
+)
+renamed(
+    "many prefixes within each other",
+    TIMM,
+    lambda n: [n, *("a." * i + n for i in range(300) if n.startswith("blocks.0.attn."))],
+)
+
+
+def names(reader: str, title: str, made: Callable[[], list[str]]) -> None:
+    """Register a file of tensors of these names."""
+    hostile(reader, title)(lambda folder: safetensors(folder, made()))
+
+
+names("checkpoint", "names of dots", lambda: ["." * 990 + str(i) for i in range(2000)])
+names("checkpoint", "a name of a megabyte", lambda: ["w" * 1_000_000])
+names("inspect", "escapes of the terminal", lambda: ["\x1b]0;owned\x07\x1b[2J", "\r\x9b31m"])
+
+
+@hostile("checkpoint", "stacks of four million blocks")
+def _(folder: Path) -> Path:
+    from vit_convert.checkpoint import open_checkpoint
+
+    parts = []
+    for name, found in open_checkpoint(GOLDENS / "big_vision-scanned-vit/jax.npz").tensors.items():
+        stacked = "encoderblock" in name
+        shape = (1 << 22 if stacked else 1, *(1 for _ in found.shape[1:]))
+        parts.append(text(name) + tensor(shape=shape, stride=(0,) * len(shape)))
+    return torch_zip(folder, b"\x80\x02}(" + b"".join(parts) + b"u.")
 
 
 @hostile("checkpoint", "a header of nested brackets")
@@ -409,7 +472,9 @@ RENAME = '[rename]\n"a.{i}.w" = "blocks.{i}.attn.qkv.weight"\n'
 
 @hostile("rules", "6,000 ignored patterns")
 def _(folder: Path) -> Path:
-    return toml(folder, RENAME + "[ignore]\n" + "".join(f'"x{i}.{{rest}}" = "y"\n' for i in range(6000)))  # fmt: skip
+    return toml(
+        folder, RENAME + "[ignore]\n" + "".join(f'"x{i}.{{rest}}" = "y"\n' for i in range(6000))
+    )
 
 
 @hostile("rules", "300 ignored patterns with all placeholders")
@@ -489,7 +554,7 @@ def _(folder: Path) -> Path:
 @hostile("h5", "very many groups")
 def _(folder: Path) -> Path:
     with h5py.File(folder / "hostile.h5", "w", libver="latest") as file:
-        for index in range(60_000):
+        for index in range(21_000):
             file.create_group(str(index))
     return folder / "hostile.h5"
 
@@ -514,8 +579,14 @@ def odd_specs() -> None:
     from vit_convert.exporters.options import ExportOptions
 
     tiny = ViTConfig(
-        image_size=(4, 6), patch_size=(2, 3), num_classes=5, embed_dim=8, depth=1, num_heads=2, mlp_dim=7
-    )  # fmt: skip
+        image_size=(4, 6),
+        patch_size=(2, 3),
+        num_classes=5,
+        embed_dim=8,
+        depth=1,
+        num_heads=2,
+        mlp_dim=7,
+    )
     metadata = Metadata(
         "tflite", ModelSpec("vit", tiny), ExportOptions(), "normalised", ("logits",)
     )
@@ -560,7 +631,7 @@ def saved_model(folder: Path, content: str) -> Path:
 odd_specs()
 
 
-def bit_flips() -> io.BytesIO:
+def hdf5() -> io.BytesIO:
     """An HDF5 file of a few groups and arrays, for changes of a byte."""
     file = io.BytesIO()
     with h5py.File(file, "w") as made:
@@ -568,8 +639,3 @@ def bit_flips() -> io.BytesIO:
         for layer in ("a", "b", "c"):
             made.create_dataset(f"model_weights/{layer}/kernel:0", data=np.arange(6.0))
     return file
-
-
-def zlib_bomb(size: int) -> bytes:
-    packer = zlib.compressobj(9)
-    return b"".join(packer.compress(bytes(1 << 20)) for _ in range(size >> 20)) + packer.flush()

@@ -27,6 +27,7 @@ FAILING = {
     "renameat2": (errno.EIO, errno.EXDEV, errno.EINVAL),  # EINVAL: the file system cannot do it
     "os.mkdir": (errno.ENOSPC, errno.EROFS, errno.EDQUOT),
     "os.link": (errno.EIO, errno.EPERM),
+    "os.remove": (errno.EIO,),
     "fsync": (errno.EIO, errno.ENOSPC),
     "open to write": (errno.ENOSPC, errno.EMFILE),
     "open": (errno.EIO, errno.EMFILE),
@@ -108,13 +109,16 @@ class Trials:
     """Runs a case with faults, in a folder, and checks what each leaves behind.
 
     Attributes:
+        output: what the command writes.
+        new: its fingerprint.
         counted: how often each ending was seen.
         events: the calls that touch files which the command makes where nothing is broken, once
             where nothing is there and once with --force.
+        seconds: that it takes, as `events`.
     """
 
     def __init__(self, case: Case, run: Commands, folder: Path) -> None:
-        self.case, self._run, self._folder = case, run, folder
+        self.case, self._run, self.folder = case, run, folder
         self.output = folder / case.output
         self.counted: Counter[str] = Counter()
         (folder / "out").mkdir()
@@ -124,12 +128,13 @@ class Trials:
         self._old = self._keep("old")
         fresh = run(*case.arguments)
         self._must_end_well(fresh)
-        self._new = self._keep("new")
+        self.new = self._keep("new")
         self._put("old")
         forced = run(*case.arguments, "--force")
         self._must_end_well(forced)
-        assert fingerprint(self.output) == self._new != self._old
+        assert fingerprint(self.output) == self.new != self._old
         self.events = {False: fresh.events, True: forced.events}
+        self.seconds = {False: fresh.seconds, True: forced.seconds}
 
     def signals(self, moments: int, seed: int, after: float) -> None:
         """Send SIGKILL and SIGTERM, half of them at calls that touch files, half at any time.
@@ -183,26 +188,29 @@ class Trials:
                 ended = self._trial(force, file_size=size)
                 self._check(ended, {0, 2}, force, f"disk full at {size}")
 
+    def run_once(self) -> Ended:
+        """Run the command where nothing is broken."""
+        return self._run(*self.case.arguments)
+
     def _trial(self, force: bool, **fault: object) -> Ended:
         self._put("old" if force else "")
         return self._run(*self.case.arguments, *(("--force",) if force else ()), **fault)
 
     def _check(self, ended: Ended, codes: set[int], force: bool, fault: str) -> None:
         about = f"{self.case.name}, {fault}, force {force}: exit {ended.code}\n{ended.err}"
-        print(about.partition("\n")[0])
         assert ended.code in codes, about
         assert "Traceback" not in ended.err, about
         assert "bug in vit-convert" not in ended.err, about
         found = fingerprint(self.output)
         before = self._old if force else ""
         if ended.code == 0:
-            assert found == self._new, about
+            assert found == self.new, about
         elif ended.code == 2:
             assert found == before, about
             assert ended.err.count("error:") == 1, about
         else:
             left = self._left()
-            if found not in (before, self._new):
+            if found not in (before, self.new):
                 # a folder stands aside for a moment where the system has no exchange of names
                 assert any(left), about
             if ended.code != -signal.SIGKILL:
@@ -212,9 +220,9 @@ class Trials:
         if self._left():
             self._must_end_well(self._run(*self.case.arguments, "--force"))
             assert not self._left(), about
-            assert fingerprint(self.output) == self._new, about
+            assert fingerprint(self.output) == self.new, about
             self.counted["scratch of a killed run was cleared by the next"] += 1
-        kept = "new" if found == self._new else "old" if force else "nothing"
+        kept = "new" if found == self.new else "old" if force else "nothing"
         self.counted[f"exit {ended.code}, {kept}"] += 1
 
     def _left(self) -> list[Path]:
@@ -225,8 +233,8 @@ class Trials:
 
     def _keep(self, name: str) -> str:
         """Move the output away, and give its fingerprint."""
-        self.output.rename(self._folder / name)
-        return fingerprint(self._folder / name)
+        self.output.rename(self.folder / name)
+        return fingerprint(self.folder / name)
 
     def _put(self, name: str) -> None:
         """Have a kept output at its place; nothing for ""."""
@@ -234,5 +242,5 @@ class Trials:
             shutil.rmtree(self.output)
         self.output.unlink(missing_ok=True)
         if name:
-            kept = self._folder / name
+            kept = self.folder / name
             (shutil.copytree if kept.is_dir() else shutil.copy)(kept, self.output)

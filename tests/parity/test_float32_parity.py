@@ -125,7 +125,7 @@ def test_a_mistake_that_rounding_hides_is_found(mistake: Hidden, tmp_path: Path)
     arrays = family.arrays()
     mistake.mutate(arrays)
     options = (
-        {"calibration": paint(tmp_path / "pictures", 8)} if mistake.precision == "int8" else {}
+        {"calibration": paint(tmp_path / "pictures", 16)} if mistake.precision == "int8" else {}
     )
     artifact = exported(
         family, tmp_path, arrays, mistake.built_with, precision=mistake.precision, **options

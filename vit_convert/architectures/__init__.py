@@ -16,7 +16,7 @@ from vit_convert.architectures.cait.config import CaiTConfig
 from vit_convert.architectures.definition import PUBLISHED_LOGITS, Architecture, resolve
 from vit_convert.architectures.model_spec import ModelSpec, Source
 from vit_convert.architectures.parameters import Parameter, Shape
-from vit_convert.architectures.registry import architecture, architectures
+from vit_convert.architectures.registry import architecture, architectures, published_names
 from vit_convert.architectures.vit.config import ViTConfig
 
 __all__ = [
@@ -38,5 +38,6 @@ __all__ = [
     "ViTConfig",
     "architecture",
     "architectures",
+    "published_names",
     "resolve",
 ]

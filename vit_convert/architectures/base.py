@@ -219,6 +219,8 @@ class Overrides:
         interpolation, crop_pct, crop_mode: how pictures are resized and cropped; as
             `Preprocessing` has them.
         stated: what its naming scheme or a file beside it says: a field's name -> how it is known.
+            The name "variant" is that of the published model, and the value of "changed" the fields
+            in which it is built otherwise than published, as the tensors tell.
         scheme: the naming scheme's name; published models of other schemes are no rivals.
 
     Raises:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vit_convert.architectures.base import Overrides
+from vit_convert.architectures.base import Overrides, way_out
 from vit_convert.architectures.published import Pictures, PublishedModel
 from vit_convert.errors import RecognitionError, UsageError, VitConvertError
 
@@ -193,11 +193,14 @@ def _stated(
         if not given:
             return None
         raise _unknown(full, published)
-    if wrong := _contradictions(model, read):
+    changed = overrides.stated.get("changed")
+    known = {*overrides.stated, *(changed.value if changed else ())} if not given else set()
+    if wrong := [row for row in _contradictions(model, read) if row[0] not in known]:
         raise _another(given)(
             f"the checkpoint is no {full}: {wrong[0][0]} is {wrong[0][1]}",
             where=where,
             expected=f"{wrong[0][0]} {wrong[0][2]}",
+            hint="" if given else way_out(()),
         )
     if model.unsupported:
         raise RecognitionError(

@@ -125,7 +125,9 @@ class Facts:
     def conclude(self, name: str, why: str) -> None:
         """Call a value that tensors suggest assumed, as published models have it that they suggest;
         or published, if that model is stated."""
-        fact = self._of_models(name, None) or self.facts[name]
+        fact, by_models = self.facts[name], self._of_models(name, None)
+        if by_models and by_models.value == fact.value:
+            fact = by_models
         if fact.provenance != "published":
             fact = replace(fact, provenance="assumed", why=why)
         self.facts[name] = fact
@@ -161,7 +163,8 @@ class Facts:
         for name in _PICTURES:
             self.settle(name, getattr(default_preprocessing, name))
         facts = {**self.overrides.stated, **self.facts}
-        facts.pop("variant", None)  # unless it is the name of a published model
+        for name in ("variant", "changed"):
+            facts.pop(name, None)
         if self.candidates.stated and (variant := self.overrides.fact("variant")):
             facts["variant"] = variant
         names = {f.name for f in fields(config_class)}
@@ -218,12 +221,20 @@ def settle_image_size(
     """
     patch_size, wanted = facts.value("patch_size"), overrides.trained_size
     stated = overrides.stated.get("image_size")
-    if wanted and (wanted[0] // patch_size[0]) * (wanted[1] // patch_size[1]) == patches:
-        facts.put("image_size", stated or Fact(wanted, "given", "your option"))
-    elif stated and stated.provenance == "read":
+    option = overrides.image_size
+    given = Fact(option, "given", "your option") if option else None
+    for fact in (stated, given):
+        if fact and (fact.value[0] // patch_size[0]) * (fact.value[1] // patch_size[1]) == patches:
+            facts.put("image_size", fact)
+            return
+    if stated and stated.provenance == "read":
         size = source_image_size(patches, patch_size, None)
         _check_stated(overrides, {"image_size": Fact(size, "read", "")})
-    elif facts.candidates.fit != "tensors" or not facts.of_models("image_size", among):
+    published = facts.candidates.fit == "tensors" and facts.of_models("image_size", among)
+    size = facts.value("image_size") if published else (0, 0)
+    if (size[0] // patch_size[0]) * (
+        size[1] // patch_size[1]
+    ) != patches:  # or fine-tuned at another
         size = source_image_size(patches, patch_size, wanted)
         why = "the grid of patches is taken for a square"
         facts.put("image_size", Fact(size, "assumed", why))

@@ -4,6 +4,7 @@ table."""
 from __future__ import annotations
 
 import reprlib
+from functools import cache
 
 from vit_convert.architectures.cait import CAIT
 from vit_convert.architectures.definition import Architecture
@@ -32,3 +33,9 @@ def architecture(name: str) -> Architecture:
             f"no architecture is called {reprlib.repr(name)}", expected=" or ".join(ARCHITECTURES)
         )
     return ARCHITECTURES[name]
+
+
+@cache
+def published_names() -> frozenset[str]:
+    """The names of all published models, without tags."""
+    return frozenset(model.name for family in architectures() for model in family.published())

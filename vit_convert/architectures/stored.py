@@ -22,6 +22,8 @@ def built(cls: type[_Made], data: Mapping[str, Any]) -> _Made:
         TypeError: a field is missing or not known.
         ValueError: a value is not of its field's type.
     """
+    if not isinstance(data, Mapping):
+        raise TypeError("no table")
     values = {key: _tuples(value) for key, value in data.items()}
     for key, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class can be hashed
         if key in values and not conforms(values[key], hint):

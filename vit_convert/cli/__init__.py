@@ -21,6 +21,7 @@ from vit_convert.cli.export import export
 from vit_convert.cli.inspect import inspect
 from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
+from vit_convert.cli.record import record
 from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
@@ -45,16 +46,17 @@ class _Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one."""
-        try:
-            with stoppable():
+        number = 0
+        with stoppable():
+            try:
                 return super().invoke(ctx)
-        except KeyboardInterrupt:
-            number = int(signal.SIGINT)
-        except Stopped as stopped:
-            number = stopped.number
-        with uninterrupted() as ignored:
-            console.note("stopped; no output is half written")
-            ignored.clear()
+            except KeyboardInterrupt:
+                number = int(signal.SIGINT)
+            except Stopped as stopped:
+                number = stopped.number
+            with uninterrupted() as ignored:
+                console.note("stopped; no output is half written")
+                ignored.clear()
         ctx.exit(_SIGNAL + number)
 
 
@@ -81,6 +83,7 @@ for _command in (
     keras2torch,
     export,
     verify,
+    record,
     predict,
     evaluate,
     attention,

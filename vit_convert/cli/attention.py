@@ -22,6 +22,7 @@ from vit_convert.cli import console, options
 )
 @click.option("--head", type=click.IntRange(0), help="Show this head alone, from 0.")
 @click.option("--rollout", is_flag=True, help="Show the attention rollout over all blocks.")
+@options.trust
 @options.force
 def attention(
     artifact: Path,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Inferences of each artifact that are timed.",
 )
+@options.trust
 @options.as_json
 def benchmark(artifacts: tuple[Path, ...], threads: int | None, runs: int, as_json: bool) -> None:
     """Time one inference of artifacts on the CPU, and the memory that each takes.

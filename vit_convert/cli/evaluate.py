@@ -22,6 +22,7 @@ _SHOWN = 30  # classes, before the best are left out
 @click.option("--limit", type=click.IntRange(1), help="At most so many pictures, evenly chosen.")
 @click.option("--confusion", type=options.PATH, help="Draw the confusion matrices into this .png.")
 @options.force
+@options.trust
 @options.as_json
 def evaluate(
     artifacts: tuple[Path, ...],

@@ -90,6 +90,11 @@ def _print_summary(path: Path, found: dict[str, Any]) -> None:
     console.out(f"input: {found['input']}")
     first, *maps = found["outputs"]
     console.out(f"outputs: {first}{f', and {len(maps)} attention maps' if maps else ''}")
+    if found["measured"]:
+        from vit_convert.exporters.quantisation_report import Measurement
+
+        measured = Measurement.from_dict(found["measured"])
+        console.out(f"precision: {found['precision']}, {measured.sentence} with its float32")
     if found["labels"]:
         some = ", ".join(found["labels"][:3])
         console.out(f"labels: {len(found['labels'])} ({some}, ...)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,22 @@ class Block(click.ParamType):
 PATH = click.Path(path_type=Path)
 rules = click.option(
     "--rules", type=PATH, metavar="FILE", help="A naming scheme of your own (TOML)."
+)
+
+
+def _trust(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    from vit_convert.exporters.graph_trust import TRUST
+
+    if value:
+        os.environ[TRUST] = "1"  # so that processes that this one starts trust it too
+
+
+trust = click.option(
+    "--trust",
+    is_flag=True,
+    expose_value=False,
+    callback=_trust,
+    help="Open a SavedModel whose graph does more than compute, and may read and write files.",
 )
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

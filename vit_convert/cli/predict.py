@@ -16,6 +16,7 @@ from vit_convert.cli import console, options
 @click.option("--top", type=click.IntRange(1), default=5, show_default=True, help="Classes shown.")
 @click.option("--labels", type=options.PATH, help="Class names.  [default: the artifact's]")
 @click.option("--verbose", is_flag=True, help="Say how pictures are prepared.")
+@options.trust
 @options.as_json
 def predict(
     artifact: Path,

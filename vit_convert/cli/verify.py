@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 )
 @click.option("--report", type=options.PATH, help="Write all that is found into this .html.")
 @options.force
+@options.trust
 @options.as_json
 def verify(
     artifacts: tuple[Path, ...],

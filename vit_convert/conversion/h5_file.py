@@ -24,6 +24,7 @@ from vit_convert.conversion.h5_reading import H5File
 from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.runtime.input_file import read_head
+from vit_convert.runtime.signals import uninterrupted
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -41,13 +42,14 @@ def write_h5(path: Path, spec: ModelSpec, weights: Tensors, progress: Progress =
     Raises:
         OSError: the file cannot be written.
     """
-    with _PatientFile(path, "w+b") as sink:
+    # h5py loses the exceptions that it does not expect in what it calls back, those of signals too.
+    with uninterrupted() as waiting, _PatientFile(path, "w+b") as sink:
         with h5py.File(sink, "w") as file:
             _write_header(file, spec)
             layers = [*_by_layer(spec).items()]
             for layer, parameters in counted(progress, f"writing layers of {path.name}", layers):
                 _write_layer(file["model_weights"].create_group(layer), parameters, weights)
-                if sink.error:
+                if sink.error or waiting:
                     break
         if sink.error:
             raise sink.error
@@ -142,7 +144,7 @@ def _read_spec(file: H5File, path: Path) -> ModelSpec:
     try:
         data = json.loads(file.model_config or "{}")["config"]["spec"]
         return ModelSpec.from_dict(data, str(path))
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
         raise ArtifactError(
             "is an HDF5 file, but none that vit-convert wrote",
             where=str(path),

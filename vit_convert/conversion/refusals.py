@@ -56,7 +56,7 @@ def stated_elsewhere(checkpoint: Checkpoint) -> RecognitionError | None:
             return RecognitionError(
                 f"this is timm's {printable(name)}, by {where}, and that is {reason}",
                 where=str(checkpoint.path),
-                expected="a Vision Transformer or a CaiT of those that docs/dialects.md lists",
+                expected="a model of those that docs/dialects.md lists",
                 hint=f"if that is of another checkpoint, {ALONE}",
             )
     if is_timm_config(read_json(folder / "config.json") or {}):

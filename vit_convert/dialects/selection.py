@@ -22,6 +22,7 @@ from vit_convert.dialects.timm import (
     TIMM_BEIT,
     TIMM_CAIT,
     TIMM_EVA,
+    TIMM_GROUPED,
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
 )
@@ -69,6 +70,7 @@ from vit_convert.dialects.transformers_vit import (
     TRANSFORMERS_VIT_MSN,
 )
 from vit_convert.errors import RecognitionError, UsageError
+from vit_convert.runtime.limits import RENAMES
 
 # where two know a checkpoint equally well, the first is taken
 _FEW = 3  # dialects that an error lists by their titles
@@ -77,6 +79,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT_OLD_LAYER_SCALE,
     TIMM_BEIT,
     TIMM_EVA,
+    TIMM_GROUPED,
     TIMM_CAIT,
     BUBBLIIIING,
     DINO,
@@ -241,12 +244,14 @@ def read_as_canonical(
     """
     candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
     candidates.sort(key=lambda d: not d.stem)  # the one that the file's name suggests comes first
-    ledgers = [
-        read_with(candidate, tensors, prefix, body)
+    tried = [
+        (candidate, prefix, body)
         for candidate in candidates
         for body in candidate.bodies
         for prefix in _prefixes(tensors, candidate.marker.replace("{body}", body))
     ]
+    RENAMES.check(len(tried) * len(tensors), where, error=RecognitionError)
+    ledgers = [read_with(scheme, tensors, prefix, body) for scheme, prefix, body in tried]
     best = max(ledgers, key=lambda ledger: ledger.known, default=None)
     if best is None or 2 * best.known < len(tensors):
         names = list(tensors)

@@ -7,7 +7,7 @@ and in what timm's train.py saves.
 
 from __future__ import annotations
 
-import re
+from vit_convert.architectures import published_names
 
 _CONVOLUTIONS = "it is a convolutional network, not a ViT"
 _WINDOWS = "its attention sees windows of the picture"
@@ -110,20 +110,19 @@ _GROUPS: dict[str, dict[str, str]] = {
 _FAMILIES = {
     prefix: (title, reason) for reason, group in _GROUPS.items() for prefix, title in group.items()
 }
-# names that are all, or partly, supported: what is wrong with one of them, the tensors say better
-_SUPPORTED = re.compile(r"(test_)?(vit|deit3?|beit(v2)?|eva(02)?|cait|flexivit|aimv2|naflexvit)_")
 
 
 def timm_refusal(name: str) -> str:
-    """What a model of timm's is and why it is not supported, "" if it may be.
+    """What a model of timm's is and why it is not supported, "" if its family is known here, so
+    that the tensors say better what is wrong.
 
     Args:
-        name: in timm, without the tag.
+        name: in timm.
     """
-    if _SUPPORTED.match(name):
+    if name.partition("_")[0] in {known.partition("_")[0] for known in published_names()}:
         return ""
     prefixes = [prefix for prefix in _FAMILIES if name.startswith(prefix)]
     if prefixes:
         title, reason = _FAMILIES[max(prefixes, key=len)]
         return f"{title}: {reason}"
-    return "no ViT or CaiT that is known here"
+    return "no model that is known here"

@@ -46,6 +46,7 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
         "input": input_of(metadata),
         "outputs": list(metadata.outputs),
         "precision": metadata.options.precision,
+        "measured": metadata.measured and metadata.measured.to_dict(),
         "labels": list(spec.labels),
         "values": values(spec),
     }

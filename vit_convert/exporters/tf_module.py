@@ -15,6 +15,7 @@ import numpy as np
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run
 from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
+from vit_convert.exporters.graph_trust import check_graph
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.runtime.input_file import read_input
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 _METADATA = Path("assets.extra/vit_convert.json")  # a folder that SavedModel leaves to others
 PROTOBUF = "saved_model.pb"
+# what TensorFlow raises of its own errors as Python's
+_BROKEN = (OSError, ValueError, LookupError, AttributeError, TypeError, RuntimeError)
 
 
 class TensorFlowModule:
@@ -120,15 +123,17 @@ def open_module(path: Path) -> Artifact:
     """Open a SavedModel or Hub module that vit-convert wrote.
 
     Raises:
-        ArtifactError: it was not, or it is damaged.
+        ArtifactError: it was not, it is damaged, or its graph does more than compute; see
+            `check_graph`.
     """
     metadata = read_metadata(path)
     tf = import_tensorflow()
+    check_graph(path, PROTOBUF)
     try:
         with quiet():
             loaded = tf.saved_model.load(str(path))
         signatures = {name: loaded.signatures[name] for name in ("serving_default", "blocks")}
-    except (OSError, ValueError, KeyError, AttributeError, tf.errors.OpError) as error:
+    except (*_BROKEN, tf.errors.OpError) as error:
         raise ArtifactError(
             "is a SavedModel, but damaged",
             where=str(path),

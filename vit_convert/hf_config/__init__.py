@@ -7,6 +7,7 @@ size, parsed as JSON, and every value is checked before it is used.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,7 +17,7 @@ from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
 from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
-from vit_convert.hf_config.preprocessor_config import picture_facts
+from vit_convert.hf_config.preprocessor_config import image_processor, picture_facts
 from vit_convert.hf_config.timm_config import is_timm_config, timm_facts, timm_labels
 from vit_convert.hf_config.towers import of_vision
 
@@ -55,7 +56,9 @@ class Sidecars:
         return self.labels
 
 
-def read_sidecars(folder: Path, library: Library = "transformers") -> Sidecars:
+def read_sidecars(
+    folder: Path, library: Library = "transformers", given: Collection[str] = ()
+) -> Sidecars:
     """Read the files of a folder that a library wrote there, with such a checkpoint.
 
     A repository may hold the same weights for several libraries, each with its own files.
@@ -63,28 +66,30 @@ def read_sidecars(folder: Path, library: Library = "transformers") -> Sidecars:
     Args:
         folder: the checkpoint's.
         library: whose names the checkpoint has.
+        given: the fields that the user states, of which the files may say anything.
 
     Raises:
         CheckpointError: one is no JSON, too large, or says something impossible.
         RecognitionError: one is of a model that is not supported.
     """
+    moot = frozenset(given)
     if library == "open_clip":
         path = folder / OPEN_CLIP_CONFIG
         data = read_json(path)
-        return Sidecars((open_clip_facts(Reader(data, path)),)) if data else Sidecars()
+        return Sidecars((open_clip_facts(Reader(data, path, given=moot)),)) if data else Sidecars()
     path = folder / "config.json"
     config = read_json(path)
     if library == "timm":
-        return _timm(Reader(config, path)) if config and is_timm_config(config) else Sidecars()
+        found = config and is_timm_config(config)
+        return _timm(Reader(config, path, given=moot)) if config and found else Sidecars()
     facts: list[dict[str, Fact]] = []
     labels: tuple[str, ...] = ()
     if config is not None:
-        source = Reader(of_vision(config), path)
+        source = Reader(of_vision(config), path, given=moot)
         facts.append(model_facts(source))
         labels = labels_of(source)
-    other = folder / "preprocessor_config.json"
-    if (processor := read_json(other)) is not None:
-        facts.append(picture_facts(Reader(processor, other)))
+    if processor := image_processor(folder, moot):
+        facts.append(picture_facts(processor))
     return Sidecars(tuple(facts), labels, str(path))
 
 

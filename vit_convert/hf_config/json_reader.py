@@ -57,6 +57,7 @@ class Reader:
         prefix: what leads to it, "pretrained_cfg.".
         inside: whether the file is the checkpoint itself.
         absent: the keys that are not in the file, so that data holds what that means.
+        given: the fields that the user states, so that the file may say anything of them.
     """
 
     def __init__(
@@ -66,22 +67,25 @@ class Reader:
         prefix: str = "",
         inside: bool = False,
         absent: frozenset[str] = frozenset(),
+        given: frozenset[str] = frozenset(),
     ) -> None:
         self.data, self.path, self.prefix = data, path, prefix
-        self.inside, self.absent = inside, absent
+        self.inside, self.absent, self.given = inside, absent, given
 
     def part(self, key: str) -> Reader:
         """The reader of an object inside this one; of an empty one, where there is none."""
         value = self.data.get(key)
         if value is not None and not isinstance(value, Mapping):
             raise self.wrong(key, "a table")
-        return Reader(value or {}, self.path, f"{self.prefix}{key}.", self.inside)
+        prefix = f"{self.prefix}{key}."
+        return Reader(value or {}, self.path, prefix, self.inside, given=self.given)
 
     def with_defaults(self, defaults: Mapping[str, Any]) -> Reader:
         """The same with values for the keys that are absent or null."""
         stated = {key: value for key, value in self.data.items() if value is not None}
         absent = frozenset(defaults) - frozenset(stated)
-        return Reader({**defaults, **stated}, self.path, self.prefix, self.inside, absent)
+        data = {**defaults, **stated}
+        return Reader(data, self.path, self.prefix, self.inside, absent, self.given)
 
     def why(self, key: str) -> str:
         """Where a value comes from, for people."""
@@ -124,10 +128,12 @@ class Reader:
         Raises:
             CheckpointError: no model has it.
         """
+        wanted = self.data[key] if value is None else value
         try:
-            wanted = self.data[key] if value is None else value
             found = checked(name, wanted, CHOICES.get(name, ()))
         except OutOfRangeError as error:
+            if name in self.given:  # this is not heard
+                return Fact(wanted, "assumed", self.why(key))
             option = f"--{name.replace('_', '-')}" if hasattr(Overrides, name) else ""
             instead = f"{option} {error.instead}".strip() if option else ""
             raise self.wrong(key, error.expected, error.meaning, instead) from None

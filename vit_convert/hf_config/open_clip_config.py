@@ -73,6 +73,8 @@ def _tower(model: Reader, tower: Reader) -> dict[str, Fact]:
     if tower.data.get("attentional_pool"):
         raise _unsupported(tower, "attentional_pool", "CoCa, whose image tower pools by attention")
     pool = tower.data["pool_type"]
+    if "pool" in model.given:
+        pool = "tok"  # which is not heard
     if not isinstance(pool, str) or pool not in _POOLS:
         raise tower.wrong("pool_type", ", ".join(_POOLS), "which is not supported here", "--pool")
     facts["pool"] = Fact(_POOLS[pool], "read", tower.why("pool_type"))
@@ -112,7 +114,7 @@ def _timm_tower(model: Reader, tower: Reader) -> dict[str, Fact]:
 
 def _pictures(reader: Reader) -> dict[str, Fact]:
     facts = {key: reader.field(key, key) for key in ("mean", "std", "interpolation")}
-    mode = reader.data["resize_mode"]
+    mode = reader.data["resize_mode"] if "crop_mode" not in reader.given else "squash"
     if not isinstance(mode, str) or mode not in _CROP_MODES:
         raise reader.wrong(
             "resize_mode", ", ".join(_CROP_MODES), "which is not supported here", "--crop-mode"

@@ -16,14 +16,15 @@ from vit_convert.hf_config.json_reader import Reader
 # timm/layers/create_act.py; an absent one is the model's own
 _ACTIVATIONS = {"gelu": "erf", "gelu_tanh": "tanh", "quick_gelu": "quick", "relu": "relu"}
 _POOLS = ("token", "avg", "max", "avgmax", "map")
-_ROPES = {"dinov3": "dinov3", "mixed": "mixed"}
-# of rope_type "cat": rope_grid_indexing, rope_grid_offset, whether there is a grid of pre-training
-_GRIDS = {
-    ("ij", 0, True): "eva02",
-    ("ij", 0, False): "eva02",
-    ("xy", 0, False): "axial",
-    ("xy", 0, True): "pe",
-    ("xy", 1, True): "pe",
+# what together tells the kind of rotary embedding, and the kinds; any one of them alone changes a
+# published kind into none that is known here
+_ROPE = ("rope_type", "rope_grid_indexing", "rope_grid_offset", "rope_rotate_half")
+_ROPES = {
+    ("cat", "ij", 0, False): "eva02",
+    ("cat", "xy", 0, False): "axial",
+    ("cat", "xy", 1, False): "pe",
+    ("dinov3", "ij", 0, True): "dinov3",
+    ("mixed", "xy", 0, False): "mixed",
 }
 _NORM_EPS = 1e-6  # of LayerNorm and RmsNorm in timm/layers/norm.py
 _NORMS = {"layernorm": "layer", "layernormfp32": "layer", "rmsnorm": "rms", "rmsnormfp32": "rms"}
@@ -48,6 +49,36 @@ _FLAGS = {
     "pre_norm": "pre_norm",
     "use_pre_transformer_norm": "pre_norm",
 }
+# argument -> fields that the tensors tell, and that it changes from what is published
+_CHANGES = {
+    "mlp_ratio": ("mlp_dim",),
+    "mlp_layer": ("mlp", "mlp_dim"),
+    "swiglu_mlp": ("mlp", "mlp_dim"),
+    "swiglu_align_to": ("mlp_dim",),
+    "scale_mlp": ("mlp_norm",),
+    "scale_mlp_norm": ("mlp_norm",),
+    "scale_attn_norm": ("attn_norm",),
+    "scale_attn_inner": ("attn_norm",),
+    "init_values": ("layer_scale",),
+    "pos_embed": ("position",),
+    "use_abs_pos_emb": ("position",),
+    "use_rel_pos_bias": ("rel_pos",),
+    "use_shared_rel_pos_bias": ("rel_pos",),
+    "use_rot_pos_emb": ("rotary",),
+    "embed_norm_layer": ("patch_norm",),
+    "final_norm": ("final_norm",),
+    "fc_norm": ("final_norm", "fc_norm"),
+    "use_fc_norm": ("final_norm", "fc_norm"),
+    "use_post_transformer_norm": ("final_norm",),
+    "use_post_norm": ("norm_position",),
+    "block_fn": ("norm_position", "parallel"),
+    "norm_layer": ("norm_bias",),
+    "attn_pool_mlp_ratio": ("pool_mlp_dim",),
+    "depth_token_only": ("depth_token_only",),
+    "mlp_ratio_token_only": ("mlp_dim_token_only",),
+    "embed_dim": ("mlp_dim", "mlp_dim_token_only", "pool_mlp_dim"),
+    "num_heads": ("rel_pos",),
+}
 # what no tensor tells, and the only values that are supported here
 _UNUSUAL: dict[str, tuple[Any, ...]] = {
     "rope_rescale_coords": (None,),
@@ -58,7 +89,7 @@ _UNUSUAL: dict[str, tuple[Any, ...]] = {
 
 
 def timm_argument_facts(reader: Reader) -> dict[str, Fact]:
-    """Field of the configuration -> its value.
+    """Field of the configuration -> its value; "changed" -> the fields that the tensors tell.
 
     Args:
         reader: of the arguments.
@@ -74,11 +105,14 @@ def timm_argument_facts(reader: Reader) -> dict[str, Fact]:
             facts[_SAME[key]] = reader.field(_SAME[key], key)
         elif key in _FLAGS:
             facts[_FLAGS[key]] = Fact(reader.flag(key), "read", reader.why(key))
-        elif key in _READ:
-            facts |= _READ[key](reader, key)
-        elif key in _UNUSUAL and value not in _UNUSUAL[key]:
+        elif key in _READ and _READ[key][0] not in reader.given:
+            facts |= _READ[key][1](reader, key)
+        if key in _UNUSUAL and value not in _UNUSUAL[key]:
             usual = " or ".join(str(choice) for choice in _UNUSUAL[key] if choice is not None)
             raise reader.wrong(key, usual or "no value", "which is not supported here")
+    if keys := [key for key in reader.data if key in _CHANGES]:
+        changed = {name for key in keys for name in _CHANGES[key]}
+        facts["changed"] = Fact(tuple(sorted(changed)), "read", reader.why(keys[0]))
     return facts
 
 
@@ -87,7 +121,7 @@ def pool_fact(reader: Reader, key: str) -> dict[str, Fact]:
     value = reader.data[key]
     if value in ("", None):
         return {}
-    if value not in _POOLS:
+    if value not in _POOLS and "pool" not in reader.given:
         raise reader.wrong(key, ", ".join(_POOLS), "which is not supported here", "--pool")
     return {"pool": Fact(value, "read", reader.why(key))}
 
@@ -123,25 +157,17 @@ def _registers(reader: Reader, key: str) -> dict[str, Fact]:
 
 
 def _rope(reader: Reader, key: str) -> dict[str, Fact]:
-    """The kind of rotary embedding; "cat" is several, which the model or its grid tells apart."""
-    value = reader.data[key]
-    if value == "cat" or reader.data.get("use_rot_pos_emb") is False:
-        return {}
-    if not isinstance(value, str) or value not in _ROPES:
-        raise reader.wrong(key, ", ".join(_ROPES), "which is not supported here", "--rotary")
-    return {"rotary": Fact(_ROPES[value], "read", reader.why(key))}
-
-
-def _rope_grid(reader: Reader, key: str) -> dict[str, Fact]:
-    """The kind of a "cat", where the arguments that tell them apart are there."""
     data = reader.data
-    if data.get("use_rot_pos_emb") is False or data.get("rope_type", "cat") != "cat":
+    if data.get("use_rot_pos_emb") is False:
         return {}
-    indexing, offset = data.get("rope_grid_indexing"), data.get("rope_grid_offset", 0)
-    for kind, value in _GRIDS.items():
-        if kind == (indexing, offset, data.get("ref_feat_shape") is not None):
-            return {"rotary": Fact(value, "read", reader.why(key))}
-    raise reader.wrong(key, "a grid of EVA-02, RoPE-ViT or the Perception Encoder", "", "--rotary")
+    stated = tuple(data.get(name) for name in _ROPE)
+    kind = next((kind for values, kind in _ROPES.items() if values == stated), None)
+    if kind is None or "ref_feat_shape" not in data:
+        expected = f"a known kind by {', '.join(_ROPE)} and ref_feat_shape together"
+        raise reader.wrong(key, expected, "", "--rotary")
+    if kind == "axial" and data["ref_feat_shape"] is not None:
+        kind = "pe"  # without a class token
+    return {"rotary": Fact(kind, "read", reader.why(key))}
 
 
 def _no_rope(reader: Reader, key: str) -> dict[str, Fact]:
@@ -150,15 +176,14 @@ def _no_rope(reader: Reader, key: str) -> dict[str, Fact]:
     return {"rotary": Fact("none", "read", reader.why(key))}
 
 
-_READ: dict[str, Callable[[Reader, str], dict[str, Fact]]] = {
-    "global_pool": pool_fact,
-    "act_layer": _activation,
-    "norm_layer": _norm,
-    "no_embed_class": _position,
-    "reg_tokens": _registers,
-    "num_reg_tokens": _registers,
-    "rope_type": _rope,
-    "rope_grid_indexing": _rope_grid,
-    "rope_grid_offset": _rope_grid,
-    "use_rot_pos_emb": _no_rope,
+# argument -> the field that it tells, and how
+_READ: dict[str, tuple[str, Callable[[Reader, str], dict[str, Fact]]]] = {
+    "global_pool": ("pool", pool_fact),
+    "act_layer": ("gelu", _activation),
+    "norm_layer": ("norm_eps", _norm),
+    "no_embed_class": ("position", _position),
+    "reg_tokens": ("reg_tokens", _registers),
+    "num_reg_tokens": ("reg_tokens", _registers),
+    "use_rot_pos_emb": ("rotary", _no_rope),
+    **dict.fromkeys(_ROPE, ("rotary", _rope)),
 }

@@ -63,15 +63,15 @@ def timm_facts(reader: Reader) -> tuple[dict[str, Fact], ...]:
 
 
 def variant_fact(reader: Reader, key: str) -> Fact:
-    """The model's name in timm, without the tag of its weights."""
+    """The model's name in timm, with the tag of its weights if that is stated with it."""
     return Fact(timm_name(str(reader.data[key])), "read", reader.why(key))
 
 
 def timm_name(text: str) -> str:
-    """A model's name in timm, without the Hub's prefix and the tag of its weights."""
+    """A model's name in timm, without the Hub's prefix."""
     for prefix in ("hf-hub:timm/", "hf_hub:timm/", "timm/"):
         text = text.removeprefix(prefix)
-    return text.partition(".")[0] or text
+    return text
 
 
 def picture_facts(reader: Reader) -> dict[str, Fact]:

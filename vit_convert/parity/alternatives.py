@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
-from vit_convert.architectures.base import Gelu, NormPosition, Pool, Position, Rotary
+from vit_convert.architectures.base import CHOICES
+from vit_convert.architectures.ranges import as_text
 
 _EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
 _USUAL_HEAD = 64  # channels
@@ -30,14 +31,10 @@ class Change:
 
 def as_option(change: Change) -> str:
     """A change as the option of `torch2keras`: "--num-heads 12"."""
-    value = change.value
-    if isinstance(value, tuple):
-        text = "x".join(map(str, value))
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    else:
-        text = f"{value:g}" if isinstance(value, float) else str(value)
-    return f"--{change.field.replace('_', '-')} {text}"
+    option = change.field.replace("_", "-")
+    if isinstance(change.value, bool):
+        return f"--{option}" if change.value else f"--no-{option}"
+    return f"--{option} {as_text(change.value)}"
 
 
 def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
@@ -62,6 +59,14 @@ def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
     return found
 
 
+def matters(spec: ModelSpec, field: str) -> bool:
+    """Whether a field changes what a model computes: bases of frequencies without rotary embedding
+    do not, nor does what pooling takes where it takes one token."""
+    if field == "pool_prefix" and spec.config.pool in ("token", "map"):
+        return False
+    return bool(alternatives(spec, [field]))
+
+
 def rank(changes: Iterable[Change]) -> list[Change]:
     """In the order in which they are worth trying: what is wrong most often first."""
     order = list(_VALUES)
@@ -77,20 +82,27 @@ def _heads(config: Any) -> list[int]:
 
 _VALUES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "num_heads": _heads,
-    "gelu": lambda config: get_args(Gelu) if getattr(config, "mlp", "plain") == "plain" else (),
-    "pool": lambda config: get_args(Pool),
+    "gelu": lambda config: CHOICES["gelu"] if _is_plain(config) else (),
+    "pool": lambda config: CHOICES["pool"],
     "norm_eps": lambda config: _EPSILONS,
-    "pool_prefix": lambda config: () if config.pool in ("token", "map") else (False, True),
-    "norm_position": lambda config: get_args(NormPosition),
-    "position": lambda config: get_args(Position),
-    "rotary": lambda config: get_args(Rotary),
+    "pool_prefix": lambda config: () if config.pool == "map" else (False, True),
+    "norm_position": lambda config: CHOICES["norm_position"],
+    "position": lambda config: CHOICES["position"],
+    "rotary": lambda config: CHOICES["rotary"],
     "rotary_base": lambda config: _TEMPERATURES if config.rotary != "none" else (),
     "rotary_grid": lambda config: (config.grid,) if config.rotary != "none" else (),
+    "pool_heads": lambda config: _heads(config) if config.pool == "map" else (),
+    "norm": lambda config: CHOICES["norm"],
 }
 
 
+def _is_plain(config: Any) -> bool:
+    """Whether the MLPs are not gated: a gate is SiLU whatever `gelu` says."""
+    return bool(getattr(config, "mlp", "plain") == "plain")
+
+
 def _published(spec: ModelSpec, name: str) -> Iterable[Any]:
-    """The values of published models of the same width and depth, then of all others."""
+    """The values of published models of the same width and depth."""
     config = spec.config
     variants = architecture(spec.architecture).variants
     alike = [

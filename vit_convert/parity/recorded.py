@@ -109,9 +109,16 @@ def read_reference(path: str | Path) -> Recording:
             for name, array in arrays.items()
             if name.startswith(_BLOCK)
         },
-        names=tuple(str(name) for name in arrays["names"]) if "names" in arrays else (),
-        made_with=str(arrays["made_with"]) if "made_with" in arrays else "",
+        names=_texts(arrays, "names", str(path)),
+        made_with="".join(_texts(arrays, "made_with", str(path))),
     )
+
+
+def _texts(arrays: Mapping[str, np.ndarray], name: str, where: str) -> tuple[str, ...]:
+    try:
+        return tuple(str(text) for text in np.atleast_1d(arrays[name])) if name in arrays else ()
+    except (SystemError, ValueError) as error:  # NumPy takes any four bytes for a character
+        raise ArtifactError(f"`{name}` is no text", where=where, hint=_HINT) from error
 
 
 def _load(path: Path) -> dict[str, np.ndarray]:

@@ -21,11 +21,12 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.conversion.h5_file import ReadTensors, open_h5
+from vit_convert.conversion.name_table import readable
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters import Artifact, ExportOptions
 from vit_convert.exporters.registry import SourceModel
 from vit_convert.exporters.tflite.writer import TfliteWriter
-from vit_convert.parity.alternatives import Change, alternatives, as_option, rank
+from vit_convert.parity.alternatives import Change, alternatives, as_option, matters, rank
 from vit_convert.parity.compare import TOLERANCES, compare
 from vit_convert.parity.references import Reference
 from vit_convert.parity.search_result import SearchResult
@@ -44,15 +45,9 @@ Changes = tuple[Change, ...]
 def shared_assumptions(spec: ModelSpec) -> tuple[str, ...]:
     """Values of a configuration that nothing confirms, for people: "num_heads 12"."""
     known = spec.source.provenance
-    names = [f.name for f in fields(spec.config) if known.get(f.name) == "assumed"]
-    return tuple(f"{name} {as_text(getattr(spec.config, name))}" for name in names)
-
-
-def as_text(value: Any) -> str:
-    """A value for people."""
-    from vit_convert.conversion.name_table import readable
-
-    return readable(value)
+    assumed = [f.name for f in fields(spec.config) if known.get(f.name) == "assumed"]
+    names = [name for name in assumed if matters(spec, name)]
+    return tuple(f"{name} {readable(getattr(spec.config, name))}" for name in names)
 
 
 def search(
@@ -61,7 +56,6 @@ def search(
     source: str | Path | None,
     key: str | None,
     progress: Progress = silent,
-    seconds: float = SECONDS,
 ) -> SearchResult | None:
     """Find the values with which an artifact's weights give what the reference gives.
 
@@ -71,14 +65,13 @@ def search(
         source: the checkpoint, where there is one; without, the artifact must be an .h5.
         key: which state dict of it.
         progress: told what is tried.
-        seconds: after which nothing more is tried.
 
     Returns:
         the result; None where the artifact does not say how its values are known.
     """
     spec = artifact.spec
     known = {k: v for k, v in spec.source.provenance.items() if k not in _FOR_CONVERSION}
-    guessed = [name for name, provenance in known.items() if provenance == "assumed"]
+    guessed = [f.name for f in fields(spec.config) if known.get(f.name, "assumed") == "assumed"]
     stated = [name for name, provenance in known.items() if provenance in ("given", "published")]
     if not known:
         return None
@@ -89,7 +82,7 @@ def search(
                 "weights of its own to try others with; verify the .h5 that it was exported from"
             )
         trial = _Trial(spec, weights, artifact.options.output, *_images(reference, _FEW))
-        work = _Search(trial, time.monotonic() + seconds, progress)
+        work = _Search(trial, time.monotonic() + SECONDS, progress)
         found = work.run(rank(alternatives(spec, guessed)), rank(alternatives(spec, stated)))
         if found is None or not found[0].passed:
             return work.result((), work.best, _FEW)

@@ -103,7 +103,7 @@ def verify(
                 result = not_run(artifact, evidence.description, report)
             else:
                 result = verify_artifact(accelerated, evidence, tolerance, profile, progress)
-                if not result.passed:
+                if not result.comparison.passed:
                     on_cpu = verify_artifact(artifact, evidence, tolerance)
                     result = replace(result, note=_blame(on_cpu, result.note))
         result = replace(result, delegate=delegate, gpu=report)
@@ -197,7 +197,7 @@ def _blame(on_cpu: VerifyResult, note: str) -> str:
     """Whether it is the GPU or the file that is wrong, for the note of a failure on the GPU."""
     blame = (
         "the same file is right on the CPU: the GPU computes something else"
-        if on_cpu.passed
+        if on_cpu.comparison.passed
         else "the same file differs on the CPU too"
     )
     return f"{blame}; {note}" if note else blame

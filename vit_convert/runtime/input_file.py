@@ -10,8 +10,12 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vit_convert.runtime.limits import VARIABLE, Limit
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # Where the system has it: opening a pipe without a writer would wait for one.
 _FLAGS = (
@@ -69,6 +73,19 @@ def read_head(path: str | Path, count: int) -> bytes:
     """
     with os.fdopen(open_input(path), "rb") as file:
         return file.read(count)
+
+
+def map_input(path: str | Path) -> np.ndarray:
+    """A file's bytes, (size,) uint8, on the disk.
+
+    Raises:
+        OSError: as `open_input`.
+        ValueError: it is empty.
+    """
+    import numpy as np
+
+    with os.fdopen(open_input(path), "rb") as file:
+        return np.memmap(file, np.uint8, mode="r")
 
 
 def _kind(mode: int) -> str:

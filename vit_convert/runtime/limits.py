@@ -164,7 +164,7 @@ STATE_DICTS = Limit(
     "state_dicts", 1_000, "state dicts", "checkpoints hold a model, its average, an optimizer"
 )
 EXTRAS = Limit(
-    "extras", 1_000_000, "values beside the weights", "histories of losses have some thousands"
+    "extras", 200_000, "values beside the weights", "histories of losses have some thousands"
 )
 SHARDS = Limit("shards", 200, "parts", "each part of a checkpoint is kept open")
 HEADER_BYTES = Limit(
@@ -174,9 +174,18 @@ HEADER_BYTES = Limit(
     "a tensor takes about 100 bytes there",
 )
 JSON_BYTES = Limit("json_bytes", 16_000_000, "bytes of JSON", "ImageNet-21k's labels take 2 MB")
+GRAPH_BYTES = Limit(
+    "graph_bytes", 64 << 20, "bytes of a SavedModel's graph", "a ViT-g's takes 10 MB"
+)
 LABELS_BYTES = Limit("labels_bytes", 16_000_000, "bytes of labels", "ImageNet-21k's take 0.5 MB")
 RULES_BYTES = Limit("rules_bytes", 200_000, "bytes", "a rule file has some dozens of lines")
 RULES = Limit("rules", 300, "patterns in a rule file", "each is tried on examples of all others")
+RENAMES = Limit(
+    "renames",
+    80_000,
+    "names tried with schemes and prefixes",
+    "a ViT-g's 1,300 names are tried with two or three schemes",
+)
 BLOCKS = Limit("blocks", 1_000, "blocks of a model", "the deepest published ViTs have 64")
 WIDTH = Limit(
     "width", 1 << 20, "channels, tokens or pixels of a side", "the widest ViTs have 6,144 channels"
@@ -189,7 +198,7 @@ H5_SECONDS = Limit(
     "a ViT-g's takes a tenth of a second; a damaged file can keep libhdf5 busy for ever",
 )
 H5_OBJECTS = Limit(
-    "h5_objects", 50_000, "groups and datasets of an HDF5 file", "a ViT-g's has 2,000"
+    "h5_objects", 20_000, "groups and datasets of an HDF5 file", "a ViT-g's has 2,000"
 )
 IMAGE_FILE_BYTES = Limit(
     "image_file_bytes",

@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 
@@ -41,14 +42,11 @@ def rename_new(source: Path, target: Path) -> None:
                 raise exists from None
             raise
         return
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in _NO_HARD_LINKS:
-            raise
-        os.rename(source, target)  # of two runs within microseconds the later one would win
+    if _linked(source, target):
+        with suppress(OSError):  # what is left is in a scratch folder, and goes with it
+            os.unlink(source)
     else:
-        os.unlink(source)
+        os.rename(source, target)  # of two runs within microseconds the later one would win
 
 
 def replace(source: Path, target: Path, aside: Path) -> None:
@@ -72,21 +70,35 @@ def replace(source: Path, target: Path, aside: Path) -> None:
             pass  # it has come meanwhile
     if _renamed(source, target, _EXCHANGE):
         return
-    if source.is_dir() or target.is_dir():
-        os.rename(target, aside)
-        try:
-            os.rename(source, target)
-        except BaseException:
-            os.rename(aside, target)
-            raise
-    else:
-        os.link(target, aside)
-        try:
-            os.replace(source, target)
-        except BaseException:
-            os.unlink(aside)
-            raise
-    os.rename(aside, source)
+    with ExitStack() as undo:
+        linked = not (source.is_dir() or target.is_dir()) and _linked(target, aside)
+        if linked:  # the place is never empty
+            undo.callback(_put_back, aside, target)
+        else:
+            os.rename(target, aside)
+            undo.callback(os.rename, aside, target)
+        os.replace(source, target)
+        if not linked:
+            undo.callback(os.rename, target, source)
+        os.rename(aside, source)
+        undo.pop_all()
+
+
+def _linked(target: Path, aside: Path) -> bool:
+    """Give a file a second name; False where the file system has no such thing."""
+    try:
+        os.link(target, aside, follow_symlinks=False)
+    except OSError as error:
+        if error.errno in _NO_HARD_LINKS:
+            return False
+        raise
+    return True
+
+
+def _put_back(aside: Path, target: Path) -> None:
+    os.replace(aside, target)
+    with suppress(FileNotFoundError):  # two names of one file are both left (rename(2))
+        os.unlink(aside)
 
 
 def _renamed(source: Path, target: Path, flag: int) -> bool:

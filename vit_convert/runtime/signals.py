@@ -44,7 +44,7 @@ def stoppable() -> Iterator[None]:
         return
     default = (signal.SIG_DFL, signal.default_int_handler)
     before = {s: signal.getsignal(s) for s in _STOPPING if signal.getsignal(s) in default}
-    show = sys.unraisablehook
+    show, show_uncaught = sys.unraisablehook, sys.excepthook
     stopping: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
@@ -58,13 +58,17 @@ def stoppable() -> Iterator[None]:
         elif not stopping:
             show(what)
 
-    sys.unraisablehook = lost
+    def uncaught(*what: Any) -> None:  # nothing is: Cython prints what it loses by this hook too
+        if not stopping:
+            show_uncaught(*what)
+
+    sys.unraisablehook, sys.excepthook = lost, uncaught
     for number in before:
         signal.signal(number, stop)
     try:
         yield
     finally:
-        sys.unraisablehook = show
+        sys.unraisablehook, sys.excepthook = show, show_uncaught
         for number, handler in before.items():
             signal.signal(number, handler)
 

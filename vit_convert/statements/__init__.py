@@ -18,7 +18,7 @@ from vit_convert.statements.agreement import agreed
 from vit_convert.statements.training_args import training_facts
 
 # what recognition understands beside the fields of configuration and preprocessing
-_OTHERS = {"variant", "head_dim", "pos_embed"}
+_OTHERS = {"variant", "changed", "head_dim", "pos_embed"}
 _GRIDS = ("pos_embed", "relative_position_bias_table")
 
 
@@ -48,7 +48,7 @@ def read_statements(checkpoint: Checkpoint, ledger: Ledger, overrides: Overrides
         RecognitionError: two contradict each other, or are of a model that is not supported.
     """
     given = overrides.given()
-    beside = read_sidecars(checkpoint.path.parent, _library(ledger))
+    beside = read_sidecars(checkpoint.path.parent, _library(ledger), given)
     left = training_facts(checkpoint.extras, checkpoint.path, given)
     facts = agreed((*beside.facts, *left, ledger.facts), given, str(checkpoint.path))
     free = not any(name.endswith(_GRIDS) for name in ledger.tensors)

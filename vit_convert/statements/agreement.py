@@ -12,6 +12,8 @@ from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError
 
 _SIZE = "image_size"  # what the user wants; statements say what the position embedding is for
+_CHANGED = "changed"  # a list, in which each statement has its part
+_VARIANT = "variant"
 _TOLERANCE = 1e-6  # float32's, in which some libraries write what they have
 
 
@@ -35,7 +37,14 @@ def agreed(
             if name in given and name != _SIZE:
                 continue
             first = facts.setdefault(name, fact)
-            if not same(first.value, fact.value):
+            if name == _CHANGED:
+                both = tuple(sorted({*first.value, *fact.value}))
+                facts[name] = Fact(both, first.provenance, first.why)
+            elif name == _VARIANT and first.value in (fact.value, fact.value.partition(".")[0]):
+                facts[name] = fact  # which may have the tag of its weights
+            elif name == _VARIANT and fact.value == first.value.partition(".")[0]:
+                pass
+            elif not same(first.value, fact.value):
                 wrong[name] = (
                     f"{name} is {as_text(first.value)} ({first.why}), "
                     f"but {as_text(fact.value)} ({fact.why})"

@@ -13,7 +13,7 @@ _SCRIPT = ("model", "arch")
 
 
 def timm_names(checkpoint: Checkpoint) -> Iterator[tuple[str, str]]:
-    """Where a name stands, for people, and the name without its tag.
+    """Where a name stands, for people, and the name without the Hub's prefix.
 
     Raises:
         CheckpointError: a file beside the checkpoint cannot be read.

@@ -27,7 +27,7 @@ from vit_convert.labels.names import read_labels
 _WHAT = "a TOML file of options; vit-convert inspect CHECKPOINT --config-template prints one"
 _PATHS = ("labels", "rules")
 _TEXTS = ("key", "dialect")
-_OVERRIDES = tuple(item.name for item in fields(Overrides) if item.name != "stated")
+_OVERRIDES = tuple(f.name for f in fields(Overrides) if f.name not in ("stated", "scheme"))
 OPTIONS = (*_OVERRIDES, "pos_embed", *_TEXTS, *_PATHS)
 
 
@@ -82,6 +82,9 @@ def read_options(path: str | Path) -> Options:
 
     Args:
         path: the file.
+
+    Returns:
+        what it states: `overrides`, and `arguments()` for `vit_convert.torch2keras`.
 
     Raises:
         UsageError: it cannot be read, an option is unknown, or a value is wrong; the message names

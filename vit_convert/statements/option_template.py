@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from vit_convert.architectures import Fact, ModelSpec
+from vit_convert.architectures import Fact, ModelSpec, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.checkpoint.inert import printable
 from vit_convert.statements.option_file import OPTIONS
 
+_BUILT = ("embed_dim", "depth", "mlp_dim", "patch_size", "qkv_bias")
 _HEAD = """\
 # Options for {file}: vit-convert torch2keras {file} --config THIS_FILE
 # What is assumed should be compared with the training code: a wrong value gives wrong answers, and
@@ -36,16 +37,17 @@ def options_template(
     others: list[tuple[str, str]] = []
     if key is not None:
         options.append((f"key = {_toml(key)}", "the state dict that is taken"))
-    if spec.source.variant:
-        line = f"variant = {_toml(spec.source.variant)}"
-        if "variant" in facts:
-            options.append((line, "the published model it is"))
-        else:  # stated, it would make all that is assumed published
+    if variant := spec.source.variant:
+        line = f"variant = {_toml(variant)}"
+        if "variant" not in facts:  # stated, it would make all that is assumed published
             others.append((f"# {line}", "a published model of the same shapes"))
+        elif _is_as_published(spec, variant):
+            options.append((line, "the published model that it is stated to be"))
+        else:
+            others.append((f"# {line}", "in some values it is built otherwise"))
     known = {"pos_embed": Fact(spec.pos_embed, "assumed", "timm's way"), **facts}
+    known.pop("variant", None)
     for name, fact in known.items():
-        if name == "variant" and spec.source.variant:
-            continue
         line, why = f"{name} = {_toml(fact.value)}", f"{fact.provenance}: {printable(fact.why)}"
         if _is_option(spec, name, fact.value):
             options.append((line, why))
@@ -60,7 +62,8 @@ def options_template(
 
 def _is_option(spec: ModelSpec, name: str, value: Any) -> bool:
     """Whether a value can be stated as it is. A number of classes would mean a fresh head."""
-    if name not in OPTIONS or name in ("num_classes", "variant"):
+    owners = (spec, spec.config, spec.preprocessing)
+    if name not in OPTIONS or name == "num_classes" or not any(hasattr(o, name) for o in owners):
         return False
     if name == "gelu" and getattr(spec.config, "mlp", "plain") != "plain":
         return False  # it means nothing to gated MLPs
@@ -71,6 +74,14 @@ def _is_option(spec: ModelSpec, name: str, value: Any) -> bool:
     except OutOfRangeError:
         return False
     return True
+
+
+def _is_as_published(spec: ModelSpec, variant: str) -> bool:
+    """Whether the model has all that tensors tell of a published one."""
+    for model in architecture(spec.architecture).published():
+        if model.name in (variant, variant.partition(".")[0]):
+            return all(getattr(spec.config, name) == model.values.get(name) for name in _BUILT)
+    return False
 
 
 def _toml(value: Any) -> str:

@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from vit_convert.architectures import Fact
+from vit_convert.architectures import Fact, published_names
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.timm_arguments import pool_fact, timm_argument_facts
@@ -29,10 +29,6 @@ from vit_convert.hf_config.timm_config import (
 
 _MAX_JSON = 1_000_000
 _MAX_NAME = 200
-# torchvision's vit_b_16 is none of timm's
-_TIMM = re.compile(
-    r"(?!vit_[blh]_\d+)(vit|deit|deit3|beit|beitv2|eva|eva02|cait|flexivit)_[a-z0-9_]+"
-)
 _MAE = re.compile(r"(mae_)?(vit_(?:base|large|huge)_patch\d+)(_dec\d+d\d+b)?")
 _DINO = re.compile(r"(?:vit|deit)_(tiny|small|base)")
 _NAMES = ("model", "arch", "model_name", "architecture", "backbone")  # in hyper_parameters
@@ -53,14 +49,17 @@ def training_facts(
     Raises:
         CheckpointError: a value has the right type and is impossible.
     """
+    moot = frozenset(given)
     extras = {name: _table(value) for name, value in extras.items() if isinstance(name, str)}
     tables: list[dict[str, Fact]] = []
     if isinstance(arch := extras.get("arch"), str):
         tables.append(_name(Reader({"arch": arch}, path, inside=True), "arch", {}))
     if is_timm_config(extras):
-        tables += timm_facts(Reader(_without(extras, given), path, inside=True))
+        tables += timm_facts(Reader(extras, path, inside=True, given=moot))
     if isinstance(args := extras.get("args"), Mapping):
-        tables += _script(Reader(_without(args, given), path, "args.", inside=True))
+        tables += _script(
+            Reader(_without(args, given), path, "args.", inside=True, given=frozenset(given))
+        )
     if isinstance(parameters := extras.get("hyper_parameters"), Mapping):
         named = Reader(_without(parameters, given), path, "hyper_parameters.", inside=True)
         tables.append(_lightning(named))
@@ -120,7 +119,7 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
         return {}
     why = reader.why(key)
     if match := _MAE.fullmatch(value):
-        facts = {"variant": Fact(f"{match[2]}_224", "read", why)}
+        facts = {"variant": Fact(f"{match[2]}_224.mae", "read", why)}
         if not match[1] and "nb_classes" in args:
             done = f"{why}, which MAE's main_finetune.py prepares pictures for"
             facts |= {name: Fact(v, "published", done) for name, v in _MAE_PICTURES.items()}
@@ -130,9 +129,10 @@ def _name(reader: Reader, key: str, args: Mapping[str, Any]) -> dict[str, Fact]:
         return facts
     patch = args.get("patch_size")
     if (match := _DINO.fullmatch(value)) and type(patch) is int and 0 < patch < 100:
-        return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224", "read", why)}
+        return {"variant": Fact(f"vit_{match[1]}_patch{patch}_224.dino", "read", why)}
     name = timm_name(value)
-    return {"variant": Fact(name, "read", why)} if _TIMM.fullmatch(name) else {}
+    known = name.partition(".")[0] in published_names()
+    return {"variant": Fact(name, "read", why)} if known else {}
 
 
 def _pictures(reader: Reader) -> dict[str, Fact]:

@@ -15,14 +15,14 @@ import numpy as np
 
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.tflite.flatbuffer import ENTRY, is_tflite
-from vit_convert.exporters.tflite.tables import BrokenFile, Reader, Table
+from vit_convert.exporters.tflite.tables import MOST_ENTRIES, BrokenFile, Reader, Table
+from vit_convert.runtime.input_file import map_input
 
 STANDARD_ENTRY = "TFLITE_METADATA"
 _DETAILS = {  # what an entry of the metadata table is
     ENTRY: "vit-convert's own",
     STANDARD_ENTRY: "TFLite's standard: normalisation and labels, for Task Library and MediaPipe",
 }
-_MOST_ENTRIES = 1000  # of metadata
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def read_file(path: Path) -> TfliteFile:
         raise ArtifactError(
             "is no .tflite file", where=str(path), expected="a file whose bytes 4 to 8 are TFL3"
         )
-    data = np.memmap(path, np.uint8, mode="r")
+    data = map_input(path)
     try:
         return _read(path, data)
     except (BrokenFile, ValueError, IndexError, OverflowError) as error:
@@ -166,7 +166,7 @@ def _read(path: Path, data: np.ndarray) -> TfliteFile:
     for signature in signatures:
         tensors = (*signature.inputs.values(), *signature.outputs.values())
         _check(tensors, len(subgraphs[signature.subgraph].tensors))
-    metadata = {table.text(0): table.number(1, "<I") for table in root.tables(6)[:_MOST_ENTRIES]}
+    metadata = {table.text(0): table.number(1, "<I") for table in root.tables(6)[:MOST_ENTRIES]}
     _check(tuple(metadata.values()), len(buffers))
     return TfliteFile(path, data, root.text(3), subgraphs, signatures, buffers, metadata)
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError
+from vit_convert.exporters.tflite.tables import MOST_ENTRIES, BrokenFile, Reader
 from vit_convert.progress import Progress, counted, silent
-from vit_convert.runtime.input_file import read_head
+from vit_convert.runtime.input_file import map_input, read_head
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
@@ -232,7 +233,11 @@ def read_entry(path: Path) -> bytes | None:
     Raises:
         ArtifactError: the file is truncated or damaged.
     """
-    found = _entry_in(path, np.memmap(path, np.uint8, mode="r"))
+    try:
+        data = map_input(path)
+    except (OSError, ValueError) as error:
+        raise damaged(path) from error
+    found = _entry_in(path, data)
     return None if found is None else found.tobytes()
 
 
@@ -250,17 +255,17 @@ def replace_entry(path: Path, content: bytes) -> None:
     data.flush()
 
 
-def _entry_in(path: Path, data: np.memmap[Any, Any]) -> np.ndarray | None:
+def _entry_in(path: Path, data: np.ndarray) -> np.ndarray | None:
     """The bytes of the entry where they are in the file."""
-    from ai_edge_litert import schema_py_generated as schema
-
     try:
-        model = schema.Model.GetRootAs(data)
-        entries = (model.Metadata(i) for i in range(model.MetadataLength()))
-        index = next((e.Buffer() for e in entries if e.Name() == ENTRY.encode()), None)
-        found: np.ndarray | None = None if index is None else model.Buffers(index).DataAsNumpy()
-        return None if found is None else found[:]
-    except (struct.error, ValueError, IndexError, TypeError, AttributeError) as error:
+        root = Reader(data).root()
+        entries = root.tables(6)[:MOST_ENTRIES]
+        index = next((e.number(1, "<I") for e in entries if e.text(0) == ENTRY), None)
+        if index is None:
+            return None
+        start, size = root.tables(4)[index].vector(0, 1)
+        return data[start : start + size]
+    except (BrokenFile, LookupError) as error:
         raise damaged(path) from error
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 _MOST = 4_000_000  # things read from one file, whatever its size; 20,000 nodes need less
 _LONGEST = 4096  # bytes of a text
+MOST_ENTRIES = 1000  # of metadata
 _FIELDS = 64  # of a table; TFLite's largest has 15
 
 

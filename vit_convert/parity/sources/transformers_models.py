@@ -82,7 +82,8 @@ def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
     if values.get("model_type") not in known:
         return values
     whole = known[values["model_type"]].from_dict(values)
-    part = next((getattr(whole, name) for name in _PARTS if hasattr(whole, name)), whole)
+    parts = [getattr(whole, name, None) for name in _PARTS]
+    part = next((part for part in parts if part is not None), whole)
     return dict(part.to_dict(), model_type=part.model_type)
 
 
