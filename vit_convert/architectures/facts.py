@@ -119,7 +119,8 @@ class Facts:
         why = f"as in {best[0]}{_limits(found)}"
         if found.fit == "widths":
             return Fact(value, "assumed", why)
-        rivals = tuple(Rival(other, tuple(names)) for other, names in by_value.items())
+        others = sorted(by_value.items(), key=lambda item: -len(item[1]))
+        rivals = tuple(Rival(other, tuple(names)) for other, names in others)
         return Fact(value, "assumed", why, tuple(best), rivals)
 
     def conclude(self, name: str, why: str) -> None:
