@@ -215,13 +215,6 @@ class Recognition:
     unused: frozenset[str] = frozenset()
     stated: bool = False
 
-    @property
-    def model(self) -> str:
-        """The published model for people."""
-        if not self.variant:
-            return "no published model"
-        return self.variant if self.stated else f"with the shapes of {self.variant}"
-
 
 @dataclass(frozen=True)
 class Overrides:

@@ -164,10 +164,12 @@ def _unsupported(
 ) -> RecognitionError:
     other = next((m.name for m in models if not m.unsupported), "")
     why = "by the file's name, this is" if by_name else "the tensors are those of"
+    words = [k for k, v in model.values.items() if isinstance(v, str) and v.startswith("<")]
+    option = f"--{(words or ['variant'])[0].replace('_', '-')}"
     return RecognitionError(
         f"{why} {model.name}, which is not supported: {model.unsupported}",
         expected=f"another model of the same tensors, such as {other}" if other else "",
-        hint=f"--variant {other}, if it is that one" if other else "--rotary none, if it is none",
+        hint=f"--variant {other}, if it is that one" if other else f"{option}, if it has another",
     )
 
 

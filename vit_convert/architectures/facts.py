@@ -118,13 +118,16 @@ class Facts:
         why = f"as in {best[0]}{_limits(found)}"
         if found.fit == "widths":
             return Fact(value, "assumed", why)
-        rivals = tuple(Rival(other, tuple(names)) for other, names in by_value.items())
+        others = sorted(by_value.items(), key=lambda item: -len(item[1]))
+        rivals = tuple(Rival(other, tuple(names)) for other, names in others)
         return Fact(value, "assumed", why, tuple(best), rivals)
 
     def conclude(self, name: str, why: str) -> None:
         """Call a value that tensors suggest assumed, as published models have it that they suggest;
         or published, if that model is stated."""
-        fact = self._of_models(name, None) or self.facts[name]
+        fact, by_models = self.facts[name], self._of_models(name, None)
+        if by_models and by_models.value == fact.value:
+            fact = by_models
         if fact.provenance != "published":
             fact = replace(fact, provenance="assumed", why=why)
         self.facts[name] = fact
