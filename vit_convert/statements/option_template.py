@@ -66,7 +66,8 @@ def _is_option(spec: ModelSpec, name: str, value: Any) -> bool:
     owners = (spec, spec.config, spec.preprocessing)
     if name not in OPTIONS or name == "num_classes" or not any(hasattr(o, name) for o in owners):
         return False
-    if name == "gelu" and getattr(spec.config, "mlp", "plain") != "plain":
+    gated = getattr(spec.config, "mlp", "plain") != "plain"
+    if name == "gelu" and gated and spec.config.pool != "map":
         return False  # it means nothing to gated MLPs
     if name == "position" and value == "none":
         return False
