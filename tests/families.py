@@ -45,6 +45,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.nn.Module]] = {
     "tanh": partial(torch.nn.GELU, approximate="tanh"),
     "quick": QuickGELU,
     "relu": torch.nn.ReLU,
+    "silu": torch.nn.SiLU,
 }
 
 SHAPE: dict[str, Any] = {
@@ -275,6 +276,7 @@ def small_eva(seed: int = 0, **changes: Any) -> Family:
         swiglu_align_to=int(config.mlp == "swiglu"),
         scale_mlp=config.mlp_norm,
         init_values=0.1 if config.layer_scale else None,
+        attn_only_layer_scale=not config.mlp_layer_scale,
         global_pool=config.pool,
         use_post_transformer_norm=config.final_norm,
         use_fc_norm=config.fc_norm,
@@ -358,6 +360,9 @@ OPTIONS: dict[str, Callable[..., Family]] = {
     "beit": partial(small_beit, depth=2),
     "shared table": partial(
         small_beit, depth=2, rel_pos="shared", position="all", mlp="swiglu", mlp_norm=True
+    ),
+    "masked beit": partial(
+        small_beit, depth=2, rel_pos="shared", pool="token", fc_norm=False, final_norm=True
     ),
     "norms everywhere": partial(
         small_vit,
@@ -473,6 +478,23 @@ OPTIONS: dict[str, Callable[..., Family]] = {
     ),
     "pe spatial": partial(
         small_eva, depth=2, rotary="pe", pre_norm=True, patch_bias=False, final_norm=False
+    ),
+    "sapiens2": partial(
+        small_eva,
+        depth=2,
+        rotary="dinov3",
+        norm="rms",
+        norm_bias=False,
+        reg_tokens=2,
+        position="none",
+        layer_scale=True,
+        mlp_layer_scale=False,
+        qk_norm=True,
+        mlp="swiglu-packed",
+    ),
+    "silu": partial(small_vit, depth=2, gelu="silu"),
+    "gated, attention pooling": partial(
+        small_vit, depth=2, class_token=False, mlp="swiglu", pool="map", gelu="silu"
     ),
     "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }

@@ -133,6 +133,22 @@ def _beit(folder: Path) -> Saved:
     return _other(folder, Beit(**_SIZES, use_rel_pos_bias=True, use_abs_pos_emb=False))
 
 
+def _beit_pre_trained(folder: Path) -> Saved:
+    """As Microsoft publishes BEiT's pre-training: masked, one table for all blocks, no head."""
+    from timm.models.beit import Beit
+
+    options = {"num_classes": 0, "use_fc_norm": False, "global_pool": "token"}
+    model = randomise(Beit(**_SIZES | options, use_shared_rel_pos_bias=True, use_abs_pos_emb=False))
+    state = _state(model) | {
+        "mask_token": _random(1, 1, DIM),
+        "lm_head.weight": _random(7, DIM),
+        "lm_head.bias": _random(7),
+        "rel_pos_bias.relative_position_index": torch.zeros(17, 17, dtype=torch.int64),
+    }
+    torch.save({"model": state}, folder / "beit_pt22k.pth")
+    return folder / "beit_pt22k.pth", model
+
+
 _ROTARY: dict[str, Any] = {
     "embed_dim": WIDE,
     "mlp_ratio": (HIDDEN + 0.5) / WIDE,
@@ -171,6 +187,29 @@ def _timm_rotary(folder: Path, **options: Any) -> Saved:
     from timm.models.eva import Eva
 
     return _other(folder, Eva(**_SIZES | _ROTARY | options, attn_type="rope"))
+
+
+def _sapiens2(folder: Path) -> Saved:
+    """The heads of the first block's queries share one head of keys and values; the second's have
+    their own."""
+    from timm.layers import RmsNorm
+
+    return _timm_rotary(
+        folder,
+        num_kv_heads=(1, HEADS),
+        qkv_fused=False,
+        qk_norm=True,
+        swiglu_mlp=True,
+        init_values=1.0,
+        attn_only_layer_scale=True,
+        rope_type="dinov3",
+        rope_rotate_half=True,
+        use_abs_pos_emb=False,
+        num_reg_tokens=2,
+        use_fc_norm=False,
+        norm_layer=partial(RmsNorm, eps=1e-6),
+        global_pool="token",
+    )
 
 
 def _aimv2(folder: Path) -> Saved:
@@ -583,9 +622,11 @@ SCHEMES: tuple[Scheme, ...] = (
     Scheme("timm, LayerScale as gamma_1", "timm-gamma", _gamma, HEADED),
     Scheme("timm, parallel blocks", "timm", _parallel, HEADED),
     Scheme("timm BEiT", "timm-beit", _beit),
+    Scheme("Microsoft BEiT, pre-training", "timm-beit", _beit_pre_trained, ignored=4),
     Scheme("timm EVA-02", "timm-eva", _eva02, ROTARY),
     Scheme("timm DINOv3", "timm-gamma", partial(_timm_dinov3, qkv_bias=False), SIZED),
     Scheme("timm DINOv3, q and v bias", "timm-beit", _timm_dinov3, SIZED),
+    Scheme("timm Sapiens2", "timm-grouped", _sapiens2, replace(SIZED, pool="token")),
     Scheme(
         "timm DINOv3 without registers",
         "timm-gamma",

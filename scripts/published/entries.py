@@ -40,7 +40,7 @@ def entry(name: str) -> tuple[str, dict[str, Any]]:
                 for field, value in reading.values.items()
                 if isinstance(value, str) and value[:1] == "<"
             ]
-            if not problems and (difference := _difference(name, reading.values["patch_size"])):
+            if not problems and (difference := _difference(name, model)):
                 problems.append(difference)
         else:
             problems.append("its tensors are those of no model here")
@@ -96,11 +96,21 @@ def _pictures(name: str) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _difference(name: str, patch_size: tuple[int, int]) -> str:
+def _difference(name: str, whole: Any) -> str:
     """What is different where a copy of one block computes something else than our model of its
-    values; "" where it does not."""
+    values; "" where it does not.
+
+    Args:
+        name: of the model.
+        whole: the model with all blocks.
+    """
     options: dict[str, Any] = {"depth": 1, "num_classes": 7}
-    options["img_size"] = tuple(side * n for side, n in zip(patch_size, _GRID, strict=True))
+    patches = getattr(whole, "encoder", whole).patch_embed
+    sides = zip(patches.patch_size, _GRID, strict=True)
+    options["img_size"] = tuple(side * n for side, n in sides)
+    heads = [m.num_kv_heads for m in whole.modules() if hasattr(m, "num_kv_heads")]
+    if heads:
+        options["num_kv_heads"] = min(heads)  # otherwise there may be a number for each block
     model = timm.create_model(name, **options).eval()
     generator = torch.Generator().manual_seed(0)
     norms = [m for m in model.modules() if isinstance(m, nn.LayerNorm)]

@@ -100,7 +100,8 @@ def test_what_config_json_leaves_out_is_what_the_class_has_by_default(kind: str)
         assert getattr(config, key) == value or config.rope_parameters[key] == value
 
 
-@pytest.mark.parametrize("kind", sorted(CLASSES.keys() & UNSUPPORTED.keys()))
+# timm's wrapper says which of timm's architectures it holds, and that is what is named
+@pytest.mark.parametrize("kind", sorted((CLASSES.keys() & UNSUPPORTED.keys()) - {"timm_wrapper"}))
 def test_a_type_that_is_not_supported_is_named(kind: str, tmp_path: Path) -> None:
     """As config.json says it, on names and shapes of the real class."""
     model_class = getattr(transformers, CLASSES[kind])

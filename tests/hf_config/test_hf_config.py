@@ -57,6 +57,19 @@ def test_the_processor_says_how_pictures_are_prepared(folder: Path) -> None:
     assert not Assumptions.of(found).all
 
 
+def test_the_processor_of_a_model_that_reads_texts_too_says_it_in_its_own_file(
+    folder: Path,
+) -> None:
+    """processor_config.json, as transformers 5 writes it; preprocessor_config.json comes first."""
+    change(folder, "processor_config.json", image_processor=PROCESSOR, processor_class="Llava")
+    found = recognise(open_checkpoint(folder)).recognition
+    assert found.preprocessing.mean == (0.1, 0.2, 0.3)
+    assert found.facts["mean"].why == "processor_config.json: image_mean"
+    other = PROCESSOR | {"image_mean": [0.3, 0.2, 0.1]}
+    change(folder, "preprocessor_config.json", **other)
+    assert recognise(open_checkpoint(folder)).recognition.preprocessing.mean == (0.3, 0.2, 0.1)
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vit_convert import Overrides, read_options, torch2keras
-from vit_convert.architectures.base import CHOICES
+from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.base import CHOICES, Preprocessing
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import convert, recognise
 from vit_convert.dialects import rules_of
@@ -210,6 +211,17 @@ def test_values_out_of_range_in_a_processor(
     with pytest.raises(CheckpointError) as error:
         read_sidecars(tmp_path)
     assert says in error.value.message()
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [w for w in WRONG if w[0] in ("mean", "std")])
+def test_preparing_pictures_with_values_out_of_range(name: str, value: Any, says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Preprocessing(**{name: value})
+    assert says in error.value.message()
+    spec = recognise(open_checkpoint(GOLDENS / "transformers-vit-vit")).spec.to_dict()
+    spec["preprocessing"][name] = value
+    with pytest.raises(ValueError, match=r"."):
+        ModelSpec.from_dict(spec)
 
 
 def test_lists_are_taken_for_tuples() -> None:

@@ -111,6 +111,59 @@ _EXACT_BIAS = Transform(
 BIAS_WITHOUT_KEYS = replace(_EXACT_BIAS, backward=_without_key_bias, with_rotary=_EXACT_BIAS)
 
 
+def _grouped_shapes(shapes: Shapes) -> Shapes:
+    query, key, value, *biases, norm = shapes
+    alike([key, value])
+    ranked([query, key], 2)
+    (width,) = norm
+    rows, inputs = query
+    if key[1] != inputs or key[0] % width or rows % key[0]:
+        raise MisfitError(
+            f"has queries of shape {query}, and keys of shape {key} in heads of {width}"
+        )
+    if biases != [(rows,), key[:1], key[:1]]:
+        raise MisfitError(f"its biases have the shapes {', '.join(map(str, biases))}")
+    return [(3 * rows, inputs), (3 * rows,), norm]
+
+
+def _grouped(arrays: Arrays) -> Arrays:
+    *parts, norm = arrays
+    groups, width = len(parts[0]) // len(parts[1]), len(norm)
+
+    def repeated(part: np.ndarray) -> np.ndarray:
+        heads = part.reshape(-1, width, *part.shape[1:])
+        return heads.repeat(groups, axis=0).reshape(-1, *part.shape[1:])
+
+    query, key, value, query_bias, *biases = parts
+    return [
+        np.concatenate([query, repeated(key), repeated(value)]),
+        np.concatenate([query_bias, *map(repeated, biases)]),
+        norm,
+    ]
+
+
+def _ungrouped(arrays: Arrays, heads: int) -> Arrays:
+    weight, bias, norm = arrays
+    parts = [*np.split(weight, 3), *np.split(bias, 3)]
+    by_head = [part.reshape(heads, len(norm), *part.shape[1:]) for part in parts]
+    shared = [by_head[i] for i in (1, 2, 4, 5)]  # keys and values
+
+    def repeats(groups: int) -> bool:
+        return all((x == x[::groups].repeat(groups, axis=0)).all() for x in shared)
+
+    groups = next(n for n in range(heads, 0, -1) if heads % n == 0 and repeats(n))
+    kept = [x[:: groups if i % 3 else 1].reshape(-1, *x.shape[2:]) for i, x in enumerate(by_head)]
+    return [*kept, norm]
+
+
+# grouped-query attention (Ainslie et al. 2023, arXiv:2305.13245): several heads of queries share
+# one of keys and values, which is repeated here. Weights and biases of q, k and v, and the norm of
+# q, whose length is the width of a head. Going back, heads are one again where they are equal.
+GROUPED_QUERIES = Transform(
+    "grouped queries", 7, 3, shapes=_grouped_shapes, forward=_grouped, backward=_ungrouped
+)
+
+
 def _masked(arrays: Arrays) -> Arrays:
     bias, mask = arrays
     return [np.where(mask == 0, np.zeros_like(bias), bias * mask)]

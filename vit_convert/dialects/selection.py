@@ -22,6 +22,7 @@ from vit_convert.dialects.timm import (
     TIMM_BEIT,
     TIMM_CAIT,
     TIMM_EVA,
+    TIMM_GROUPED,
     TIMM_VIT,
     TIMM_VIT_OLD_LAYER_SCALE,
 )
@@ -78,6 +79,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TIMM_VIT_OLD_LAYER_SCALE,
     TIMM_BEIT,
     TIMM_EVA,
+    TIMM_GROUPED,
     TIMM_CAIT,
     BUBBLIIIING,
     DINO,

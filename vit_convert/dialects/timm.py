@@ -6,9 +6,9 @@ BEiT's and EVA's, whose q and v alone have a bias. The larger EVA-02 keep q, k a
 from __future__ import annotations
 
 from vit_convert.architectures.vit.rotary import KINDS
-from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
+from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS, GROUPED_QUERIES
 from vit_convert.dialects.beside_the_tower import OPEN_CLIP
-from vit_convert.dialects.rules import Dialect, Ignore, joining, renamed, same
+from vit_convert.dialects.rules import Dialect, Ignore, Rule, joining, renamed, same
 from vit_convert.dialects.transforms import joined
 
 # what ViT and CaiT have in common, but for the blocks
@@ -110,6 +110,7 @@ TIMM_BEIT = Dialect(
         _MASK,
         Ignore("blocks.{i}.attn.relative_position_index", _INDEX),
         Ignore("rel_pos_bias.relative_position_index", _INDEX),
+        Ignore("lm_head.{leaf}", "predicts masked patches, in pre-training only"),
     ),
 )
 
@@ -137,6 +138,30 @@ TIMM_EVA = Dialect(
     ),
     ignored=(_MASK,),
     refused=(Ignore("blocks.{i}.attn.gate.{leaf}", "gated attention is not supported"),),
+)
+
+_ATTENTION = "blocks.{i}.attn."
+TIMM_GROUPED = Dialect(
+    name="timm-grouped",
+    architecture="vit",
+    rotary=KINDS,
+    title="timm's Eva with grouped-query attention (Sapiens2)",
+    marker="blocks.0.attn.k_proj.bias",
+    rules=(
+        *(rule for rule in _VIT if rule.sources != (f"{_ATTENTION}q_norm.{{leaf}}",)),
+        *_WITHOUT_QKV,
+        *_OLD_LAYER_SCALE,
+        Rule(
+            (
+                *(f"{_ATTENTION}{q}_proj.{leaf}" for leaf in ("weight", "bias") for q in "qkv"),
+                f"{_ATTENTION}q_norm.weight",
+            ),
+            tuple(f"{_ATTENTION}{name}" for name in ("qkv.weight", "qkv.bias", "q_norm.weight")),
+            GROUPED_QUERIES,
+        ),
+        *same(f"{_ATTENTION}q_norm.bias"),
+    ),
+    ignored=(_MASK,),
 )
 
 TIMM_CAIT = Dialect(

@@ -48,9 +48,9 @@ def tower_blocks(attention: tuple[Rule, ...] = ()) -> tuple[Rule, ...]:
 def _facts(model: str, **usual: object) -> dict[str, Fact]:
     return {
         **published(
-            model, norm_position="pre", rotary="none", pos_embed="bicubic", **CLIP_PICTURES
+            f"transformers' {model}", norm_position="pre", position="all", pos_embed="bicubic"
         ),
-        **defaults(f"transformers' {model}", **usual),
+        **defaults(f"transformers' {model}", **{**CLIP_PICTURES, **usual}),
     }
 
 

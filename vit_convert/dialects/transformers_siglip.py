@@ -47,17 +47,22 @@ _UNREAD_POOL = tuple(
 def _facts(pool: str) -> dict[str, Fact]:
     return {
         **published(
-            "SigLIP",
+            "transformers' SigLIP",
             norm_position="pre",
-            rotary="none",
-            mean=(0.5, 0.5, 0.5),
-            std=(0.5, 0.5, 0.5),
-            crop_pct=1.0,
-            crop_mode="squash",
+            position="all",
             pos_embed="bicubic",
             pool=pool,
         ),
-        **defaults("transformers' SigLIP", gelu="tanh", norm_eps=1e-6, interpolation="bicubic"),
+        **defaults(
+            "transformers' SigLIP",
+            gelu="tanh",
+            norm_eps=1e-6,
+            mean=(0.5, 0.5, 0.5),
+            std=(0.5, 0.5, 0.5),
+            interpolation="bicubic",
+            crop_pct=1.0,
+            crop_mode="squash",
+        ),
     }
 
 

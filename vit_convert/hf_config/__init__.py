@@ -17,7 +17,7 @@ from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
 from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
-from vit_convert.hf_config.preprocessor_config import picture_facts
+from vit_convert.hf_config.preprocessor_config import image_processor, picture_facts
 from vit_convert.hf_config.timm_config import is_timm_config, timm_facts, timm_labels
 from vit_convert.hf_config.towers import of_vision
 
@@ -88,9 +88,8 @@ def read_sidecars(
         source = Reader(of_vision(config), path, given=moot)
         facts.append(model_facts(source))
         labels = labels_of(source)
-    other = folder / "preprocessor_config.json"
-    if (processor := read_json(other)) is not None:
-        facts.append(picture_facts(Reader(processor, other, given=moot)))
+    if processor := image_processor(folder, moot):
+        facts.append(picture_facts(processor))
     return Sidecars(tuple(facts), labels, str(path))
 
 

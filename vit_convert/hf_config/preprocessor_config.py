@@ -1,25 +1,47 @@
-"""preprocessor_config.json: how pictures are prepared."""
+"""preprocessor_config.json, or processor_config.json: how pictures are prepared."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.base import CropMode
-from vit_convert.hf_config.json_reader import Reader
+from vit_convert.hf_config.json_reader import Reader, read_json
 
 # processors that take a bare size for the shortest edge
 _KEEP_PROPORTIONS = ("Bit", "CLIP", "Siglip")
 _INTERPOLATIONS = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers
 
 
+def image_processor(folder: Path, given: frozenset[str] = frozenset()) -> Reader | None:
+    """The image processor that lies in a folder; None without one.
+
+    A model that reads texts too has one processor for both, and transformers 5 keeps the image
+    processor in its file.
+
+    Args:
+        folder: the checkpoint's.
+        given: as `Reader` has it.
+
+    Raises:
+        CheckpointError: a file is no JSON, or too large.
+    """
+    path = folder / "preprocessor_config.json"
+    found: Any = read_json(path)
+    if found is None:
+        path = folder / "processor_config.json"
+        found = (read_json(path) or {}).get("image_processor")
+    return Reader(found, path, given=given) if isinstance(found, dict) else None
+
+
 def picture_facts(reader: Reader) -> dict[str, Fact]:
     """Mean, std, interpolation and crop, as an image processor of transformers applies them."""
 
     def read(value: Any, key: str) -> Fact:
-        return Fact(value, "read", f"preprocessor_config.json: {key}")
+        return Fact(value, "read", f"{reader.path.name}: {key}")
 
     data, facts = reader.data, {}
     if data.get("do_normalize") is False:

@@ -67,7 +67,7 @@ class Block(tf_keras.layers.Layer):
         self.ls1 = _scale(config, policy, "ls1")
         self.norm2 = norm(name="norm2")
         self.mlp = _mlp(config, policy)
-        self.ls2 = _scale(config, policy, "ls2")
+        self.ls2 = _scale(config, policy, "ls2") if config.mlp_layer_scale else None
         self.drop_path = DropPath(drop_path, dtype=policy)
 
     def call(

@@ -55,6 +55,8 @@ class ViTConfig(TransformerConfig):
         mlp_bias: whether the layers of the MLP have a bias (AIMv2's have none).
         mlp_norm: a norm over the hidden channels, before fc2 (EVA-02).
         layer_scale: a learned factor per channel after each residual branch (CaiT's LayerScale).
+        mlp_layer_scale: whether the MLPs' branches have one, too, where attention's have
+            (Sapiens2's have none, arXiv:2604.21681).
         final_norm: a norm over all tokens after the last block.
         fc_norm: a norm after pooling.
         pool_prefix: pooling other than "token" takes the class and register tokens too.
@@ -87,6 +89,7 @@ class ViTConfig(TransformerConfig):
     mlp_bias: bool = True
     mlp_norm: bool = False
     layer_scale: bool = False
+    mlp_layer_scale: bool = True
     final_norm: bool = True
     fc_norm: bool = False
     pool_prefix: bool = False

@@ -106,8 +106,8 @@ def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
             yield from _norm(config, f"{name}.norm", hidden)
         yield from linear(f"{name}.fc2", hidden, dim, bias)
 
-    def scale(name: str) -> Iterator[Parameter]:
-        if config.layer_scale:
+    def scale(name: str, wanted: bool = True) -> Iterator[Parameter]:
+        if config.layer_scale and wanted:
             yield from plain(f"{name}.gamma", dim)
 
     if config.parallel > 1:
@@ -122,7 +122,7 @@ def _block(config: ViTConfig, block: str) -> Iterator[Parameter]:
     yield from scale(f"{block}.ls1")
     yield from _norm(config, f"{block}.norm2", dim)
     yield from mlp(f"{block}.mlp")
-    yield from scale(f"{block}.ls2")
+    yield from scale(f"{block}.ls2", config.mlp_layer_scale)
 
 
 def _relative_position(config: ViTConfig, module: str) -> Parameter:

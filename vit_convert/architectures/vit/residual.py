@@ -84,9 +84,10 @@ def _embedding(config: ViTConfig) -> Embedding:
 
 def _branches(config: ViTConfig) -> Iterator[Branch]:
     after = config.norm_position == "res-post"
-    for kind, layer in (("attn", "proj"), ("mlp", "fc2")):
+    for kind, layer, scaled in (("attn", "proj", True), ("mlp", "fc2", config.mlp_layer_scale)):
         for _, module, scale in _places(config, kind):
-            yield Branch(f"{module}.{layer}", scale if config.layer_scale else "", after)
+            has_scale = config.layer_scale and scaled
+            yield Branch(f"{module}.{layer}", scale if has_scale else "", after)
 
 
 def _norms(config: ViTConfig) -> Iterator[Norm]:

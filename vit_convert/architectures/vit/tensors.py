@@ -111,6 +111,7 @@ def _read_block(shapes: Mapping[str, Shape], dim: int) -> dict[str, Any]:
         "proj_bias": f"{attn}.proj.bias" in shapes,
         "mlp_bias": f"{mlp}.fc2.bias" in shapes,
         "layer_scale": scale in shapes,
+        "mlp_layer_scale": parallel > 1 or scale not in shapes or "blocks.0.ls2.gamma" in shapes,
     }
     if read["qk_norm"]:
         head = shape_of(shapes, f"{attn}.q_norm.weight", 1)[0]

@@ -95,6 +95,7 @@ def _vit(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
         "its norm stands before or after pooling",
     )
     refuse(config.distilled and config.pool != "token", "DeiT's two heads read the two tokens")
+    refuse(not config.mlp_layer_scale, "LayerScale follows attention and MLPs")
     refuse(config.proj_bias != config.mlp_bias, "its projections and MLPs have biases, or have not")
     options |= {
         "class_token": config.class_token,

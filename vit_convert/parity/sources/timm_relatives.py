@@ -39,6 +39,7 @@ def beit(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
         config.pool_prefix,
         not config.proj_bias,
         not config.mlp_bias,
+        not config.mlp_layer_scale,
     )
     refuse(
         any(others) or any(getattr(config, k) not in v for k, v in plain.items()),
@@ -103,6 +104,7 @@ def eva(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
         swiglu_align_to=int(config.mlp == "swiglu"),  # then gate and value are two layers
         scale_mlp=config.mlp_norm,
         init_values=1.0 if config.layer_scale else None,
+        attn_only_layer_scale=not config.mlp_layer_scale,
         global_pool=config.pool,
         use_pre_transformer_norm=config.pre_norm,
         use_post_transformer_norm=config.final_norm,

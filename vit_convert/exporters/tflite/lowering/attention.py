@@ -30,7 +30,7 @@ def self_attention(
     attn: str,
     *,
     queries: int,
-    bias: Tensor | None = None,
+    bias: str = "",
     rotary: Rotary | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762).
@@ -41,7 +41,7 @@ def self_attention(
         attn: the module.
         queries: how many tokens ask, the first ones. Of the others only the weights are computed,
             and only where attention maps are outputs.
-        bias: added to the scores, (1, heads, n, n).
+        bias: the weight that is added to the scores, (1, heads, n, n); "" for none.
         rotary: turns q and k.
 
     Returns:
@@ -55,11 +55,11 @@ def self_attention(
         turning = rotary if first == count else None  # the first tokens are no patches
         q = g.linear(g.tokens(x, 0, first), f"{attn}.q")
         q = _heads(g, q, f"{attn}.q_norm", turning, (0, 2, 1, 3))
+        added = g.score_bias(bias, first) if bias else None
         with g.module(attn):
             scores = g.batch_matmul(q, k, "scores")
-            if bias is not None:
-                part = bias if first == count else g.slice(bias, 2, 0, first, "bias")
-                scores = g.add(scores, part, "biased")
+            if added is not None:
+                scores = g.add(scores, added, "biased")
             return g.softmax(scores, "weights")
 
     weights = weights_of(queries)

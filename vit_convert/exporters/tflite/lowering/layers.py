@@ -46,6 +46,7 @@ class Lowering(GraphBuilder):
         self.attention = attention
         self._store_weight = store_weight
         self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
+        self._score_biases: dict[tuple[str, int], Tensor] = {}  # all blocks may share one
 
     def has(self, name: str) -> bool:
         """Whether the folded model still has that weight."""
@@ -61,6 +62,18 @@ class Lowering(GraphBuilder):
         weight = self.model.weights[name]
         wanted = weight.shape if shape is None else shape
         return self.constant(name, wanted, lambda: weight.array().reshape(wanted))
+
+    def score_bias(self, name: str, queries: int) -> Tensor:
+        """What is added to attention's scores: (1, heads, n, n), or its rows of the first tokens,
+        (1, heads, queries, n). A part of a constant is a constant: GPU delegates take no slice of
+        one."""
+        key = name, queries
+        if key not in self._score_biases:
+            weight = self.model.weights[name]
+            shape = (*weight.shape[:2], queries, weight.shape[3])
+            rows = self.constant(name, shape, lambda: weight.array()[:, :, :queries])
+            self._score_biases[key] = rows
+        return self._score_biases[key]
 
     def zeros(self, count: int) -> Tensor:
         """A vector of zeros, for a convolution, which must have a bias; one for each, because a
@@ -139,7 +152,9 @@ class Lowering(GraphBuilder):
 
     def activation(self, x: Tensor, kind: Gelu) -> Tensor:
         """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415): exact, by tanh, or "quick", x *
-        sigmoid(1.702 x); ReLU is part of the linear layer before it."""
+        sigmoid(1.702 x); or SiLU, x * sigmoid(x). ReLU is part of the linear layer before it."""
+        if kind == "silu":
+            return self.mul(x, self.logistic(x), "silu")
         if kind == "quick":
             slope = self.values("slope", [1.702])
             return self.mul(x, self.logistic(self.mul(x, slope, "sloped")), "gelu")

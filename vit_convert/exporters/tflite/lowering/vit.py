@@ -13,6 +13,13 @@ from vit_convert.exporters.tflite.lowering.attention import (
 )
 from vit_convert.exporters.tflite.lowering.layers import Lowering
 
+# relative position bias -> the weight that is added to the scores of a module
+_BIASES = {
+    "none": "",
+    "blocks": "{attn}.relative_position_bias",
+    "shared": "rel_pos_bias.relative_position_bias",
+}
+
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     """Images (batch, height, width, channels) -> "features" (batch, 1, 1, dim), "logits" (batch, 1,
@@ -25,15 +32,12 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     if config.pre_norm:
         x = g.norm(x, "norm_pre")
     x = g.renamed(x, "embeddings")
-    shared = None
-    if config.rel_pos == "shared":
-        shared = g.small("rel_pos_bias.relative_position_bias")
     rotary = _rotary(g) if config.rotary not in ("none", "mixed") else None
     read = vit_num_read_tokens(config)
     for i in range(config.depth):
         # nobody reads the last block's tokens that are not pooled
         kept = x.shape[2] if i < config.depth - 1 else read or x.shape[2]
-        x, weights = _block(g, x, f"blocks.{i}", kept, shared, rotary)
+        x, weights = _block(g, x, f"blocks.{i}", kept, rotary)
         if weights is not None:
             points[f"attention.{i}"] = weights
     if config.final_norm:
@@ -52,7 +56,6 @@ def _block(
     x: Tensor,
     block: str,
     kept: int,
-    shared_bias: Tensor | None,
     rotary: Rotary | None,
 ) -> tuple[Tensor, Tensor | None]:
     """Tokens (batch, 1, n, dim) -> (batch, 1, kept, dim), and the attention weights (batch, heads,
@@ -61,9 +64,7 @@ def _block(
     config: ViTConfig = g.config
     maps, branches = [], []
     for norm, attn in _branches(config, block, "attn"):
-        bias = shared_bias
-        if config.rel_pos == "blocks":
-            bias = g.small(f"{attn}.relative_position_bias")
+        bias = _BIASES[config.rel_pos].format(attn=attn)
         normal = g.norm(x, norm) if config.norm_position == "pre" else x
         if config.rotary == "mixed":
             rotary = Rotary(g.small(f"{attn}.cosines"), g.small(f"{attn}.sines"))
