@@ -97,7 +97,7 @@ def test_what_is_given_beside_the_file_counts_more(tmp_path: Path) -> None:
         ("num-heads = 3", "'num-heads' is no option", "num_heads"),
         ("[model]\nnum_heads = 3", "'model' is no option", ""),
         ("gelu = \n", "is no TOML", ""),
-        ('gelu = "silu"', "gelu is silu", ""),
+        ('gelu = "mish"', "gelu is mish", ""),
         ("gelu = 1", "gelu is 1", ""),
         ("labels = 3", "labels is 3", ""),
         ('rules = "a"\ndialect = "timm"', "both are given", ""),
@@ -166,7 +166,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("rotary_grid", (16, -1), "from 1"),
     ("num_classes", -1, "from 0"),
     ("num_classes", 10**9, "1000000"),
-    ("gelu", "silu", "erf, tanh, quick, relu"),
+    ("gelu", "mish", "erf, tanh, quick, relu, silu"),
     ("pool", ["avg"], "token"),
     ("variant", "", "published model"),
 ]
