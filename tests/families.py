@@ -45,6 +45,7 @@ ACTIVATIONS: dict[str, Callable[..., torch.nn.Module]] = {
     "tanh": partial(torch.nn.GELU, approximate="tanh"),
     "quick": QuickGELU,
     "relu": torch.nn.ReLU,
+    "silu": torch.nn.SiLU,
 }
 
 SHAPE: dict[str, Any] = {
@@ -490,6 +491,10 @@ OPTIONS: dict[str, Callable[..., Family]] = {
         mlp_layer_scale=False,
         qk_norm=True,
         mlp="swiglu-packed",
+    ),
+    "silu": partial(small_vit, depth=2, gelu="silu"),
+    "gated, attention pooling": partial(
+        small_vit, depth=2, class_token=False, mlp="swiglu", pool="map", gelu="silu"
     ),
     "parallel": partial(small_vit, depth=2, parallel=2, layer_scale=True),
 }

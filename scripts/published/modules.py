@@ -123,7 +123,8 @@ def _activation(reading: Reading, model: nn.Module) -> str:
             if name != "SiLU" or getattr(module, "gate_last", False):
                 reading.problems.append(f"gated MLPs with {name}")
             continue
-        words = {"QuickGELU": "quick", "GELUTanh": "tanh", "ReLU": "relu"}.get(name, f"<{name}>")
+        known = {"QuickGELU": "quick", "GELUTanh": "tanh", "ReLU": "relu", "SiLU": "silu"}
+        words = known.get(name, f"<{name}>")
         if isinstance(act, nn.GELU):
             words = "erf" if act.approximate == "none" else "tanh"
         found.add(words)

@@ -60,7 +60,11 @@ class Commands:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "TF_CPP_MIN_LOG_LEVEL": "3",  # as vit-convert sets it before it imports TensorFlow
+            },
         )
         self._ask({"imports": imports})
 

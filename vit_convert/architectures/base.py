@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
 from vit_convert.errors import UsageError
 
-Gelu = Literal["erf", "tanh", "quick", "relu"]
+Gelu = Literal["erf", "tanh", "quick", "relu", "silu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
 Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
@@ -35,6 +35,19 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _checked(name: str, value: Any, option: str) -> Any:
+    """A field's value, as `ranges.checked`; raises UsageError, in which it is called `option`."""
+    try:
+        return checked(name, value, CHOICES.get(name, ()))
+    except OutOfRangeError as error:
+        raise UsageError(
+            error.meaning or f"{name} cannot be {as_text(value)}",
+            where=f"{option} {as_text(value)}",
+            expected=error.expected,
+            hint=f"{option} {error.instead}" if error.instead else "",
+        ) from None
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """The way from a picture to a model's input, as the checkpoint's authors did it.
@@ -45,6 +58,9 @@ class Preprocessing:
         crop_pct: the side of the centre crop over the side that the picture is resized to.
         crop_mode: how a picture of another shape is resized before the crop: "center" keeps its
             proportions, "squash" does not (timm's names).
+
+    Raises:
+        UsageError: mean or std is not that of such pixels.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -52,6 +68,10 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     crop_pct: float = 0.9
     crop_mode: CropMode = "center"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), name))
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -72,7 +92,7 @@ class TransformerConfig:
         mlp_dim: hidden width of the MLPs.
         qkv_bias: whether the q, k, v projections have a bias.
         gelu: the MLPs' activation: GELU, "erf" (exact), "tanh" (approximation) or "quick"
-            (x * sigmoid(1.702 x), CLIP's); or "relu" in its place.
+            (x * sigmoid(1.702 x), CLIP's); or "relu" or "silu" (x * sigmoid(x)) in its place.
         norm_eps: epsilon of every norm.
         pool: "token" (the class token), "avg" or "max" (the mean or the maximum over the patches),
             "avgmax" (the mean of those two), "token-avg" (class token, then mean: transformers'
@@ -252,16 +272,8 @@ class Overrides:
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
-            try:
-                object.__setattr__(self, name, checked(name, value, CHOICES.get(name, ())))
-            except OutOfRangeError as error:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    error.meaning or f"{name} cannot be {as_text(value)}",
-                    where=f"{option} {as_text(value)}",
-                    expected=error.expected,
-                    hint=f"{option} {error.instead}" if error.instead else "",
-                ) from None
+            option = f"--{name.replace('_', '-')}"
+            object.__setattr__(self, name, _checked(name, value, option))
 
     def given(self) -> dict[str, Any]:
         """The values that the user states, by field."""

@@ -163,6 +163,9 @@ class Facts:
         facts = {**self.overrides.stated, **self.facts}
         for name in ("variant", "changed"):
             facts.pop(name, None)
+        # unless it is the name of a published model
+        if self.candidates.stated and (variant := self.overrides.fact("variant")):
+            facts["variant"] = variant
         names = {f.name for f in fields(config_class)}
         config = config_class(**{k: f.value for k, f in facts.items() if k in names})
         preprocessing = Preprocessing(**{name: facts[name].value for name in _PICTURES})

@@ -30,8 +30,8 @@ from vit_convert.cli import console, options
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
 @click.option(
     "--gelu",
-    type=click.Choice(["erf", "tanh", "quick", "relu"]),
-    help="The activation: GELU, exact or approximated, or ReLU in its place.",
+    type=click.Choice(["erf", "tanh", "quick", "relu", "silu"]),
+    help="The activation: GELU, exact or approximated, or ReLU or SiLU in its place.",
 )
 @click.option(
     "--norm-position",

@@ -23,6 +23,8 @@ _ACTIVATIONS = {
     "gelu_pytorch_tanh": "tanh",
     "quick_gelu": "quick",
     "relu": "relu",
+    "silu": "silu",
+    "swish": "silu",
 }
 
 

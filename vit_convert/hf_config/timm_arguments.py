@@ -14,7 +14,13 @@ from vit_convert.architectures import Fact
 from vit_convert.hf_config.json_reader import Reader
 
 # timm/layers/create_act.py; an absent one is the model's own
-_ACTIVATIONS = {"gelu": "erf", "gelu_tanh": "tanh", "quick_gelu": "quick", "relu": "relu"}
+_ACTIVATIONS = {
+    "gelu": "erf",
+    "gelu_tanh": "tanh",
+    "quick_gelu": "quick",
+    "relu": "relu",
+    "silu": "silu",
+}
 _POOLS = ("token", "avg", "max", "avgmax", "map")
 # what together tells the kind of rotary embedding, and the kinds; any one of them alone changes a
 # published kind into none that is known here

@@ -10,6 +10,7 @@ from typing import Any
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import as_text
+from vit_convert.errors import RecognitionError
 
 _EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
 _USUAL_HEAD = 64  # channels
@@ -121,8 +122,9 @@ def _is_possible(spec: ModelSpec, name: str, value: Any) -> bool:
     if value in ("token", "token-avg") and not getattr(config, "class_token", True):
         return False
     changed = spec.with_config(**{name: value})
-    rotary = getattr(changed.config, "rotary", "none") != "none"
-    if rotary and changed.config.head_dim % 4:
+    try:
+        architecture(spec.architecture).check(changed.config)
+    except RecognitionError:
         return False
     own, other = ({p.name: p.shape for p in each.parameters()} for each in (spec, changed))
     return own == other

@@ -45,7 +45,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
             contradict each other, an option or a file.
     """
     read = read_vit(shapes, overrides)
-    if read["mlp"] != "plain" and overrides.gelu:
+    if read["mlp"] != "plain" and overrides.gelu and read.get("pool") != "map":
         raise UsageError(
             "the checkpoint's MLPs are gated, and their gate is SiLU here",
             where=f"--gelu {overrides.gelu}",
@@ -69,8 +69,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
     settle_rotary(facts, hint)
     settle_pooled_tokens(facts, overrides)
     if read["mlp"] != "plain":
-        unused = Fact("erf", "assumed", "the MLPs are gated by SiLU")
-        facts.put("gelu", overrides.fact("gelu") or unused)
+        facts.put("gelu", overrides.fact("gelu") or _beside_gates(read))
         half = (
             "the first half of fc1 is the gate, through" if read["mlp"] != "swiglu" else "gates are"
         )
@@ -79,7 +78,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         why = "no norm after the blocks has parameters; one without any would leave no tensors"
         facts.conclude("final_norm", why)
     found = facts.finish(ViTConfig, Preprocessing(), unused_in_vit)
-    _refuse_combinations(found.config)
+    refuse_combinations(found.config)
     return found
 
 
@@ -116,9 +115,17 @@ def _settle_norm(facts: Facts, read: Mapping[str, Any], overrides: Overrides) ->
     facts.settle("norm", "rms", "norms have no bias; a LayerNorm without one looks the same")
 
 
+def _beside_gates(read: Mapping[str, Any]) -> Fact:
+    """The activation of a model whose gated MLPs have SiLU: that of attention pooling's MLP."""
+    if read.get("pool") == "map":
+        why = "attention pooling has the MLPs' activation in timm's VisionTransformer"
+        return Fact("silu", "assumed", why)
+    return Fact("erf", "assumed", "the MLPs are gated by SiLU")
+
+
 def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     """The fields that change nothing."""
-    unused = {"gelu"} if config.mlp != "plain" else set()
+    unused = {"gelu"} if config.mlp != "plain" and config.pool != "map" else set()
     if config.rotary not in PUBLISHED_BASES:
         unused.add("rotary_base")
     if config.rotary not in ("eva02", "pe"):
@@ -130,7 +137,7 @@ def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     return frozenset(unused)
 
 
-def _refuse_combinations(config: TransformerConfig) -> None:
+def refuse_combinations(config: TransformerConfig) -> None:
     """Raises RecognitionError for options that no model has together, so that nothing else has to
     give them a meaning."""
     assert isinstance(config, ViTConfig)
@@ -151,7 +158,6 @@ def _refuse_combinations(config: TransformerConfig) -> None:
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
-        "attention pooling goes with plain MLPs": config.pool == "map" and config.mlp != "plain",
         "a distilled DeiT has no registers and one token per head": (
             config.distilled and (config.reg_tokens > 0 or config.pool != "token")
         ),

@@ -13,13 +13,15 @@ from vit_convert.models.layers.norm import Norm
 
 
 def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
-    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415), or ReLU in its place.
+    """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415), or ReLU or SiLU in its place.
 
     "erf" is exact, x * Phi(x); "tanh" is the paper's approximation of it; "quick" is
     x * sigmoid(1.702 x), the paper's other approximation, which CLIP uses.
     """
     if kind == "relu":
         return tf.nn.relu(x)
+    if kind == "silu":
+        return x * tf.sigmoid(x)
     if kind == "quick":
         return x * tf.sigmoid(1.702 * x)
     return tf.nn.gelu(x, approximate=kind == "tanh")

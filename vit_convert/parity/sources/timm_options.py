@@ -16,7 +16,13 @@ if TYPE_CHECKING:
     import torch
 
 # timm's names of its activation layers
-_ACTIVATIONS = {"erf": "gelu", "tanh": "gelu_tanh", "quick": "quick_gelu", "relu": "relu"}
+_ACTIVATIONS = {
+    "erf": "gelu",
+    "tanh": "gelu_tanh",
+    "quick": "quick_gelu",
+    "relu": "relu",
+    "silu": "silu",
+}
 
 
 def common(config: TransformerConfig, num_classes: int) -> dict[str, Any]:

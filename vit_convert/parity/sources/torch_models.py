@@ -31,6 +31,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         "erf": nn.GELU(),
         "tanh": nn.GELU(approximate="tanh"),
         "relu": nn.ReLU(),
+        "silu": nn.SiLU(),
         "quick": _quick_gelu,
     }
     layer = nn.TransformerEncoderLayer(

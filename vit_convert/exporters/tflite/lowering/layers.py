@@ -152,7 +152,9 @@ class Lowering(GraphBuilder):
 
     def activation(self, x: Tensor, kind: Gelu) -> Tensor:
         """GELU (Hendrycks and Gimpel 2016, arXiv:1606.08415): exact, by tanh, or "quick", x *
-        sigmoid(1.702 x); ReLU is part of the linear layer before it."""
+        sigmoid(1.702 x); or SiLU, x * sigmoid(x). ReLU is part of the linear layer before it."""
+        if kind == "silu":
+            return self.mul(x, self.logistic(x), "silu")
         if kind == "quick":
             slope = self.values("slope", [1.702])
             return self.mul(x, self.logistic(self.mul(x, slope, "sloped")), "gelu")
