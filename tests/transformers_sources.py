@@ -125,11 +125,23 @@ def _depth_features(model: Any, x: Images) -> torch.Tensor:
     return backbone.layernorm(tokens)[:, 0]
 
 
-def _blip_2() -> Any:
+def _idefics2() -> Any:
+    perceiver = {
+        "hidden_size": 8,
+        "resampler_n_latents": 3,
+        "resampler_depth": 1,
+        "resampler_n_heads": 2,
+        "num_key_value_heads": 1,
+        "resampler_head_dim": 4,
+    }
+    return _whole("Idefics2", dict(HF), "Mistral", perceiver_config=perceiver)
+
+
+def _blip_2(name: str = "Blip2") -> Any:
     text = _config("OPT", hidden_size=8, ffn_dim=10, num_hidden_layers=1, num_attention_heads=2,
                    vocab_size=11, word_embed_proj_dim=8)  # fmt: skip
     return _config(
-        "Blip2",
+        name,
         vision_config=dict(HF),
         qformer_config=TEXT | {"encoder_hidden_size": DIM},
         text_config=text,
@@ -137,12 +149,12 @@ def _blip_2() -> Any:
     )
 
 
-def _encoder_decoder(encoder: str) -> Any:
+def _encoder_decoder(encoder: str, **changes: Any) -> Any:
     decoder = _config("TrOCR", d_model=8, decoder_layers=1, decoder_attention_heads=2,
                       decoder_ffn_dim=10, vocab_size=11, cross_attention_hidden_size=DIM,
                       max_position_embeddings=9)  # fmt: skip
     return transformers.VisionEncoderDecoderModel(
-        encoder=getattr(transformers, f"{encoder}Model")(_vision(encoder)),
+        encoder=getattr(transformers, f"{encoder}Model")(_vision(encoder, **changes)),
         decoder=transformers.TrOCRForCausalLM(decoder),
     )
 
@@ -471,6 +483,41 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
         13,
     ),
     (
+        "Idefics2",
+        "transformers-siglip-avg",
+        _saved(
+            _make("Idefics2ForConditionalGeneration", _idefics2),
+            _mean(lambda m: m.model.vision_model),
+        ),
+        27,
+    ),
+    (
+        "Gemma 3",
+        "transformers-siglip-avg",
+        _saved(
+            _make(
+                "Gemma3ForConditionalGeneration",
+                lambda: _whole(
+                    "Gemma3",
+                    _vision("SiglipVision", **_WITHOUT_HEAD),
+                    "Gemma3Text",
+                    mm_tokens_per_image=4,
+                ),
+            ),
+            _mean(_of_model),
+        ),
+        17,
+    ),
+    (
+        "InstructBLIP",
+        "transformers-blip",
+        _saved(
+            _make("InstructBlipForConditionalGeneration", lambda: _blip_2("InstructBlip")),
+            _first(lambda m: m.vision_model),
+        ),
+        59,
+    ),
+    (
         "BLIP for captions",
         "transformers-blip",
         _saved(
@@ -525,6 +572,25 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
             memory=True,
         ),
         33,
+    ),
+    (
+        "an encoder-decoder with BEiT",
+        "transformers-beit",
+        _saved(
+            lambda: _encoder_decoder("Beit", use_relative_position_bias=True),
+            _pooled(lambda m: m.encoder),
+        ),
+        30,
+    ),
+    (
+        "an encoder-decoder with DINOv2, in memory",
+        "transformers-dinov2-5",
+        _saved(
+            lambda: _encoder_decoder("Dinov2", mlp_ratio=2),
+            _first(lambda m: m.encoder),
+            memory=True,
+        ),
+        32,
     ),
     (
         "VisionTextDualEncoder",

@@ -81,8 +81,12 @@ class Confined:
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(json.dumps([reader, str(path)]).encode() + b"\n")
-        process.stdin.flush()
+        try:
+            process.stdin.write(json.dumps([reader, str(path)]).encode() + b"\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            self._process = None
+            return Outcome("died", "after the file before this one")
         ready, _, _ = select.select([process.stdout], [], [], _WALL)
         line = process.stdout.readline() if ready else b""
         if line:

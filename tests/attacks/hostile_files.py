@@ -317,7 +317,7 @@ renamed("a block of 900 digits", TIMM, block("9" * 900))
 renamed("a block of a superscript digit", TIMM, block("\u00b2"))
 renamed("a block of an Arabic digit", TIMM, block("\u0663"))
 renamed("a CaiT's block of many digits", "timm-cait/model.safetensors", block("9" * 900))
-renamed("blocks in a chunk of ten digits", CHUNKS, lambda n: [n.replace(".0.1.", ".0.9999999999.")])
+renamed("blocks in a chunk of ten digits", CHUNKS, lambda n: [n.replace(".1.1.", ".1.9999999999.")])
 renamed("a chunk of ten digits", CHUNKS, lambda n: [n.replace("blocks.0.", "blocks.9999999999.")])
 renamed(
     "very many blocks",

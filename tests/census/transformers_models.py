@@ -114,7 +114,9 @@ def _equal(model: torch.nn.Module, found: Conversion, changes: Mapping[str, Any]
     hooks = [norm.register_forward_hook(keep) for norm in norms]
     try:
         with torch.inference_mode():
-            output = getattr(model, "vision_model", model)(pixel_values=channels_first(images))
+            # a classifier is run whole; of what reads texts too, the image tower
+            tower = model if hasattr(model, "classifier") else getattr(model, "vision_model", model)
+            output = tower(pixel_values=channels_first(images))
     except (RuntimeError, TypeError, ValueError):  # another size, or more inputs
         return False
     finally:

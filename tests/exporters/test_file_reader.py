@@ -157,10 +157,10 @@ def bomb(width: int) -> bytes:
 def test_a_small_file_cannot_ask_for_endless_work(width: int, tmp_path: Path) -> None:
     path = tmp_path / "bomb.tflite"
     path.write_bytes(bomb(width))
-    began = time.monotonic()
+    began = time.process_time()  # of computing, so that a busy machine fails nothing
     with pytest.raises(ArtifactError, match="refer to each other too often"):
         read_file(path)
-    assert time.monotonic() - began < 15
+    assert time.process_time() - began < 5
 
 
 def test_the_same_shape_without_repetition_is_read(tmp_path: Path) -> None:

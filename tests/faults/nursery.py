@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,11 @@ class Commands:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=os.environ
+            | {
+                "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                "TF_CPP_MIN_LOG_LEVEL": "3",  # as vit-convert sets it before it imports TensorFlow
+            },
         )
         self._ask({"imports": imports})
 
@@ -173,8 +177,12 @@ class _Pipe:
     def text(self) -> str:
         """All of it, once the fork has ended."""
         os.close(self.write)
-        with open(self._read, encoding="utf-8") as file:
-            return file.read()
+        parts = []
+        with suppress(BlockingIOError):  # a worker process of the fork may still hold its end
+            while part := os.read(self._read, 2**16):
+                parts.append(part)
+        os.close(self._read)
+        return b"".join(parts).decode()
 
 
 def _run(request: Mapping[str, Any]) -> dict[str, Any]:

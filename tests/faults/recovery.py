@@ -207,7 +207,8 @@ class Trials:
             assert found == self.new, about
         elif ended.code == 2:
             assert found == before, about
-            assert ended.err.count("error:") == 1, about
+            said = [line for line in ended.err.splitlines() if line.startswith("error:")]
+            assert len(said) == 1, about
         else:
             left = self._left()
             if found not in (before, self.new):

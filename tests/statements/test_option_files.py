@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from vit_convert import Overrides, read_options, torch2keras
-from vit_convert.architectures.base import CHOICES
+from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.base import CHOICES, Preprocessing
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import convert, recognise
 from vit_convert.dialects import rules_of
@@ -96,7 +97,7 @@ def test_what_is_given_beside_the_file_counts_more(tmp_path: Path) -> None:
         ("num-heads = 3", "'num-heads' is no option", "num_heads"),
         ("[model]\nnum_heads = 3", "'model' is no option", ""),
         ("gelu = \n", "is no TOML", ""),
-        ('gelu = "silu"', "gelu is silu", ""),
+        ('gelu = "mish"', "gelu is mish", ""),
         ("gelu = 1", "gelu is 1", ""),
         ("labels = 3", "labels is 3", ""),
         ('rules = "a"\ndialect = "timm"', "both are given", ""),
@@ -165,7 +166,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("rotary_grid", (16, -1), "from 1"),
     ("num_classes", -1, "from 0"),
     ("num_classes", 10**9, "1000000"),
-    ("gelu", "silu", "erf, tanh, quick, relu"),
+    ("gelu", "mish", "erf, tanh, quick, relu, silu"),
     ("pool", ["avg"], "token"),
     ("variant", "", "published model"),
 ]
@@ -210,6 +211,17 @@ def test_values_out_of_range_in_a_processor(
     with pytest.raises(CheckpointError) as error:
         read_sidecars(tmp_path)
     assert says in error.value.message()
+
+
+@pytest.mark.parametrize(("name", "value", "says"), [w for w in WRONG if w[0] in ("mean", "std")])
+def test_preparing_pictures_with_values_out_of_range(name: str, value: Any, says: str) -> None:
+    with pytest.raises(UsageError) as error:
+        Preprocessing(**{name: value})
+    assert says in error.value.message()
+    spec = recognise(open_checkpoint(GOLDENS / "transformers-vit-vit")).spec.to_dict()
+    spec["preprocessing"][name] = value
+    with pytest.raises(ValueError, match=r"."):
+        ModelSpec.from_dict(spec)
 
 
 def test_lists_are_taken_for_tuples() -> None:

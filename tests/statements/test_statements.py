@@ -166,7 +166,7 @@ def test_names_of_classes(gaps: bool, tmp_path: Path) -> None:
         ("model_args", "num_heads=3", "a table"),
         ("model_args__num_heads", "many", "a whole number"),
         ("model_args__num_heads", 10**30, "a whole number"),
-        ("model_args__act_layer", "silu", "gelu_tanh"),
+        ("model_args__act_layer", "mish", "gelu_tanh"),
         ("model_args__act_layer", ["gelu"], "gelu_tanh"),
         ("model_args__norm_layer", "batchnorm", "layernorm"),
         ("model_args__global_pool", "prr", "avgmax"),
@@ -704,7 +704,7 @@ def test_a_tower_of_timms_in_open_clips_folder(tmp_path: Path) -> None:
 
 def test_the_users_word_counts_more_than_what_is_impossible(tmp_path: Path) -> None:
     save_timm(tmp_path, make())
-    change(tmp_path, pretrained_cfg__crop_pct=87.5, model_args__act_layer="silu")
+    change(tmp_path, pretrained_cfg__crop_pct=87.5, model_args__act_layer="mish")
     found = look(tmp_path, crop_pct=0.875, gelu="erf")
     assert (known(found, "crop_pct"), known(found, "gelu")) == ((0.875, "given"), ("erf", "given"))
 

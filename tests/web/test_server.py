@@ -177,6 +177,7 @@ def test_a_request_that_does_not_come_is_given_up(
 def test_a_reader_that_takes_nothing_is_given_up(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert web_server._Handler.timeout == web_server.SEND_SECONDS <= 60
     monkeypatch.setattr(web_server._Handler, "timeout", 0.5)
     (folder / "large").write_bytes(bytes(64 << 20))
     before = threading.active_count()

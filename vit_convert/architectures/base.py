@@ -3,7 +3,7 @@ them is known."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
@@ -35,6 +35,19 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 
 
+def _checked(name: str, value: Any, option: str) -> Any:
+    """A field's value, as `ranges.checked`; raises UsageError, in which it is called `option`."""
+    try:
+        return checked(name, value, CHOICES.get(name, ()))
+    except OutOfRangeError as error:
+        raise UsageError(
+            error.meaning or f"{name} cannot be {as_text(value)}",
+            where=f"{option} {as_text(value)}",
+            expected=error.expected,
+            hint=f"{option} {error.instead}" if error.instead else "",
+        ) from None
+
+
 @dataclass(frozen=True)
 class Preprocessing:
     """The way from a picture to a model's input, as the checkpoint's authors did it.
@@ -45,6 +58,9 @@ class Preprocessing:
         crop_pct: the side of the centre crop over the side that the picture is resized to.
         crop_mode: how a picture of another shape is resized before the crop: "center" keeps its
             proportions, "squash" does not (timm's names).
+
+    Raises:
+        UsageError: mean or std is not that of such pixels.
     """
 
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
@@ -52,6 +68,10 @@ class Preprocessing:
     interpolation: Interpolation = "bicubic"
     crop_pct: float = 0.9
     crop_mode: CropMode = "center"
+
+    def __post_init__(self) -> None:
+        for name in ("mean", "std"):
+            object.__setattr__(self, name, _checked(name, getattr(self, name), name))
 
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -195,13 +215,6 @@ class Recognition:
     unused: frozenset[str] = frozenset()
     stated: bool = False
 
-    @property
-    def model(self) -> str:
-        """The published model for people."""
-        if not self.variant:
-            return "no published model"
-        return self.variant if self.stated else f"with the shapes of {self.variant}"
-
 
 @dataclass(frozen=True)
 class Overrides:
@@ -252,16 +265,8 @@ class Overrides:
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
-            try:
-                object.__setattr__(self, name, checked(name, value, CHOICES.get(name, ())))
-            except OutOfRangeError as error:
-                option = f"--{name.replace('_', '-')}"
-                raise UsageError(
-                    error.meaning or f"{name} cannot be {as_text(value)}",
-                    where=f"{option} {as_text(value)}",
-                    expected=error.expected,
-                    hint=f"{option} {error.instead}" if error.instead else "",
-                ) from None
+            option = f"--{name.replace('_', '-')}"
+            object.__setattr__(self, name, _checked(name, value, option))
 
     def given(self) -> dict[str, Any]:
         """The values that the user states, by field."""
@@ -278,14 +283,3 @@ class Overrides:
         """The image size that tells a position embedding's grid where its length does not."""
         fact = self.stated.get("image_size")
         return fact.value if fact else self.image_size
-
-
-def way_out(names: Iterable[str]) -> str:
-    """What helps where statements about some fields contradict each other, or the tensors."""
-    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
-    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
-    return (
-        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
-        "move the checkpoint into a folder of its own, or save its state dict alone, "
-        "to convert it without what says so"
-    )

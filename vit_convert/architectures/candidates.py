@@ -5,11 +5,11 @@ Equal tensors are no statement: a model is *stated* only by the user or by a fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from vit_convert.architectures.base import Overrides, way_out
+from vit_convert.architectures.base import Overrides
 from vit_convert.architectures.published import Pictures, PublishedModel
 from vit_convert.errors import RecognitionError, UsageError, VitConvertError
 
@@ -164,10 +164,12 @@ def _unsupported(
 ) -> RecognitionError:
     other = next((m.name for m in models if not m.unsupported), "")
     why = "by the file's name, this is" if by_name else "the tensors are those of"
+    words = [k for k, v in model.values.items() if isinstance(v, str) and v.startswith("<")]
+    option = f"--{(words or ['variant'])[0].replace('_', '-')}"
     return RecognitionError(
         f"{why} {model.name}, which is not supported: {model.unsupported}",
         expected=f"another model of the same tensors, such as {other}" if other else "",
-        hint=f"--variant {other}, if it is that one" if other else "--rotary none, if it is none",
+        hint=f"--variant {other}, if it is that one" if other else f"{option}, if it has another",
     )
 
 
@@ -235,4 +237,15 @@ def _unknown(name: str, published: Sequence[PublishedModel]) -> UsageError:
         where="--variant",
         expected="the name of a published model, as timm calls it",
         hint=f"{' or '.join(close)}, which is known" if close else "",
+    )
+
+
+def way_out(names: Iterable[str]) -> str:
+    """What helps where statements about some fields contradict each other, or the tensors."""
+    names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
+    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    return (
+        f"{f'{options} with the right value, which counts more; or ' if options else ''}"
+        "move the checkpoint into a folder of its own, or save its state dict alone, "
+        "to convert it without what says so"
     )

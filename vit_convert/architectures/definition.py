@@ -32,6 +32,8 @@ class Architecture:
         published: gives the published models, those that cannot be converted too.
         read: canonical names and shapes, what is stated -> the values that tensors tell.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
+        check: configuration -> nothing; raises RecognitionError for values that no model has
+            together.
         parameters: configuration -> every array of the model, in the order of the Keras model's
             layers and weights.
         block_names: configuration -> the points of the residual stream in the order of computation:
@@ -56,6 +58,7 @@ class Architecture:
     published: Callable[[], tuple[PublishedModel, ...]] = tuple
     read: Callable[[Mapping[str, Shape], Overrides], dict[str, Any]]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
+    check: Callable[[Any], None] = lambda config: None
     parameters: Callable[[Any], tuple[Parameter, ...]]
     block_names: Callable[[Any], tuple[str, ...]]
     num_read_tokens: Callable[[Any], int | None] = lambda config: None

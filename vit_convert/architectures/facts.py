@@ -18,9 +18,8 @@ from vit_convert.architectures.base import (
     Recognition,
     Rival,
     TransformerConfig,
-    way_out,
 )
-from vit_convert.architectures.candidates import Candidates
+from vit_convert.architectures.candidates import Candidates, way_out
 from vit_convert.architectures.published import default_values
 from vit_convert.architectures.ranges import as_text
 from vit_convert.architectures.recognition import source_image_size
@@ -119,13 +118,16 @@ class Facts:
         why = f"as in {best[0]}{_limits(found)}"
         if found.fit == "widths":
             return Fact(value, "assumed", why)
-        rivals = tuple(Rival(other, tuple(names)) for other, names in by_value.items())
+        others = sorted(by_value.items(), key=lambda item: -len(item[1]))
+        rivals = tuple(Rival(other, tuple(names)) for other, names in others)
         return Fact(value, "assumed", why, tuple(best), rivals)
 
     def conclude(self, name: str, why: str) -> None:
         """Call a value that tensors suggest assumed, as published models have it that they suggest;
         or published, if that model is stated."""
-        fact = self._of_models(name, None) or self.facts[name]
+        fact, by_models = self.facts[name], self._of_models(name, None)
+        if by_models and by_models.value == fact.value:
+            fact = by_models
         if fact.provenance != "published":
             fact = replace(fact, provenance="assumed", why=why)
         self.facts[name] = fact
@@ -163,6 +165,9 @@ class Facts:
         facts = {**self.overrides.stated, **self.facts}
         for name in ("variant", "changed"):
             facts.pop(name, None)
+        # unless it is the name of a published model
+        if self.candidates.stated and (variant := self.overrides.fact("variant")):
+            facts["variant"] = variant
         names = {f.name for f in fields(config_class)}
         config = config_class(**{k: f.value for k, f in facts.items() if k in names})
         preprocessing = Preprocessing(**{name: facts[name].value for name in _PICTURES})

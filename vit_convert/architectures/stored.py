@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from vit_convert.errors import UsageError
 from vit_convert.runtime.limits import BLOCKS, CLASSES, WIDTH
 
 _Made = TypeVar("_Made")
@@ -28,7 +29,10 @@ def built(cls: type[_Made], data: Mapping[str, Any]) -> _Made:
     for key, hint in _hints(cls).items():  # type: ignore[arg-type]  # a class can be hashed
         if key in values and not conforms(values[key], hint):
             raise ValueError(f"{key} is no {hint}")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UsageError as error:
+        raise ValueError(error.what) from error
 
 
 def check_sizes(config: Any) -> None:

@@ -149,8 +149,9 @@ def _print(file: Checkpoint, found: Conversion | VitConvertError) -> None:
 
 def _model(found: Conversion) -> str:
     from vit_convert.architectures import architecture
+    from vit_convert.conversion.assumptions import model_of
 
-    return f"{architecture(found.spec.architecture).title}, {found.recognition.model}"
+    return f"{architecture(found.spec.architecture).title}, {model_of(found.recognition)}"
 
 
 def _short(value: Any) -> str:

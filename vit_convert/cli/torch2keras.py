@@ -107,7 +107,7 @@ def torch2keras(
     models or assumed, and said.
     """
     from vit_convert.architectures import architecture
-    from vit_convert.conversion.assumptions import Assumptions
+    from vit_convert.conversion.assumptions import Assumptions, model_of
     from vit_convert.conversion.files import torch2keras as transfer
     from vit_convert.statements.option_file import Options, read_options
 
@@ -132,5 +132,5 @@ def torch2keras(
     for name, reason in conversion.ledger.ignored_by_reason():
         console.note(f"ignored {name}: {reason}")
     title = architecture(conversion.spec.architecture).title
-    model = conversion.recognition.model
+    model = model_of(conversion.recognition)
     console.out(f"{target}: {title}, {model}, {console.megabytes(target.stat().st_size)}")

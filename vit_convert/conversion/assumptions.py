@@ -73,6 +73,14 @@ class Assumptions:
         )
 
 
+def model_of(recognition: Recognition) -> str:
+    """The published model for people."""
+    if not recognition.variant:
+        return "no published model"
+    name = recognition.variant
+    return name if recognition.stated else f"with the shapes of {name}"
+
+
 def reasons(fact: Fact) -> str:
     """Why a value is what it is, and what rivals have."""
     return "; ".join([fact.why, *(_rival(r.value, r.names) for r in fact.rivals[:_FEW])])

@@ -102,7 +102,7 @@ def recognise(
         provenance={
             name: fact.provenance
             for name, fact in recognition.facts.items()
-            if name not in recognition.unused
+            if name not in recognition.unused | {"variant"}
         },
         body=ledger.body,
         fills=ledger.fills,

@@ -6,7 +6,7 @@ https://github.com/huggingface/transformers, models/{beit,data2vec,internvl}.
 from __future__ import annotations
 
 from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
-from vit_convert.dialects.beside_the_tower import LANGUAGE_MODEL
+from vit_convert.dialects.beside_the_tower import DECODER, LANGUAGE_MODEL
 from vit_convert.dialects.rules import Dialect, Ignore, Rule, joining, renamed
 from vit_convert.dialects.transformers_vit import (
     CLASS_TOKEN,
@@ -51,6 +51,7 @@ def _beit(new: bool, masked: bool) -> Dialect:
     )
     ignored: tuple[Ignore, ...] = (
         MASK_TOKEN,
+        *DECODER,
         Ignore(f"{place}.relative_position_bias.relative_position_index", _INDEX),
         Ignore(f"{shared}.relative_position_index", _INDEX),
     )

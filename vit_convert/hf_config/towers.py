@@ -43,10 +43,13 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     "owlv2_vision_model": _CLIP,
     "siglip_vision_model": _SIGLIP,
     "siglip2_vision_model": _SIGLIP,
+    "idefics2_vision": _SIGLIP,
     "idefics3_vision": _IDEFICS3,
     "smolvlm_vision": _IDEFICS3,
     "blip_vision_model": _BLIP,
     "blip_2_vision_model": _BLIP_2,
+    "instructblip_vision_model": _BLIP_2,
+    "instructblipvideo_vision_model": _BLIP_2,
     "internvl_vision": _INTERNVL,
     "aimv2_vision_model": {"hidden_act": "silu", "rms_norm_eps": 1e-5, "num_attention_heads": 8},
 }
@@ -64,10 +67,13 @@ _TOWERS = {
     "siglip": "siglip_vision_model",
     "siglip2": "siglip2_vision_model",
     "paligemma": "siglip_vision_model",
+    "idefics2": "idefics2_vision",
     "idefics3": "idefics3_vision",
     "smolvlm": "smolvlm_vision",
     "blip": "blip_vision_model",
     "blip-2": "blip_2_vision_model",
+    "instructblip": "instructblip_vision_model",
+    "instructblipvideo": "instructblipvideo_vision_model",
     "internvl": "internvl_vision",
 }
 SUPPORTED = frozenset({*DEFAULTS, *_TOWERS})

@@ -10,6 +10,7 @@ from typing import Any
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import as_text
+from vit_convert.errors import RecognitionError
 
 _EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
 _USUAL_HEAD = 64  # channels
@@ -62,6 +63,8 @@ def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:
 def matters(spec: ModelSpec, field: str) -> bool:
     """Whether a field changes what a model computes: bases of frequencies without rotary embedding
     do not, nor does what pooling takes where it takes one token."""
+    if field == "gelu" or field not in _VALUES:  # also where no other value can be tried
+        return True
     if field == "pool_prefix" and spec.config.pool in ("token", "map"):
         return False
     return bool(alternatives(spec, [field]))
@@ -121,8 +124,9 @@ def _is_possible(spec: ModelSpec, name: str, value: Any) -> bool:
     if value in ("token", "token-avg") and not getattr(config, "class_token", True):
         return False
     changed = spec.with_config(**{name: value})
-    rotary = getattr(changed.config, "rotary", "none") != "none"
-    if rotary and changed.config.head_dim % 4:
+    try:
+        architecture(spec.architecture).check(changed.config)
+    except RecognitionError:
         return False
     own, other = ({p.name: p.shape for p in each.parameters()} for each in (spec, changed))
     return own == other

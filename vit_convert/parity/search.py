@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.conversion.h5_file import ReadTensors, open_h5
 from vit_convert.conversion.name_table import readable
 from vit_convert.errors import VitConvertError
@@ -121,6 +121,7 @@ class _Trial:
         """The comparison with the reference, or None where there is no such model."""
         spec = self.spec.with_config(**{change.field: change.value for change in changes})
         try:
+            architecture(spec.architecture).check(spec.config)
             model = cast(SourceModel, _Model(spec, self.weights))
             got = TfliteWriter(model, self.options).float32_outputs(self.images)
         except VitConvertError:

@@ -191,6 +191,14 @@ WIDTH = Limit(
     "width", 1 << 20, "channels, tokens or pixels of a side", "the widest ViTs have 6,144 channels"
 )
 CLASSES = Limit("classes", 1_000_000, "classes of a model", "ImageNet-21k has 21,843")
+TFLITE_STEPS = Limit(
+    "tflite_steps",
+    1024,
+    "tables, elements and characters of a .tflite file",
+    "a graph of 20,000 operations has 600,000",
+    per_byte=1,
+    most=1_500_000,
+)
 H5_SECONDS = Limit(
     "h5_seconds",
     4,

@@ -56,8 +56,8 @@ def read_statements(checkpoint: Checkpoint, ledger: Ledger, overrides: Overrides
         facts.setdefault("image_size", facts[RECOMMENDED_SIZE])
     family = architecture(ledger.dialect.architecture)
     known = {f.name for cls in (family.config_class, Preprocessing) for f in fields(cls)} | _OTHERS
-    stated = {name: fact for name, fact in facts.items() if name in known}
-    return Statements({**ledger.dialect.stated, **stated}, beside)
+    stated = {**ledger.dialect.stated, **facts}
+    return Statements({name: stated[name] for name in stated if name in known}, beside)
 
 
 def _library(ledger: Ledger) -> Library:

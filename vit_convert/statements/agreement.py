@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from vit_convert.architectures import Fact
-from vit_convert.architectures.base import way_out
+from vit_convert.architectures.candidates import way_out
 from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError
 

@@ -39,12 +39,16 @@ def options_template(
         options.append((f"key = {_toml(key)}", "the state dict that is taken"))
     if variant := spec.source.variant:
         line = f"variant = {_toml(variant)}"
-        if _is_as_published(spec, variant):
-            options.append((line, "the published model that it is taken for"))
+        if "variant" not in facts:  # stated, it would make all that is assumed published
+            others.append((f"# {line}", "a published model of the same shapes"))
+        elif _is_as_published(spec, variant):
+            options.append((line, "the published model that it is"))
         else:
             others.append((f"# {line}", "in some values it is built otherwise"))
     known = {"pos_embed": Fact(spec.pos_embed, "assumed", "timm's way"), **facts}
     for name, fact in known.items():
+        if name == "variant" and spec.source.variant:
+            continue
         line, why = f"{name} = {_toml(fact.value)}", f"{fact.provenance}: {printable(fact.why)}"
         if _is_option(spec, name, fact.value):
             options.append((line, why))

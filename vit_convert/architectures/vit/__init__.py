@@ -9,7 +9,11 @@ from vit_convert.architectures.vit.parameters import (
     vit_num_read_tokens,
     vit_parameters,
 )
-from vit_convert.architectures.vit.recognition import published_vits, recognise_vit
+from vit_convert.architectures.vit.recognition import (
+    published_vits,
+    recognise_vit,
+    refuse_combinations,
+)
 from vit_convert.architectures.vit.residual import residual_graph
 from vit_convert.architectures.vit.tensors import read_vit
 
@@ -20,6 +24,7 @@ VIT = Architecture(
     published=published_vits,
     read=read_vit,
     recognise=recognise_vit,
+    check=refuse_combinations,
     parameters=lambda config: tuple(vit_parameters(config)),
     block_names=vit_block_names,
     num_read_tokens=vit_num_read_tokens,

@@ -78,7 +78,7 @@ def recognise_vit(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) 
         why = "no norm after the blocks has parameters; one without any would leave no tensors"
         facts.conclude("final_norm", why)
     found = facts.finish(ViTConfig, Preprocessing(), unused_in_vit)
-    _refuse_combinations(found.config)
+    refuse_combinations(found.config)
     return found
 
 
@@ -137,7 +137,7 @@ def unused_in_vit(config: ViTConfig) -> frozenset[str]:
     return frozenset(unused)
 
 
-def _refuse_combinations(config: TransformerConfig) -> None:
+def refuse_combinations(config: TransformerConfig) -> None:
     """Raises RecognitionError for options that no model has together, so that nothing else has to
     give them a meaning."""
     assert isinstance(config, ViTConfig)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-_MOST = 4_000_000  # things read from one file, whatever its size; 20,000 nodes need less
+from vit_convert.runtime.limits import TFLITE_STEPS, VARIABLE
+
 _LONGEST = 4096  # bytes of a text
 MOST_ENTRIES = 1000  # of metadata
 _FIELDS = 64  # of a table; TFLite's largest has 15
@@ -34,7 +35,7 @@ class Reader:
         self.data = data
         self.view = memoryview(data)  # type: ignore[arg-type]  # an array is a buffer
         self.size = data.size
-        self._left = min(_MOST, 1024 + self.size)
+        self._left = TFLITE_STEPS.allowed(self.size)
 
     def root(self) -> Table:
         """The table that the file begins with."""
@@ -48,7 +49,10 @@ class Reader:
         """
         self._left -= count
         if self._left < 0:
-            raise BrokenFile("its tables refer to each other too often")
+            raise BrokenFile(
+                "its tables refer to each other too often: it is over the limit "
+                f"`{TFLITE_STEPS.name}`, which {VARIABLE} raises"
+            )
 
     def number(self, form: str, position: int) -> Any:
         """The number at a position, in a form of `struct`.

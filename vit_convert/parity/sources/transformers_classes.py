@@ -71,6 +71,9 @@ _CLASSES = {
 _RELATIVES = {
     "vit_msn": _three("ViTMSN"),
     "data2vec-vision": _three("Data2VecVision"),
+    "instructblip_vision_model": Classes(
+        "InstructBlipVisionConfig", "InstructBlipVisionModel", bare=True
+    ),
     "idefics3_vision": Classes("Idefics3VisionConfig", "Idefics3VisionTransformer", bare=True),
     "smolvlm_vision": Classes("SmolVLMVisionConfig", "SmolVLMVisionTransformer", bare=True),
     "blip_2_vision_model": Classes("Blip2VisionConfig", "Blip2VisionModel", bare=True),

@@ -39,6 +39,8 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     classes = classes_of(ledger.dialect.name, str(model_type))
     headed = bool(classes.headed) and "head.weight" in ledger.tensors
     config = getattr(transformers, classes.config).from_dict(stated or _values(spec, ledger))
+    if hasattr(config, "vision_use_head"):  # SigLIP's, and towers like it that do not say so
+        config.vision_use_head = spec.config.pool == "map"
     if headed and classes.whole:
         config = getattr(transformers, classes.whole)(vision_config=config.to_dict())
     if headed:
