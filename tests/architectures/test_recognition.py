@@ -15,6 +15,7 @@ from vit_convert.architectures import (
     Recognition,
     Shape,
     Variant,
+    ViTConfig,
     architecture,
     architectures,
 )
@@ -247,3 +248,8 @@ def test_options_that_no_model_has_together_are_refused(
     with pytest.raises(RecognitionError, match="no model that is known") as error:
         recognise(shapes, image_size=(224, 224))
     assert says in error.value.expected
+
+
+def test_whole_patches_cover_a_part_of_the_picture() -> None:
+    config = ViTConfig(image_size=(384, 50), patch_size=(14, 10))
+    assert (config.grid, config.seen_size) == ((27, 5), (378, 50))

@@ -85,7 +85,7 @@ def _heads(config: Any) -> list[int]:
 
 _VALUES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "num_heads": _heads,
-    "gelu": lambda config: CHOICES["gelu"] if _is_plain(config) else (),
+    "gelu": lambda config: CHOICES["gelu"] if _has_choice(config) else (),
     "pool": lambda config: CHOICES["pool"],
     "norm_eps": lambda config: _EPSILONS,
     "pool_prefix": lambda config: () if config.pool == "map" else (False, True),
@@ -95,13 +95,13 @@ _VALUES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "rotary_base": lambda config: _TEMPERATURES if config.rotary != "none" else (),
     "rotary_grid": lambda config: (config.grid,) if config.rotary != "none" else (),
     "pool_heads": lambda config: _heads(config) if config.pool == "map" else (),
-    "norm": lambda config: CHOICES["norm"],
+    "norm": lambda config: () if config.norm_bias else CHOICES["norm"],
 }
 
 
-def _is_plain(config: Any) -> bool:
-    """Whether the MLPs are not gated: a gate is SiLU whatever `gelu` says."""
-    return bool(getattr(config, "mlp", "plain") == "plain")
+def _has_choice(config: Any) -> bool:
+    """Whether there is an MLP that is not gated: a gate is SiLU whatever `gelu` says."""
+    return bool(getattr(config, "mlp", "plain") == "plain" or config.pool == "map")
 
 
 def _published(spec: ModelSpec, name: str) -> Iterable[Any]:
