@@ -15,7 +15,7 @@ AREAS: dict[str, tuple[str, ...]] = {
         "tests/dialects/test_schemes.py",
     ),
     "model": ("tests/models/test_parity_with_timm.py",),
-    "geometry": ("tests/architectures/test_rotary.py", "tests/models/test_parity_with_timm.py"),
+    "geometry": ("tests/models/test_parity_with_timm.py", "tests/architectures/test_rotary.py"),
     "folding": ("tests/folding/test_passes.py", "tests/exporters/test_export_parity.py"),
     "lowering": ("tests/exporters/test_export_parity.py", "tests/folding/test_passes.py"),
     "quantisation": ("tests/exporters/test_quantisation.py",),
