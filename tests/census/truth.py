@@ -21,6 +21,7 @@ from timm.layers import (  # noqa: E402  # timm must be imported as above first
     SwiGLU,
 )
 from timm.models.cait import Cait  # noqa: E402  # as above
+from timm.models.eva import Eva  # noqa: E402  # as above
 
 
 def truth_of(model: torch.nn.Module) -> dict[str, Any]:
@@ -42,9 +43,14 @@ def truth_of(model: torch.nn.Module) -> dict[str, Any]:
         found["gelu"] = activation
     if hasattr(model, "pool_include_prefix"):
         found["pool_prefix"] = model.pool_include_prefix
+    elif isinstance(model, Eva):
+        found["pool_prefix"] = model.global_pool == "map"  # which takes all tokens
     found |= _rotary(model)
     if pool := getattr(model, "attn_pool", None):
-        found["pool_heads"] = pool.num_heads
+        same = pool.num_heads == attention.num_heads
+        found["pool_heads"] = None if same else pool.num_heads
+        if _is_gated(block) and hasattr(pool, "mlp"):
+            found["gelu"] = _activation(pool)  # of a plain MLP
     for module in block.modules():
         if isinstance(module, GluMlp) and module.gate_last:
             found["mlp"] = "[the second half is the gate]"

@@ -213,7 +213,7 @@ def test_config_json_tells_the_base(tmp_path: Path) -> None:
         ({"rope_theta": float("nan")}, "rope_theta is 'nan'"),
         ({"use_gated_mlp": True}, "hidden_act is 'gelu'"),
         ({"use_gated_mlp": 1}, "use_gated_mlp is '1'"),
-        ({"hidden_act": "silu"}, "hidden_act is 'silu'"),
+        ({"hidden_act": "mish"}, "hidden_act is 'mish'"),
     ],
     ids=str,
 )

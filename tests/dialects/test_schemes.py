@@ -99,7 +99,8 @@ def test_what_neither_tensors_nor_files_say_is_warned_about(converted: Converted
         assert "config.json" in facts["norm_eps"].why
     assert "num_heads" not in assumed
     if not sidecar and converted.scheme.dialect.startswith(("timm", "torch-", "google", "clip")):
-        assert "gelu" in assumed or converted.scheme.overrides.gelu
+        gated = converted.conversion.spec.architecture == "vit" and facts["mlp"].value != "plain"
+        assert ("mlp" if gated else "gelu") in assumed or converted.scheme.overrides.gelu
 
 
 def test_each_dialect_has_a_scheme_here() -> None:
@@ -169,6 +170,7 @@ PLAIN = [d.name for d in dialects() if d.architecture == "vit"]
 EXPRESSES = {
     "timm", "timm-gamma", "timm-beit", "timm-eva", "bubbliiiing", "torchvision",
     "torchvision-linear", "transformers-vit", "transformers-vit-5", "transformers-vit-msn",
+    "transformers-beit", "transformers-beit-5",
     "transformers-dinov2", "transformers-dinov2-5", "google", "big_vision", "big_vision-scanned",
     "torch-encoder", "torch-encoder-unfold",
 }  # fmt: skip

@@ -158,7 +158,7 @@ def test_a_config_of_another_model_is_an_error(
         {"layer_norm_eps": "small"},
         {"layer_norm_eps": -1},
         {"layer_norm_eps": 1e400},
-        {"hidden_act": "swish"},
+        {"hidden_act": "mish"},
         {"hidden_act": ["gelu"]},
         {"image_size": [1, 2, 3]},
         {"image_size": -4},

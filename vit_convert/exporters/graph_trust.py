@@ -26,6 +26,7 @@ _INNER = {
     "PartitionedCall",
     "Placeholder",
     "ReadVariableOp",
+    "ResourceGather",
     "StatefulPartitionedCall",
     "VarHandleOp",
 }

@@ -6,6 +6,8 @@ from __future__ import annotations
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
+from vit_convert.parity.sources.timm_options import common
+from vit_convert.parity.sources.timm_relatives import eva
 from vit_convert.parity.sources.timm_source import canonical_model, import_library
 from vit_convert.parity.sources.watched import WatchedModel, as_torch, load_strictly
 
@@ -17,7 +19,12 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
 
     vision_transformer = import_library("timm.models.vision_transformer")
     has_head = spec.config.num_classes > 0
-    model = canonical_model(spec, spec.config.num_classes)
+    rotary = spec.config.rotary != "none"
+    if rotary:  # timm's filter knows the attention whose keys have no bias
+        options = common(spec.config, spec.config.num_classes)
+        model = eva(spec.config, options, attention="eva")
+    else:
+        model = canonical_model(spec, spec.config.num_classes)
     if checkpoint.format == "npz":
         vision_transformer._load_weights(model, str(checkpoint.path))
     else:
@@ -27,7 +34,6 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
             for name, tensor in as_torch(checkpoint.tensors).items()
             if name not in ledger.ignored or name.endswith("mask_token")  # tells it the scheme
         }
-        rotary = spec.config.rotary != "none"
         theirs = import_library("timm.models.eva") if rotary else vision_transformer
         state = theirs.checkpoint_filter_fn(state, model)
         if "head.bias" not in ledger.tensors:

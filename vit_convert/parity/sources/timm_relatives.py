@@ -62,9 +62,14 @@ def beit(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
     return model
 
 
-def eva(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
-    """timm's Eva: all models with rotary position embedding. Its `rope` attention, whose keys may
-    have a bias, computes what its `eva` attention does."""
+def eva(config: ViTConfig, options: dict[str, Any], attention: str = "rope") -> torch.nn.Module:
+    """timm's Eva: all models with rotary position embedding.
+
+    Args:
+        config: of the model.
+        options: that all models of timm's have.
+        attention: timm's `attn_type`; "rope", whose keys may have a bias, computes what "eva" does.
+    """
     from timm.models.eva import Eva
 
     plain = {
@@ -86,7 +91,7 @@ def eva(config: ViTConfig, options: dict[str, Any]) -> torch.nn.Module:
     counts_patches = config.rotary in ("eva02", "pe")
     model = Eva(
         **options,
-        attn_type="rope",
+        attn_type=attention,
         class_token=config.class_token,
         num_reg_tokens=config.reg_tokens,
         no_embed_class=config.position == "patches",
