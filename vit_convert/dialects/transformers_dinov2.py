@@ -6,7 +6,7 @@ giant's SwiGLU is packed in files (`weights_in`), and in two parts in transforme
 
 from __future__ import annotations
 
-from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
+from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Fact, Rival
 from vit_convert.dialects.beside_the_tower import DECODER, DEPTH_HEAD
 from vit_convert.dialects.rules import Dialect, defaults, joining, published, renamed
 from vit_convert.dialects.transformers_vit import (
@@ -22,6 +22,15 @@ from vit_convert.dialects.transforms import joined
 
 _LAYER = OLD_LAYER  # of all versions
 _PLAIN, _SWIGLU = ("mlp", "plain"), ("mlp", "swiglu-packed")
+
+
+# the backbone of transformers' RF-DETR has the same names, and blocks that attend inside windows
+_GLOBAL = Fact(
+    "global",
+    "assumed",
+    "as in DINOv2",
+    rivals=(Rival("<attention in windows>", ("transformers' RF-DETR backbone",)),),
+)
 
 
 def _dinov2(new: bool, registers: bool) -> Dialect:
@@ -87,6 +96,7 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
             ),
+            **({"attention": _GLOBAL} if new else {}),
         },
         library="transformers",
         sidecar=True,

@@ -44,6 +44,8 @@ def model_facts(reader: Reader) -> dict[str, Fact]:
         eps = reader.number("rms_norm_eps")
         facts["norm_eps"] = Fact(eps, "read", "config.json: rms_norm_eps")
     kind = reader.data.get("model_type")
+    if isinstance(kind, str) and kind.startswith("dinov2"):
+        facts["attention"] = Fact("global", "read", "config.json: model_type")
     if "intermediate_size" in reader.data and kind in DEFAULTS and kind not in _BY_RATIO:
         width = reader.whole("intermediate_size")
         facts["mlp_dim"] = Fact(width, "read", "config.json: intermediate_size")
