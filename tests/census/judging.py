@@ -22,7 +22,7 @@ from vit_convert.errors import VitConvertError
 from vit_convert.exporters import ExportOptions
 from vit_convert.exporters.tflite.writer import TfliteWriter
 
-Kind = Literal["right", "assumed", "refused", "silent"]
+Kind = Literal["right", "assumed", "refused", "silent", "unjudged"]
 LIMIT = 1e-5  # relative difference of outputs; float noise stays below a tenth of it
 
 
@@ -41,6 +41,10 @@ class Verdict:
     kind: Kind
     why: str = ""
     seconds: float = 0.0
+
+
+class UnjudgedError(Exception):
+    """The model cannot be run on pictures; says why."""
 
 
 @dataclass(frozen=True)
@@ -98,9 +102,13 @@ def judge(
         return {k: v for k, v in known.items() if not _same(facts[k].value, v)}
 
     wrong = differing(pictures)
+    try:
+        same = equal(found, {})
+    except UnjudgedError as error:
+        return Verdict(name, "unjudged", str(error), seconds)
     if untold := {k: v for k, v in wrong.items() if k not in told}:
         return verdict("silent", untold)
-    if equal(found, {}):
+    if same:
         return verdict("assumed" if wrong else "right", wrong)
     others = differing(truth)
     assumed = {k: v for k, v in others.items() if k in told}

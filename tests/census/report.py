@@ -26,6 +26,7 @@ transformers' classes have two layers.
   assumed, in a warning that names the option.
 - *refused*: an error says why.
 - *silent*: it gives others, and nobody was told.
+- *unjudged*: it was recognised, but its class takes other inputs than pictures.
 """
 
 
@@ -42,7 +43,7 @@ def page(found: Sequence[tuple[str, Verdict]]) -> str:
 
 
 def _counts(found: Sequence[tuple[str, Verdict]]) -> list[str]:
-    kinds = ("right", "assumed", "refused", "silent")
+    kinds = ("right", "assumed", "refused", "silent", "unjudged")
     rows = [f"| models | {' | '.join(kinds)} | slowest |", "| --- " * (len(kinds) + 2) + "|"]
     for group in dict.fromkeys(group for group, _ in found):
         verdicts = [v for g, v in found if g == group]
@@ -57,12 +58,12 @@ def _counts(found: Sequence[tuple[str, Verdict]]) -> list[str]:
 
 def _exceptions(found: Sequence[tuple[str, Verdict]]) -> list[str]:
     lines = []
-    for kind, title in (("silent", "Silent"), ("assumed", "Assumed"), ("refused", "Refused")):
+    for kind in ("silent", "unjudged", "assumed", "refused"):
         rows: dict[tuple[str, str], int] = Counter(
             (v.name, _short(v.why)) for _, v in found if v.kind == kind
         )
         if rows:
-            lines += ["", f"## {title}", "", "| model | why |", "| --- | --- |"]
+            lines += ["", f"## {kind.title()}", "", "| model | why |", "| --- | --- |"]
             lines += [f"| {name} | {why} |" for name, why in rows]
     return lines
 

@@ -10,7 +10,15 @@ from typing import Any
 import torch
 from families import import_vision, randomise
 
-from census.judging import Verdict, channels_first, close, images_for, judge, outputs_of
+from census.judging import (
+    UnjudgedError,
+    Verdict,
+    channels_first,
+    close,
+    images_for,
+    judge,
+    outputs_of,
+)
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import Conversion, recognise
 from vit_convert.errors import VitConvertError
@@ -60,7 +68,8 @@ def shallow(name: str) -> torch.nn.Module | None:
     try:
         model_class = getattr(transformers, name)
         config = model_class.config_class()
-        _make_shallow(config)
+        if not name.endswith("Backbone"):  # which names the layer that it gives
+            _make_shallow(config)
         with torch.device("meta"):
             size = sum(p.numel() for p in model_class(config).parameters())
         if size > _LARGEST:
@@ -90,6 +99,8 @@ def judge_class(name: str, folder: Path, with_config: bool) -> Verdict | None:
         told = {key: fact.value for key, fact in facts.items()}
     except VitConvertError:
         pass
+    if getattr(model.config, "num_windows", 1) > 1:
+        told["attention"] = "[in windows]"
     if not with_config:
         for file in folder.glob("*config.json"):
             file.unlink()
@@ -117,8 +128,11 @@ def _equal(model: torch.nn.Module, found: Conversion, changes: Mapping[str, Any]
             # a classifier is run whole; of what reads texts too, the image tower
             tower = model if hasattr(model, "classifier") else getattr(model, "vision_model", model)
             output = tower(pixel_values=channels_first(images))
-    except (RuntimeError, TypeError, ValueError):  # another size, or more inputs
-        return False
+            if hasattr(model, "get_image_features"):  # with its projection
+                features = model.get_image_features(pixel_values=channels_first(images))
+                candidates.append(getattr(features, "pooler_output", features))
+    except (AttributeError, RuntimeError, TypeError, ValueError) as error:  # more inputs
+        raise UnjudgedError(f"{type(error).__name__}: {error}") from error
     finally:
         for hook in hooks:
             hook.remove()

@@ -11,8 +11,9 @@ from typing import Any
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.stored import is_text
+from vit_convert.checkpoint.inert import printable
 from vit_convert.hf_config.json_reader import Reader
-from vit_convert.hf_config.towers import DEFAULTS
+from vit_convert.hf_config.towers import DEFAULTS, SUPPORTED
 
 _MAX_CLASSES = 1_000_000
 # field of the configuration -> key in config.json, and how it is read
@@ -33,6 +34,9 @@ _FIELDS: dict[str, tuple[str, Callable[[Reader, str], Any]]] = {
 _BY_RATIO = ("vit_mae", "dinov2", "dinov2_with_registers")
 
 
+_LONGEST = 60  # characters of a stranger's model_type that are shown
+
+
 def model_facts(reader: Reader) -> dict[str, Fact]:
     """Field of the configuration -> its value."""
     facts = {
@@ -44,6 +48,9 @@ def model_facts(reader: Reader) -> dict[str, Fact]:
         eps = reader.number("rms_norm_eps")
         facts["norm_eps"] = Fact(eps, "read", "config.json: rms_norm_eps")
     kind = reader.data.get("model_type")
+    if isinstance(kind, str) and kind and kind not in SUPPORTED:
+        why = f"whatever a {printable(kind[:_LONGEST])!r} is, as config.json calls it"
+        facts["model_type"] = Fact("that of these names", "assumed", why)
     if isinstance(kind, str) and kind.startswith("dinov2"):
         facts["attention"] = Fact("global", "read", "config.json: model_type")
     if "intermediate_size" in reader.data and kind in DEFAULTS and kind not in _BY_RATIO:

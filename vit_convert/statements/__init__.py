@@ -18,7 +18,7 @@ from vit_convert.statements.agreement import agreed
 from vit_convert.statements.training_args import training_facts
 
 # what recognition understands beside the fields of configuration and preprocessing
-_OTHERS = {"variant", "changed", "head_dim", "pos_embed"}
+_OTHERS = {"variant", "changed", "head_dim", "pos_embed", "attention", "model_type"}
 _GRIDS = ("pos_embed", "relative_position_bias_table")
 
 
