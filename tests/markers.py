@@ -64,10 +64,13 @@ def imported(source: str, inside_functions: bool) -> Iterator[str]:
 
 def helper_file(name: str, folder: Path) -> Path | None:
     """The file of a module of tests/ that has this full name, or holds it; None where none does."""
-    module = name.partition(".")[0]
+    parts = name.split(".")
     for place in (folder, *folder.parents):
-        if (place / f"{module}.py").is_file() and (place == TESTS or TESTS in place.parents):
-            return place / f"{module}.py"
+        if place == TESTS or TESTS in place.parents:
+            for count in range(len(parts), 0, -1):
+                file = place.joinpath(*parts[:count]).with_suffix(".py")
+                if file.is_file():
+                    return file
     return None
 
 

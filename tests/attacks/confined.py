@@ -239,10 +239,9 @@ class _Watch:
             path, _, flags = args
             if not self._may_open(path, flags):
                 self.noted.append(f"open {path!r}")
-        elif event == "subprocess.Popen" and "vit_convert.conversion.h5_worker" in map(
-            str, args[1]
-        ):
-            return
+        elif event in ("subprocess.Popen", "os.posix_spawn"):  # from Python 3.13 on, the second too
+            if "vit_convert.conversion.h5_worker" not in map(str, args[1]):
+                self.noted.append(f"{event} {str(args)[:80]}")
         elif event.startswith(_FORBIDDEN) and event not in _HARMLESS:
             self.noted.append(f"{event} {str(args)[:80]}")
 

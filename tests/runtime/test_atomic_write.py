@@ -326,14 +326,14 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(
 def test_a_scratch_folder_that_cannot_be_filled_is_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mkdir = os.mkdir
+    mkdir = Path.mkdir
 
-    def refuse(path: Any, *given: Any, **named: Any) -> None:
-        if str(path).endswith("/old"):
+    def refuse(path: Path, *given: Any, **named: Any) -> None:
+        if path.name == "old":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         mkdir(path, *given, **named)
 
-    monkeypatch.setattr(os, "mkdir", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(OSError, match="No space left"):
         Scratch(tmp_path, "x")
     assert names(tmp_path) == []
