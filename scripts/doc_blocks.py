@@ -23,6 +23,12 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 RUN = ("sh", "python")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)")
+# Where torchvision was built for another PyTorch, as here, a program that imports it needs this first.
+_TORCHVISION = re.compile(r"^\s*(?:from|import) (?:timm|torchvision|transformers)\b", re.MULTILINE)
+_BEFORE_IT = (
+    "from vit_convert.parity.sources.torch_compat import import_vision\n"
+    "import_vision('torchvision')\n"
+)
 _MARK = re.compile(r"^ *<!-- (?P<mark>not run: .+|heavy|exits with \d+) -->$")
 
 
@@ -101,8 +107,9 @@ def run(page: Path, folder: Path, heavy: bool = False) -> str:
     }
     for block in programs(page, heavy):
         command = ["bash", "-euo", "pipefail", "-c"] if block.language == "sh" else ["python", "-c"]
+        before = _BEFORE_IT if "python" in command and _TORCHVISION.search(block.text) else ""
         done = subprocess.run(
-            [*command, block.text],
+            [*command, before + block.text],
             cwd=folder,
             env=environment,
             capture_output=True,
