@@ -133,7 +133,13 @@ def test_the_reference_of_the_command_line_has_every_option() -> None:
 
 @pytest.mark.parametrize(
     ("words", "position", "completed"),
-    [("vit-convert ver", 1, "verify"), ("vit-convert verify --rep", 2, "--report")],
+    [
+        ("vit-convert ver", 1, "verify"),
+        ("vit-convert verify --rep", 2, "--report"),
+        ("vit-convert torch2keras --variant cait_xxs36", 3, "cait_xxs36_224"),
+        ("vit-convert keras2torch --dialect torchv", 3, "torchvision"),
+        ("vit-convert export --precision int16", 3, "int16x8"),
+    ],
 )
 def test_the_shell_completes(words: str, position: int, completed: str, tmp_path: Path) -> None:
     """In bash itself, with what `vit-convert completion bash` prints."""

@@ -7,6 +7,7 @@ import pty
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -74,38 +75,71 @@ def test_names_are_no_markup(tmp_path: Path) -> None:
 
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path: Path) -> None:
     _, err = on_terminal("-c", WORK, folder=tmp_path, term="dumb")
-    assert err.splitlines() == [
-        "digging: looking for [red]spades[/red]",
-        "digging: 1 of 2, hole: shovelling, 0 of 37",
-        "digging: 2 of 2, ditch: shovelling, 0 of 37",
-        "enough",
-    ]
+    assert err.splitlines() == ["digging: looking for [red]spades[/red]", "enough"]
 
 
-def test_lines_come_once_a_second_at_most(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[float]]:
+    """The time, which the test moves; afterwards as much is said as before."""
+    now = [100.0]
+    monkeypatch.setattr(console.time, "monotonic", lambda: now[0])
+    yield now
+    console.show("normal")
+
+
+def test_lines_come_every_five_seconds_at_most(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    now = 100.0
-    monkeypatch.setattr(console.time, "monotonic", lambda: now)
     with console.progress("digging") as progress:
         for _ in counted(progress, "shovelling", range(60)):
-            now += 0.3
+            clock[0] += 1.5
         progress("resting")
-        progress("resting")
+        clock[0] += 5
         progress("resting", 0, 0, 1, 2)
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.splitlines() == [
         *(f"digging: shovelling, {done} of 60" for done in range(0, 61, 6)),
-        "digging: resting",
         "digging: 2 of 2, resting",
     ]
     with console.progress("digging") as progress:
         for _ in counted(progress, "shovelling", range(60)):
-            now += 0.125
-    assert [int(n) for n in re.findall(r", (\d+) of", capsys.readouterr().err)] == [
-        *range(0, 60, 8)
-    ]
+            clock[0] += 0.25
+    assert [int(n) for n in re.findall(r", (\d+) of", capsys.readouterr().err)] == [0, 20, 40, 60]
+
+
+def test_verbose_shows_every_step_and_quiet_none(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work() -> list[str]:
+        with console.progress("digging") as progress:
+            progress("looking")
+            for _ in counted(progress, "shovelling", range(20)):
+                clock[0] += 0.01
+        console.note("enough")
+        console.warn("deep")
+        return capsys.readouterr().err.splitlines()
+
+    console.show("verbose")
+    steps = [f"digging: shovelling, {done} of 20" for done in range(0, 21, 2)]
+    assert work() == ["digging: looking", *steps, "enough", "warning: deep"]
+    console.show("quiet")
+    assert work() == ["warning: deep"]
+
+
+@pytest.mark.parametrize(("before", "progress"), [("", 1), ("--quiet", 0), ("--verbose", 2)])
+def test_commands_say_as_much_as_is_asked(before: str, progress: int, project: Path) -> None:
+    command = [sys.executable, "-m", "vit_convert", *before.split(), "predict", "--json"]
+    done = subprocess.run(
+        [*command, "vit_float32.tflite", "pictures/bee/1.png"],
+        cwd=project,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith(("{", "["))
+    lines = [line for line in done.stderr.splitlines() if line.startswith("looking at pictures")]
+    assert min(len(lines), 2) == progress, done.stderr
 
 
 def test_a_step_of_a_part_is_told_with_its_name() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -22,9 +24,13 @@ from families import small_cait, small_deit, small_vit
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
+from vit_convert.images.preprocessing import ImageError
 from vit_convert.web.description import describe
 from vit_convert.web.runtime import runtime_files
 from vit_convert.web.server import HEADERS
+from vit_convert.web.site import write_page
+
+PICTURES = Path(__file__).parents[2] / "weights" / "images"
 
 Export = Callable[..., Path]
 
@@ -65,7 +71,13 @@ def test_the_folder_holds_the_very_model_and_all_that_it_needs(
     description = json.loads((page / "model.json").read_text())
     assert description["size"] == models("small").stat().st_size
     for name, content in runtime_files().items():
-        assert (page / "litert" / name).read_bytes() == content
+        kept = page / "litert" / name
+        if name.endswith(".wasm"):
+            packed = kept.with_name(f"{kept.name}.gz").read_bytes()
+            assert gzip.decompress(packed) == content
+            assert len(packed) < len(content) / 3
+        else:
+            assert kept.read_bytes() == content
     assert (page / "index.html").is_file()
 
 
@@ -126,6 +138,21 @@ def test_what_the_page_could_not_show_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=reason):
         describe(exported(name, **options))
+
+
+def test_samples_that_the_page_could_not_show_are_refused(
+    tmp_path: Path, models: Callable[[str], Path]
+) -> None:
+    (tmp_path / "text.png").write_text("This is no picture.")
+    assert len(list(PICTURES.glob("*/*.jpg"))) > 12
+    for sample, error in (
+        (tmp_path / "text.png", ImageError),
+        (tmp_path / "missing.png", ImageError),
+        (PICTURES, UsageError),
+    ):
+        with pytest.raises(error, match=re.escape(str(sample)) if error is ImageError else "12"):
+            write_page(models("small"), tmp_path / "page", samples=[sample])
+        assert not (tmp_path / "page").exists()
 
 
 def test_other_files_are_refused_and_nothing_is_written(
@@ -252,7 +279,7 @@ def test_a_port_in_use_is_refused(tmp_path: Path, models: Callable[[str], Path])
         ("model.json", "application/json"),
         ("icon.svg", "image/svg+xml"),
         ("model.tflite", "application/octet-stream"),
-        ("litert/wasm/litert_wasm_internal.wasm", "application/wasm"),
+        ("litert/wasm/litert_wasm_internal.wasm.gz", "application/gzip"),
     ],
 )
 def test_answers_have_their_type_and_isolate_the_page(

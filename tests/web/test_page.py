@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -26,6 +27,7 @@ from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.attention import attention_of, look, towards_patches
 from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
+from vit_convert.web.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 PICTURES = WEIGHTS / "images"
@@ -352,15 +354,50 @@ def test_without_webgpu_it_runs_on_wasm_and_says_so_if_asked_for_webgpu(
 def test_any_web_server_will_do(
     photograph: Path, browser: Browser, pages: Callable[[str], Path], models: Models
 ) -> None:
-    """One that sends no headers: then there are no threads, and all else is the same."""
+    """One that sends no headers: then a service worker adds them, and there are threads too."""
     handler = partial(SimpleHTTPRequestHandler, directory=str(pages("small")))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
         Thread(target=plain.serve_forever, daemon=True).start()
         browser.open(f"http://127.0.0.1:{plain.server_address[1]}/", "?accelerator=wasm")
-        assert browser.text("ran-on") == "WebAssembly (1 thread)"
+        assert re.fullmatch(r"WebAssembly \(\d+ threads\)", browser.text("ran-on"))
         browser.choose(photograph)
         assert without_index(browser.classes()) == expected_classes(models("small"), photograph)
         plain.shutdown()
+
+
+def test_without_headers_and_service_workers_there_is_one_thread(
+    browser: Browser, pages: Callable[[str], Path]
+) -> None:
+    script = "Object.defineProperty(Navigator.prototype, 'serviceWorker', { get: () => undefined })"
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    added = browser.driver.execute_cdp_cmd(command, {"source": script})
+    handler = partial(SimpleHTTPRequestHandler, directory=str(pages("small")))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as plain:
+        Thread(target=plain.serve_forever, daemon=True).start()
+        try:
+            browser.open(f"http://127.0.0.1:{plain.server_address[1]}/", "?accelerator=wasm")
+            assert browser.text("ran-on") == "WebAssembly (1 thread)"
+        finally:
+            browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
+            plain.shutdown()
+
+
+def test_pictures_can_be_offered(
+    tmp_path: Path, photograph: Path, browser: Browser, models: Models
+) -> None:
+    """Their names come from strangers too."""
+    odd = tmp_path / "a <b>bird's & nest.png"
+    odd.write_bytes(photograph.read_bytes())
+    write_page(models("small"), tmp_path / "page", samples=[PICTURES / "horse", odd])
+    with served(tmp_path / "page") as address:
+        browser.open(address, "?accelerator=wasm")
+        buttons = browser.driver.find_elements(By.CSS_SELECTOR, "#samples button")
+        assert [button.get_attribute("title") for button in buttons][-1] == odd.stem
+        assert len(buttons) == 1 + len(list((PICTURES / "horse").iterdir()))
+        browser.wait_for("[...document.images].every((image) => image.naturalWidth > 0)")
+        buttons[-1].click()
+        browser.settle()
+        assert without_index(browser.classes()) == expected_classes(models("small"), photograph)
 
 
 def test_operations_that_the_gpu_refuses_are_named(
@@ -443,7 +480,7 @@ def test_the_page_asks_only_for_what_it_needs(browser: Browser, addresses: Addre
     """Of the four builds of LiteRT.js one is loaded, and no other server is asked (`browser`)."""
     browser.open(addresses("small"), "?accelerator=webgpu")
     asked = {url.removeprefix(browser.origin) for url in browser.requests()}
-    assert {name for name in asked if name.endswith(".wasm")} == {
-        "litert/wasm/litert_wasm_jspi_internal.wasm"
+    assert {name for name in asked if ".wasm" in name} == {
+        "litert/wasm/litert_wasm_jspi_internal.wasm.gz"
     }
     assert {"model.json", "model.tflite", "style.css", "litert/dist/index.js"} <= asked

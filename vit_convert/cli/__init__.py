@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from itertools import chain, takewhile
 from typing import Any
 
 import click
@@ -41,8 +42,23 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
     ctx.exit()
 
 
+_SECTIONS: dict[str, tuple[click.Command, ...]] = {
+    "Convert": (inspect, torch2keras, keras2torch, export),
+    "Check": (verify, record, evaluate, benchmark),
+    "Use": (predict, attention, web),
+    "Set up": (completion,),
+}
+
+
 class _Group(click.Group):
-    """Commands that signals end as they end other programs, once they have cleaned up."""
+    """Commands in sections, that signals end as they end other programs, once they have cleaned
+    up."""
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands section by section, each with a whole sentence."""
+        for title, commands in _SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(str(c.name), c.get_short_help_str(200)) for c in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run one."""
@@ -61,6 +77,8 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--quiet", "amount", flag_value="quiet", help="Show warnings and errors only.")
+@click.option("--verbose", "amount", flag_value="verbose", help="Show every step.")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version",
@@ -70,33 +88,24 @@ class _Group(click.Group):
     callback=_print_versions,
     help="Show the versions of vit-convert and of what it runs on.",
 )
-def cli(debug: bool) -> None:
-    """Turn PyTorch ViT and CaiT checkpoints into TensorFlow artifacts that are proven equal."""
+def cli(amount: console.Amount | None, debug: bool) -> None:
+    """Turn PyTorch ViT and CaiT checkpoints into TensorFlow artifacts that are proven equal.
+
+    `vit-convert COMMAND --help` tells what a command does and what it takes.
+    """
+    console.show(amount or "normal")
     if debug:
         logging.basicConfig(level=logging.INFO)
         logging.getLogger("vit_convert").setLevel(logging.DEBUG)
 
 
-for _command in (
-    inspect,
-    torch2keras,
-    keras2torch,
-    export,
-    verify,
-    record,
-    predict,
-    evaluate,
-    attention,
-    benchmark,
-    web,
-    completion,
-):
+for _command in chain.from_iterable(_SECTIONS.values()):
     cli.add_command(_command)
 
 
 def main() -> None:
     """Run the command line; exit codes are 0 (done), 1 (a check fell short), 2 (bad input)."""
-    debug = "--debug" in sys.argv[1:2]
+    debug = "--debug" in takewhile(lambda word: word.startswith("-"), sys.argv[1:])
     try:
         cli(prog_name="vit-convert")
     except VitConvertError as error:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from vit_convert.errors import escaped
+from vit_convert.progress import silent
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -20,8 +22,17 @@ if TYPE_CHECKING:
     from vit_convert.errors import VitConvertError
     from vit_convert.progress import Progress
 
+Amount = Literal["quiet", "normal", "verbose"]
+_amount: Amount = "normal"
+_BETWEEN = {"normal": 5.0, "verbose": 0.0}  # seconds from one line of progress to the next
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
+
+
+def show(amount: Amount) -> None:
+    """Set how much is said on stderr beside warnings and errors, which always are."""
+    global _amount
+    _amount = amount
 
 
 def out(text: str = "") -> None:
@@ -36,7 +47,8 @@ def out_json(data: Any) -> None:
 
 def note(text: str) -> None:
     """A line about what is happening."""
-    click.echo(escaped(text), err=True)
+    if _amount != "quiet":
+        click.echo(escaped(text), err=True)
 
 
 def warn(text: str) -> None:
@@ -108,9 +120,12 @@ def progress(what: str) -> Iterator[Progress]:
     """Show the progress of long work on stderr: as bars, or as lines if stderr is not a terminal.
 
     There is a bar for the step, which moves to and fro where nothing can be counted, and one for
-    all parts where there are several. There is a line for each step, and one for each tenth of its
-    things, but at most one in a second.
+    all parts where there are several. Lines come at most every five seconds; with --verbose there
+    is one for each step, and one for each tenth of its things. With --quiet nothing is shown.
     """
+    if _amount == "quiet":
+        yield silent
+        return
     if not sys.stderr.isatty():
         yield _lines(what)
         return
@@ -152,13 +167,13 @@ def _bars(bars: Bars, what: str) -> Progress:
 
 
 def _lines(what: str) -> Progress:
-    said = (0, "", 0)
-    when = 0.0
+    said: tuple[int, str, int] | None = None
+    when = -math.inf
 
     def tell(step: str, done: int = 0, total: int = 0, part: int = 0, parts: int = 1, /) -> None:
         nonlocal said, when
         saying = (part, step, done * 10 // total if total else 0)
-        if saying[:2] == said[:2] and (saying == said or time.monotonic() < when + 1):
+        if saying == said or time.monotonic() < when + _BETWEEN[_amount]:
             return
         place = f"{part + 1} of {parts}, " if parts > 1 else ""
         count = f", {done} of {total}" if total else ""

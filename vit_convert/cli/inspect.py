@@ -22,7 +22,7 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.command()
 @click.argument("checkpoint", type=options.PATH)
 @click.option("--key", metavar="NAME", help="Which nested state dict to look at.")
-@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@click.option("--dialect", type=options.DIALECT, help="The naming scheme it has.")
 @options.rules
 @click.option(
     "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."

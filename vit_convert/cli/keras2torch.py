@@ -17,7 +17,9 @@ from vit_convert.cli import console, options
     type=options.PATH,
     help="The .safetensors, .pth or .npz to write.  [default: ./<name>.safetensors]",
 )
-@click.option("--dialect", metavar="NAME", help="Names to use.  [default: those of the source]")
+@click.option(
+    "--dialect", type=options.DIALECT, help="Names to use.  [default: those of the source]"
+)
 @options.rules
 @options.force
 def keras2torch(

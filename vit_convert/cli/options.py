@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 
 class ImageSize(click.ParamType):
@@ -85,6 +87,36 @@ class Block(click.ParamType):
         self.fail(f"{value!r} is no block; expected a number from 0 on, or 'last'")
 
 
+class Name(click.ParamType):
+    """One of many names, which the shell completes; the library says which are wrong."""
+
+    name = "NAME"
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        self._names = names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Those that begin like this."""
+        names = sorted(name for name in set(self._names()) if name.startswith(incomplete))
+        return [CompletionItem(name) for name in names]
+
+
+def _variants() -> Iterable[str]:
+    from vit_convert.architectures import published_names
+
+    return published_names()
+
+
+def _dialects() -> Iterable[str]:
+    from vit_convert.dialects import dialects
+
+    return (dialect.name for dialect in dialects())
+
+
+VARIANT = Name(_variants)
+DIALECT = Name(_dialects)
 # Existence is checked by the library, whose messages say what to try.
 PATH = click.Path(path_type=Path)
 rules = click.option(

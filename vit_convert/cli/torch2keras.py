@@ -19,7 +19,9 @@ from vit_convert.cli import console, options
     metavar="FILE",
     help="Options from a TOML file; those given here count more.",
 )
-@click.option("--variant", metavar="NAME", help="The published model it is, as timm calls it.")
+@click.option(
+    "--variant", type=options.VARIANT, help="The published model it is, as timm calls it."
+)
 @click.option("--image-size", type=options.ImageSize(), help="Resample the position embedding.")
 @click.option(
     "--pos-embed",
@@ -76,7 +78,7 @@ from vit_convert.cli import console, options
 )
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of the norms.")
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
-@click.option("--dialect", metavar="NAME", help="The naming scheme it has.")
+@click.option("--dialect", type=options.DIALECT, help="The naming scheme it has.")
 @options.rules
 @click.option("--key", metavar="NAME", help="Which nested state dict to take.")
 @click.option("--mean", type=options.Channels(), help="Mean of the channels, for pixels in 0..1.")

@@ -32,6 +32,14 @@ _PORT = 8000
 )
 @click.option("--labels", type=options.PATH, help="Class names.  [default: the model's]")
 @click.option(
+    "--sample",
+    "samples",
+    type=options.PATH,
+    multiple=True,
+    metavar="IMAGE|DIR",
+    help="A picture that the page offers to try; may be repeated.",
+)
+@click.option(
     "--runtime",
     type=options.PATH,
     metavar="FILE.tgz|DIR",
@@ -43,6 +51,7 @@ def web(
     folder: Path | None,
     port: int | None,
     labels: Path | None,
+    samples: tuple[Path, ...],
     runtime: Path | None,
     force: bool,
 ) -> None:
@@ -67,6 +76,7 @@ def web(
                 target,
                 given_runtime=runtime,
                 labels=names,
+                samples=samples,
                 force=force,
                 progress=progress,
             )

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_convert.checkpoint import Checkpoint
-from vit_convert.checkpoint.inert import printable
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.name_table import table
 from vit_convert.errors import MappingError, UsageError
+from vit_convert.parity.sources.strict_loading import misfits
 
 if TYPE_CHECKING:
     import torch
@@ -40,7 +40,7 @@ def load_own(model: torch.nn.Module, checkpoint: Checkpoint, name: str) -> str:
 
     own = model.state_dict()
     prefix, renamed = _renamed(checkpoint.tensors, own)
-    problems = list(_problems(renamed, own))
+    problems = list(misfits(renamed, own))
     if problems:
         raise MappingError(
             f"the checkpoint's tensors are not those of --model {name}:\n{table(problems)}",
@@ -99,18 +99,6 @@ def _common(names: Sequence[str]) -> list[str]:
         prefix += inner
         found.append(prefix)
     return found
-
-
-def _problems(tensors: Tensors, own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for name, value in own.items():
-        shape = tuple(value.shape)
-        if name not in tensors:
-            yield name, f"missing, expected {shape}"
-        elif tensors[name].shape != shape:
-            yield name, f"has shape {tensors[name].shape}, expected {shape}"
-    for name, tensor in tensors.items():
-        if name not in own:
-            yield printable(name), f"unexpected {tensor.shape}: the model has no such tensor"
 
 
 def _as_torch(array: np.ndarray, like: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,11 @@ from __future__ import annotations
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
+from vit_convert.parity.sources.strict_loading import load_strictly
 from vit_convert.parity.sources.timm_options import common
 from vit_convert.parity.sources.timm_relatives import eva
 from vit_convert.parity.sources.timm_source import canonical_model, import_library
-from vit_convert.parity.sources.watched import WatchedModel, as_torch, load_strictly
+from vit_convert.parity.sources.watched import WatchedModel, as_torch
 
 
 def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: bool) -> WatchedModel:

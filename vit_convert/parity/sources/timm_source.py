@@ -16,6 +16,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec, architecture, resolve
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.errors import MissingDependencyError, UsageError
+from vit_convert.parity.sources.strict_loading import load_strictly
 from vit_convert.parity.sources.timm_models import own_state
 
 if TYPE_CHECKING:
@@ -57,13 +58,7 @@ class TorchReference:
         if _resample(state, spec):
             self.description += f", position embedding resampled by PyTorch ({spec.pos_embed})"
         model = canonical_model(spec, 0 if features else spec.config.num_classes)
-        try:
-            model.load_state_dict(own_state(model, state), strict=True)
-        except RuntimeError as error:
-            raise UsageError(
-                f"the checkpoint's tensors are not those of the converted model:\n{error}",
-                expected="the checkpoint that the artifact was made from",
-            ) from error
+        load_strictly(model, own_state(model, state))
         self.model = model.eval()
         self._block_names = spec.block_names()
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
+from vit_convert.parity.sources.strict_loading import load_strictly
 from vit_convert.parity.sources.timm_source import import_library
-from vit_convert.parity.sources.watched import WatchedModel, as_torch, load_strictly
+from vit_convert.parity.sources.watched import WatchedModel, as_torch
 
 if TYPE_CHECKING:
     import torch

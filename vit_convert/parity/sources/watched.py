@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -74,21 +73,6 @@ class WatchedModel:
             for handle in handles:
                 handle.remove()
         return found
-
-
-def load_strictly(model: torch.nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """Load all tensors into a model that has exactly these.
-
-    Raises:
-        UsageError: it has others.
-    """
-    try:
-        model.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise UsageError(
-            f"the checkpoint's tensors are not those of the converted model:\n{error}",
-            expected="the checkpoint that the artifact was made from",
-        ) from error
 
 
 def as_torch(

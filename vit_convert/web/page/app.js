@@ -3,7 +3,8 @@
 
 import { attentionMap, drawMap } from "./attention.js";
 import { hasCamera, takePicture } from "./camera.js";
-import { Engine, ModelError, fetchModel, hasWebGpu, readDescription } from "./engine.js";
+import { Engine, ModelError, fetchModel, hasWebGpu, readDescription, request } from "./engine.js";
+import { isolate } from "./isolation.js";
 import { PictureError, decode } from "./picture.js";
 import { normalise, placement, toPixels } from "./preprocessing.js";
 
@@ -42,6 +43,7 @@ function fail(error) {
 
 async function start() {
   say("Loading the model …", "busy");
+  await isolate();
   description = await readDescription();
   introduce();
   const bar = element("progress");
@@ -71,6 +73,30 @@ function introduce() {
   for (const { title, output } of description.attention) {
     element("block").append(new Option(title, output));
   }
+  offerSamples();
+}
+
+/** Pictures to try, as buttons. */
+function offerSamples() {
+  const buttons = description.samples.map(({ file, title }) => {
+    const button = document.createElement("button");
+    const image = document.createElement("img");
+    button.type = "button";
+    button.disabled = true;
+    button.title = title;
+    image.src = file;
+    image.alt = title;
+    button.append(image);
+    button.addEventListener("click", () => {
+      inTurn(async () => {
+        const blob = await (await request(file)).blob();
+        await show(new File([blob], title));
+      }).catch(() => {});
+    });
+    return button;
+  });
+  element("samples").replaceChildren(...buttons);
+  element("samples").hidden = buttons.length === 0;
 }
 
 /** Compile for an accelerator; if that fails, for WebAssembly. */
@@ -98,6 +124,7 @@ async function compile(accelerator) {
 function showEngine() {
   const { accelerator, onGpu, device, build } = engine ?? {};
   for (const id of ["accelerators", "file", "camera", "measure"]) element(id).disabled = !engine;
+  for (const button of element("samples").children) button.disabled = !engine;
   element("camera").hidden = !hasCamera();
   for (const radio of radios()) radio.checked = radio.value === accelerator;
   const where = device || build;

@@ -28,7 +28,8 @@ export async function readDescription() {
   }
 }
 
-async function request(url) {
+/** Fetch a file of the page. */
+export async function request(url) {
   let answer;
   try {
     answer = await fetch(url);
