@@ -155,5 +155,7 @@ def _make_shallow(config: Any) -> None:
             setattr(config, key, min(value, 2))
         elif key in ("depths", "num_layers", "layers_per_stage") and isinstance(value, list):
             setattr(config, key, [1] * len(value))
+        elif key == "layer_types" and isinstance(value, list):  # a word for each layer
+            setattr(config, key, value[:2])
         elif key == "mask_ratio":
             setattr(config, key, 0.0)  # MAE's encoder sees all patches, in an order at random
