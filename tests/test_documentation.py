@@ -40,8 +40,13 @@ COMMANDS = [
 INLINE = [
     (page, " ".join(code.split()))
     for page in PAGES
-    if page not in ("docs/mistakes.md", "docs/changelog.md")
-    for code in re.findall(r"`(vit-convert [a-z][^`]*)`", (HOME / page).read_text("utf-8"))
+    if page not in ("docs/cli.md", "docs/mistakes.md", "docs/changelog.md")
+    for inline, indented in re.findall(
+        r"`(vit-convert [a-z][^`]*)`|^ {4}(vit-convert [a-z].*)",
+        (HOME / page).read_text("utf-8"),
+        re.M,
+    )
+    for code in [re.split(r" (?:#|>|\|) ?", inline or indented)[0]]
 ]
 
 
