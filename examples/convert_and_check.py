@@ -15,7 +15,10 @@ labels = (WEIGHTS / "cifar10_labels.txt").read_text().split()
 conversion = vit_convert.torch2keras(
     WEIGHTS / "vit_cifar10.pth", "vit.h5", overrides=stated, labels=labels, force=True
 )
-print("assumed all the same:", sorted(k for k, v in conversion.facts.items() if v.provenance == "assumed"))
+print(
+    "assumed all the same:",
+    sorted(k for k, v in conversion.facts.items() if v.provenance == "assumed"),
+)
 
 for precision in ("float32", "float16", "int8-dynamic"):
     options = vit_convert.ExportOptions(precision=precision)

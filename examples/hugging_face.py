@@ -7,6 +7,7 @@ The folder is made here, with random weights, because a download needs a network
 """
 
 import torch
+
 import vit_convert
 from vit_convert.parity.sources.torch_compat import import_vision
 

@@ -6,6 +6,7 @@ python own_names.py
 from pathlib import Path
 
 import numpy as np
+
 import vit_convert
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.dialects import rules_of

@@ -2,16 +2,17 @@
 
 python without_vit_convert.py
 
-Only the first lines, which make the file, use vit-convert. What follows is what an app has to do, in
-any language: resize, crop, normalise, run, and take the largest.
+Only the first lines, which make the file, use vit-convert. What follows is what an app has to do,
+in any language: resize, crop, normalise, run, and take the largest.
 """
 
 from pathlib import Path
 
 import numpy as np
-import vit_convert
 from ai_edge_litert.interpreter import Interpreter
 from PIL import Image
+
+import vit_convert
 
 WEIGHTS = Path(__file__).resolve().parent.parent / "weights"
 SIDE, MEAN, STD = 32, 0.5, 0.5  # `vit-convert inspect vit_float32.tflite` shows them

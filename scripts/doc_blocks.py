@@ -1,7 +1,7 @@
-"""The programs that README and docs/ show: found in the Markdown, and run as a reader would run them.
+"""The programs that README and docs/ show: found in the Markdown, run as readers would run them.
 
-A page's fenced blocks of `sh` and `python` run in order, in one empty folder that has `weights`. The
-line before a block may say otherwise, where readers of the built page do not see it:
+A page's fenced blocks of `sh` and `python` run in order, in one empty folder that has `weights`.
+The line before a block may say otherwise, where readers of the built page do not see it:
 
     <!-- not run: REASON -->    it is not run, and the page says why in words of its own
     <!-- heavy -->              it takes more than a few seconds: `scripts/docs --heavy` runs it
@@ -23,7 +23,7 @@ from pathlib import Path
 HOME = Path(__file__).resolve().parent.parent
 RUN = ("sh", "python")
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\w*)")
-# Where torchvision was built for another PyTorch, as here, a program that imports it needs this first.
+# Where torchvision was built for another PyTorch, a program that imports it needs this first.
 _TORCHVISION = re.compile(r"^\s*(?:from|import) (?:timm|torchvision|transformers)\b", re.MULTILINE)
 _BEFORE_IT = (
     "from vit_convert.parity.sources.torch_compat import import_vision\n"

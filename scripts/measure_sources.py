@@ -6,7 +6,7 @@
 For each source a small randomised model is made by its library's own classes, saved as the library
 saves it, converted and exported. The table gives |difference| / max |output| of three random images
 in Keras, as SavedModel, in TFLite on the CPU and, with --gpu, on LiteRT's GPU accelerator. It is
-Markdown, for the README. Exits with 1 if a number is above 1e-5.
+Markdown, for docs/sources.md. Exits with 1 if a number is above 1e-5.
 """
 
 from __future__ import annotations

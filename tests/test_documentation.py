@@ -13,7 +13,6 @@ import sys
 from pathlib import Path
 
 import click
-import numpy as np
 import pytest
 from test_layout import FLOORS, LIGHT
 
@@ -22,28 +21,46 @@ from vit_convert.cli import cli
 from vit_convert.exporters.tflite.lint import RULES
 
 HOME = Path(__file__).parent.parent
-README = (HOME / "README.md").read_text(encoding="utf-8")
-BLOCKS = [
-    "\n".join(line[4:] for line in block.splitlines())
-    for block in re.findall(r"(?:^    .*\n(?:[ ]*\n(?=    ))*)+", README, flags=re.MULTILINE)
-]
-SHELL = [
-    line
-    for block in BLOCKS
-    for line in block.replace("\\\n", " ").splitlines()
+SCRIPTS = HOME / "scripts"
+README = HOME / "README.md"
+sys.path.insert(0, str(SCRIPTS))
+import doc_blocks  # noqa: E402  # what scripts/docs is made of
+
+sys.path.remove(str(SCRIPTS))
+PAGES = [page.relative_to(HOME).as_posix() for page in doc_blocks.pages()]
+WITH_PROGRAMS = [page for page in PAGES if doc_blocks.programs(HOME / page, heavy=False)]
+COMMANDS = [
+    (page, line)
+    for page in PAGES
+    for block in doc_blocks.blocks(HOME / page)
+    if block.language == "sh"
+    for line in block.text.replace("\\\n", " ").splitlines()
     if line.startswith("vit-convert ")
 ]
-INLINE = [" ".join(code.split()) for code in re.findall(r"`(vit-convert [^`]+)`", README)]
+INLINE = [
+    (page, " ".join(code.split()))
+    for page in PAGES
+    if page not in ("docs/cli.md", "docs/mistakes.md", "docs/changelog.md")
+    for inline, indented in re.findall(
+        r"`(vit-convert [a-z][^`]*)`|^ {4}(vit-convert [a-z].*)",
+        (HOME / page).read_text("utf-8"),
+        re.M,
+    )
+    for code in [re.split(r" (?:#|>|\|) ?", inline or indented)[0]]
+]
 
 
-def test_the_readme_has_commands_and_python() -> None:
-    assert len(SHELL) >= 5
-    assert any(block.startswith("import vit_convert") for block in BLOCKS)
+def test_the_readme_shows_the_way_and_no_more() -> None:
+    text = README.read_text(encoding="utf-8")
+    assert len(text.encode()) <= 8_000
+    assert text.count("<img ") == 1
+    assert [block.language for block in doc_blocks.blocks(README)] == ["sh", "sh", "sh", "python"]
 
 
-@pytest.mark.parametrize("line", [*dict.fromkeys([*SHELL, *INLINE])])
-def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
+@pytest.mark.parametrize(("page", "line"), [*dict.fromkeys(COMMANDS)])
+def test_commands_that_are_shown_exist_with_their_options(page: str, line: str) -> None:
     """Parsed, as the command would, and not run."""
+    line = re.split(r" (?:2?>|\|\|) ?", line)[0]
     name, *arguments = shlex.split(line, comments=True)[1:]
     command: click.Command = cli
     if not name.startswith("-"):
@@ -53,13 +70,88 @@ def test_commands_of_the_readme_exist_with_their_options(line: str) -> None:
     command.make_context(name, arguments, resilient_parsing=not arguments)
 
 
-def test_every_picture_of_the_readme_is_there_and_can_be_made_again() -> None:
-    shown = re.findall(r'src="docs/images/(\w+)\.png"', README)
-    scripts = [(HOME / "scripts" / name).read_text() for name in ("make_figures", "screenshots")]
+@pytest.mark.parametrize(("page", "words"), [*dict.fromkeys(INLINE)])
+def test_commands_in_sentences_have_the_options_that_they_show(page: str, words: str) -> None:
+    """Which may leave out what must be given."""
+    name, *arguments = words.split()[1:]
+    if not name.startswith("-"):
+        known = {option for param in cli.commands[name].params for option in param.opts}
+        assert {word for word in arguments if re.match(r"--?[a-z]", word)} <= known | {"--help"}
+
+
+def test_every_picture_that_is_shown_is_there_and_can_be_made_again() -> None:
+    shown = {
+        name
+        for page in PAGES
+        for name in re.findall(r"images/(\w+)\.png", (HOME / page).read_text(encoding="utf-8"))
+    }
+    scripts = [(SCRIPTS / name).read_text() for name in ("make_figures", "screenshots")]
     assert len(shown) >= 4
     for name in shown:
         assert (HOME / "docs" / "images" / f"{name}.png").is_file()
         assert any(f'"{name}' in script for script in scripts), name
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("page", WITH_PROGRAMS)
+def test_programs_that_are_shown_run(page: str, tmp_path: Path) -> None:
+    """All of a page, in order, in an empty folder with the weights, but for those marked heavy."""
+    problem = doc_blocks.run(HOME / page, tmp_path)
+    assert not problem, problem
+
+
+@pytest.mark.slow
+@pytest.mark.torch
+@pytest.mark.parametrize("program", sorted(p.name for p in (HOME / "examples").glob("*.py")))
+def test_examples_run(program: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(HOME / "examples" / program)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert f"({program})" in (HOME / "examples" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
+def test_the_site_builds_and_no_link_leads_nowhere(tmp_path: Path) -> None:
+    """Strictly: pages, headings, pictures, the navigation, and nothing from another host."""
+    done = subprocess.run(
+        [sys.executable, str(SCRIPTS / "docs"), "--site", str(tmp_path / "site")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(HOME)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    pages = {page.relative_to(tmp_path / "site") for page in (tmp_path / "site").rglob("*.html")}
+    assert {Path(page).relative_to("docs").with_suffix(".html") for page in PAGES[1:]} <= pages
+    assert "torch2keras" in (tmp_path / "site" / "api.html").read_text(encoding="utf-8")
+
+
+def test_every_name_of_the_api_is_in_the_manual() -> None:
+    text = (HOME / "docs" / "api.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^::: ([\w.]+)$", text, flags=re.MULTILINE)
+    assert sorted(name.rpartition(".")[2] for name in shown) == vit_convert.__all__
+
+
+def test_forty_mistakes_are_told_and_none_is_a_bug() -> None:
+    text = (HOME / "docs" / "mistakes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]+ \| `[^`]+` \| (\d) \| (`.+`) \|$", text, flags=re.MULTILINE)
+    assert len(rows) == 40
+    assert all(code in "12" for code, _ in rows)
+    assert not any("a bug in" in said or "Traceback" in said for _, said in rows)
+
+
+def test_the_changelog_has_the_form_of_keep_a_changelog() -> None:
+    text = (HOME / "CHANGELOG.md").read_text(encoding="utf-8")
+    titles = re.findall(r"^## (.+)$", text, flags=re.MULTILINE)
+    assert titles[0] == "[Unreleased]" or re.fullmatch(r"\[[\d.]+\] - [\d-]{10}", titles[0])
+    kinds = re.findall(r"^### (.+)$", text, flags=re.MULTILINE)
+    assert {*kinds} <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
 @pytest.mark.parametrize("name", vit_convert.__all__)
@@ -77,27 +169,6 @@ def test_the_public_api_says_what_goes_in_and_what_is_raised(name: str) -> None:
         assert "\nRaises:\n" in said
 
 
-@pytest.mark.slow
-@pytest.mark.torch
-def test_python_of_the_readme_runs(tmp_path: Path) -> None:
-    """Every block, in order, in a folder with the weights; in a process of its own."""
-    (tmp_path / "weights").symlink_to(HOME / "weights")
-    blocks = [block for block in BLOCKS if block.startswith("import ")]
-    np.save(tmp_path / "images.npy", np.zeros((2, 32, 32, 3), np.float32))
-    # what the commands of the README before them have made
-    made = (
-        "import numpy, vit_convert\n"
-        "vit_convert.torch2keras('weights/vit_cifar10.pth', 'vit_cifar10.h5')\n"
-        "vit_convert.export('vit_cifar10.h5', ['saved_model'])\n"
-        "images = numpy.load('images.npy')\n"
-    )
-    script = "\n".join([made, *blocks])
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-
-
 @pytest.fixture(scope="module")
 def made_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that scripts/make_docs writes."""
@@ -107,7 +178,7 @@ def made_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["cli.md", "tflite.md"])
+@pytest.mark.parametrize("name", ["cli.md", "tflite.md", "mistakes.md"])
 def test_what_is_made_from_the_code_is_fresh(name: str, made_docs: Path) -> None:
     fresh = (made_docs / name).read_text(encoding="utf-8")
     assert fresh == (HOME / "docs" / name).read_text(encoding="utf-8"), "run scripts/make_docs"

@@ -146,7 +146,8 @@ def convert(
         as `recognise`, with the changes.
 
     Raises:
-        As `recognise`; and MappingError for values that are NaN or infinite.
+        RecognitionError, UsageError: as `recognise`.
+        MappingError: as `recognise`, and for values that are NaN or infinite.
 
     Warns:
         AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.

@@ -87,8 +87,10 @@ def export(
     Args:
         model: the .h5 that `torch2keras` wrote.
         targets: "saved_model", "hub", "tflite".
-        folder, force, progress: see `export_all`.
+        folder: where to write; it must exist.
         options: of each artifact.
+        force: replace what is there.
+        progress: told of each step; each artifact is a part.
 
     Returns:
         the paths, in the order of the targets. `export_all` also returns how a quantised file
