@@ -29,6 +29,11 @@ def out(text: str = "") -> None:
     click.echo(escaped(text))
 
 
+def one_line(text: str) -> str:
+    """A name in which line breaks are escaped."""
+    return text.replace("\n", "\\n")
+
+
 def out_json(data: Any) -> None:
     """The result as one JSON object, and nothing else."""
     click.echo(json.dumps(data, indent=2))
@@ -129,7 +134,8 @@ def progress(what: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
     )
-    with Bars(*columns, console=console, transient=True) as bars:
+    # What is printed to stdout meanwhile must not end up on stderr, where the bars are.
+    with Bars(*columns, console=console, transient=True, redirect_stdout=False) as bars:
         yield _bars(bars, what)
 
 

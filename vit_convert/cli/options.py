@@ -99,6 +99,29 @@ def _trust(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         os.environ[TRUST] = "1"  # so that processes that this one starts trust it too
 
 
+# Of pictures: a text, because a Path would make s3:/bucket of s3://bucket.
+PICTURES = click.Path()
+row_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Of the rows.  [default: as the name after -o says]",
+)
+rows_output = click.option(
+    "-o",
+    "output",
+    type=PATH,
+    metavar="FILE",
+    help="Write a row of each picture. What there is of an unfinished FILE is in FILE.partial.",
+)
+resume = click.option(
+    "--resume", is_flag=True, help="Go on where a run with the same -o was stopped."
+)
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads that decode and score.  [default: one for each core]",
+)
 trust = click.option(
     "--trust",
     is_flag=True,
