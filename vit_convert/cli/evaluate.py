@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -27,6 +27,7 @@ _SHOWN = 30  # classes, before the best are left out
 @options.rows_output
 @options.resume
 @options.workers
+@options.ray
 @options.force
 @options.trust
 @options.as_json
@@ -36,9 +37,10 @@ def evaluate(
     limit: int | None,
     confusion: Path | None,
     form: str | None,
-    output: Path | None,
+    output: str | None,
     resume: bool,
     workers: int | None,
+    ray: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -52,10 +54,11 @@ def evaluate(
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_labelled
     from vit_convert.inference.evaluate import evaluate as run
+    from vit_convert.inference.evaluate import evaluate_on_ray
     from vit_convert.progress import counted
     from vit_convert.runtime.atomic_write import atomic_write, check_output
 
-    check_options(form, output, resume)
+    check_options(form, output, resume, ray)
     if form and output is None:
         raise UsageError("there are no rows to write", where="--format", expected="-o FILE")
     if confusion is not None:
@@ -63,17 +66,20 @@ def evaluate(
     find_labelled(image_folder)  # so that a bad folder is refused before anything is opened
     with console.progress("evaluating") as progress, kept_unfinished(output):
         paths = counted(progress, "opening artifacts", artifacts)
-        results = run(
-            [open_artifact(path) for path in paths],
-            image_folder,
-            limit=limit,
-            output=output,
-            form=form,
-            resume=resume,
-            force=force,
-            workers=workers,
-            progress=progress,
-        )
+        opened = [open_artifact(path) for path in paths]
+        asked: dict[str, Any] = {
+            "limit": limit,
+            "resume": resume,
+            "force": force,
+            "workers": workers,
+        }
+        if ray:
+            results = evaluate_on_ray(
+                opened, image_folder, ray, output=output, progress=progress, **asked
+            )
+        else:
+            file = Path(output) if output else None
+            results = run(opened, image_folder, output=file, form=form, progress=progress, **asked)
     if confusion is not None:
         from vit_convert.reporting.confusion_figure import confusion_png
 

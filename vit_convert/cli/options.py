@@ -110,9 +110,28 @@ row_format = click.option(
 rows_output = click.option(
     "-o",
     "output",
-    type=PATH,
+    type=PICTURES,
     metavar="FILE",
-    help="Write a row of each picture. What there is of an unfinished FILE is in FILE.partial.",
+    help="Write a row of each picture. What there is of an unfinished FILE is in FILE.partial. "
+    "With --ray, a folder of Parquet files, here or in object storage.",
+)
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from vit_convert.inference.ray_address import check_address
+
+    return None if value is None else check_address(value)
+
+
+ray = click.option(
+    "--ray",
+    "ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    callback=_address,
+    help="Score on a Ray cluster, HOST:PORT or auto; without an address, on one that is started on "
+    "this machine.",
 )
 resume = click.option(
     "--resume", is_flag=True, help="Go on where a run with the same -o was stopped."
@@ -120,7 +139,7 @@ resume = click.option(
 workers = click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Threads that decode and score.  [default: one for each core]",
+    help="Threads, or with --ray actors, that decode and score.  [default: one for each core]",
 )
 trust = click.option(
     "--trust",

@@ -24,6 +24,7 @@ from vit_convert.progress import silent
 @options.rows_output
 @options.resume
 @options.workers
+@options.ray
 @options.force
 @options.trust
 @options.as_json
@@ -34,9 +35,10 @@ def predict(
     labels: Path | None,
     verbose: bool,
     form: str | None,
-    output: Path | None,
+    output: str | None,
     resume: bool,
     workers: int | None,
+    ray: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -53,19 +55,24 @@ def predict(
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_pictures, storage_of
-    from vit_convert.inference.predict_rows import predicted_rows, table_of, write_predictions
+    from vit_convert.inference.predict_rows import (
+        predicted_on_ray,
+        predicted_rows,
+        table_of,
+        write_predictions,
+    )
     from vit_convert.inference.rows import format_of
     from vit_convert.inference.running import steps_of
     from vit_convert.labels.names import read_labels
 
-    check_options(form, output, resume)
+    check_options(form, output, resume, ray)
     if as_json and form and output is None:
         raise UsageError(
             "both say how to print", where=f"--json --format {form}", expected="one of them"
         )
     names = read_labels(labels) if labels else ()
-    if output is not None:
-        form = format_of(output, form)
+    if output is not None and not ray:
+        form = format_of(Path(output), form)
     # Bars would be in the way of rows on the same terminal.
     busy = output is None and not as_json and sys.stdout.isatty()
     showing = nullcontext(silent) if busy else console.progress("looking at pictures")
@@ -78,26 +85,30 @@ def predict(
             for step in steps_of(opened):
                 console.note(f"each picture: {step}")
         seen = Seen(len(found), progress)
-        if output is not None:
-            written = write_predictions(
-                *(opened, found, storage, table, output),
-                form=form,
-                resume=resume,
-                force=force,
-                workers=workers,
-            )
-            with kept_unfinished(output):
-                for _ in seen.all(written):
+        job = (opened, found, storage, table)
+        with kept_unfinished(output):
+            if ray:
+                units = predicted_on_ray(
+                    *job, ray, output=output, resume=resume, force=force, workers=workers
+                )
+                rows = seen.units(units)
+            elif output is not None:
+                written = write_predictions(
+                    *(*job, Path(output)), form=form, resume=resume, force=force, workers=workers
+                )
+                rows = seen.all(written)
+            else:
+                rows = seen.all(predicted_rows(*job, workers=workers))
+            if output is not None:
+                for _ in rows:
                     pass
-        else:
-            rows = seen.all(predicted_rows(opened, found, storage, table, workers=workers))
-            if as_json:
+            elif as_json:
                 predictions = list(rows)
             else:
                 print_rows(rows, form, table)
     if as_json:
         count = {"pictures": seen.count, "unreadable": seen.unreadable}
-        result = {"output": str(output), **count} if output else {"predictions": predictions}
+        result = {"output": output, **count} if output else {"predictions": predictions}
         console.out_json({**result, "preprocessing": steps_of(opened)})
     elif output is not None:
         console.out(f"{output}: {seen}")

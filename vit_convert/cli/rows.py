@@ -14,14 +14,25 @@ from vit_convert.cli import console
 from vit_convert.errors import UsageError, escaped
 
 if TYPE_CHECKING:
+    from vit_convert.inference.ray_worker import UnitDone
     from vit_convert.inference.rows import Row, Table
     from vit_convert.progress import Progress
 
 _LISTED = 20  # pictures that cannot be read, before the rest is only counted
 
 
-def check_options(form: str | None, output: Path | None, resume: bool) -> None:
+def check_options(
+    form: str | None, output: str | None, resume: bool, ray: str | None = None
+) -> None:
     """Raises UsageError for options that do not fit together."""
+    if ray and (form or "parquet") != "parquet":
+        raise UsageError("Ray writes Parquet", where=f"--format {form}", expected="parquet")
+    if ray and output and output.endswith((".jsonl", ".csv")):
+        raise UsageError(
+            "Ray writes Parquet, a file for each of many parts",
+            where=f"-o {output}",
+            expected="a name for the folder of these files",
+        )
     if resume and output is None:
         raise UsageError("there is no file to go on with", where="--resume", expected="-o FILE")
     if form == "parquet" and output is None:
@@ -55,6 +66,18 @@ class Seen:
                 if row["error"] is not None:
                     self._list(row)
                 yield row
+            self._progress("pictures", self.count, self._total)
+
+    def units(self, units: Iterable[UnitDone]) -> Iterator[Row]:
+        """The rows of units that Ray has done, as far as they were sent back."""
+        self._progress("starting Ray")
+        for unit in units:
+            self.count += unit.count
+            errors = [row for row in unit.rows if row["error"] is not None]
+            for row in errors:
+                self._list(row)
+            self.unreadable += unit.unreadable - len(errors)
+            yield from unit.rows
             self._progress("pictures", self.count, self._total)
 
     def _list(self, row: Row) -> None:
@@ -96,12 +119,12 @@ def _data(text: str) -> None:
 
 
 @contextmanager
-def kept_unfinished(output: Path | None) -> Iterator[None]:
+def kept_unfinished(output: str | None) -> Iterator[None]:
     """Tell where the rows are if the block does not come to its end."""
+    there = bool(output) and Path(f"{output}.partial").exists()
     try:
         yield
     except BaseException:
-        folder = output and output.with_name(f"{output.name}.partial")
-        if folder and folder.exists():
-            console.note(f"{folder} has what was done; the same command with --resume goes on")
+        if output and not there and Path(f"{output}.partial").exists():
+            console.note(f"{output}.partial has what was done; the same with --resume goes on")
         raise

@@ -30,9 +30,11 @@ class Storage:
 
     Attributes:
         addresses: under which some of them are; all others are files of this machine.
+        folder: that relative paths begin at; the current one by default.
     """
 
     addresses: tuple[str, ...] = ()
+    folder: str = ""
 
     def read(self, name: str) -> bytes:
         """The bytes of a picture.
@@ -44,7 +46,7 @@ class Storage:
             if name == address or name.startswith(f"{address}/"):
                 system, base = file_system(address)
                 return _object(system, base + name[len(address) :], name)
-        return read_picture(name)
+        return read_picture(os.path.join(self.folder, name))
 
 
 def storage_of(paths: Sequence[str | Path]) -> Storage:

@@ -10,10 +10,13 @@ import numpy as np
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.storage import find_labelled, storage_of
 from vit_convert.inference.evaluation import Counter, Evaluation
+from vit_convert.inference.parts import Parts
 from vit_convert.inference.predict import class_names
+from vit_convert.inference.ray_rows import scored_on_ray
 from vit_convert.inference.rows import Table, format_of, in_pictures, scores_of
+from vit_convert.inference.run_identity import identity_of
 from vit_convert.inference.scoring import Pool
-from vit_convert.inference.unfinished import Unfinished, identity_of
+from vit_convert.inference.unfinished import Unfinished
 from vit_convert.progress import Progress, silent
 
 _TOP = 5
@@ -88,6 +91,56 @@ def evaluate(
         if unfinished:
             unfinished.close()
     return results
+
+
+def evaluate_on_ray(
+    artifacts: Sequence[Artifact],
+    folder: str | Path,
+    address: str,
+    *,
+    limit: int | None = None,
+    output: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> list[Evaluation]:
+    """Evaluate artifacts on the same pictures, on a Ray cluster.
+
+    Args:
+        artifacts, folder, limit, progress: as of `evaluate`.
+        address, output, resume, force, workers: as of
+            `vit_convert.inference.ray_rows.scored_on_ray`.
+
+    Returns:
+        as `evaluate`; nothing is said of images per second.
+
+    Raises:
+        VitConvertError: as `evaluate` and `scored_on_ray`.
+    """
+    classes, items = labelled(folder, limit)
+    counter = Counter(artifacts, classes, str(folder))
+    storage = storage_of([folder])
+    table, done = table_of(artifacts), 0
+    progress("pictures", 0, len(items))
+    units = scored_on_ray(
+        *(artifacts, items, storage, table, address),
+        output=output,
+        resume=resume,
+        force=force,
+        workers=workers,
+    )
+    for unit in units:
+        rows = unit.rows
+        if len(rows) < unit.count * table.rows_per_picture:
+            assert output is not None
+            rows = Parts(output).read(unit.number)
+        truths = [true_class for _, true_class in items[unit.start : unit.start + unit.count]]
+        for each, true_class in zip(in_pictures(rows, table), truths, strict=True):
+            counter.add(scores_of(each), true_class)
+        done += unit.count
+        progress("pictures", done, len(items))
+    return counter.results([None] * len(artifacts))
 
 
 def labelled(

@@ -42,8 +42,8 @@ class Evaluation:
         top1, top5: accuracy in percent.
         agreement: top-1 agreement with the first artifact, in percent.
         agreements: the same with each artifact, in their order.
-        images_per_second: of the model alone on all cores, without decoding; None where all
-            pictures were scored by an earlier run.
+        images_per_second: of the model alone on all cores, without decoding; None where that was
+            not measured: on Ray, or where all pictures were scored by an earlier run.
         classes: the folder's, in its order.
         confusion: (classes, classes) of the model: how many pictures of the class of a row were
             taken for the class of a column.

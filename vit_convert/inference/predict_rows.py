@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.preprocessing import ImageError
 from vit_convert.images.storage import Storage
 from vit_convert.inference.predict import class_names
+from vit_convert.inference.ray_rows import scored_on_ray
+from vit_convert.inference.ray_worker import UnitDone
 from vit_convert.inference.rows import Row, Table, format_of
+from vit_convert.inference.run_identity import identity_of
 from vit_convert.inference.scoring import Pool
-from vit_convert.inference.unfinished import Unfinished, identity_of
+from vit_convert.inference.unfinished import Unfinished
 
 
 def table_of(artifact: Artifact, top: int, labels: Sequence[str] = ()) -> Table:
@@ -100,3 +104,34 @@ def write_predictions(
         unfinished.finish(written)
     finally:
         unfinished.close()
+
+
+def predicted_on_ray(
+    artifact: Artifact,
+    names: Sequence[str],
+    storage: Storage,
+    table: Table,
+    address: str,
+    **options: Any,
+) -> Iterator[UnitDone]:
+    """The rows of pictures, unit by unit, scored on Ray.
+
+    Args:
+        artifact, names, storage, table: as of `predicted_rows`.
+        address, options: as of `vit_convert.inference.ray_rows.scored_on_ray`.
+
+    Raises:
+        ImageError: none of the pictures can be read; rows that were written are kept.
+        VitConvertError: as `scored_on_ray`.
+    """
+    items = [(name, "") for name in names]
+    error = ""
+    read = 0
+    for unit in scored_on_ray([artifact], items, storage, table, address, **options):
+        read += unit.count - unit.unreadable
+        error = error or next((row["error"] for row in unit.rows if row["error"]), "")
+        yield unit
+    if not read:
+        raise ImageError(
+            f"none of {len(names):,} pictures can be read; the first {error}", where=names[0]
+        )

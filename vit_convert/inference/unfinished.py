@@ -9,47 +9,19 @@ After a kill the last row may be half written: it is dropped, with the rest of i
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from vit_convert.errors import OutputError, UsageError
+from vit_convert.errors import OutputError
 from vit_convert.inference.rows import Row, Table, json_line, write_rows
+from vit_convert.inference.run_identity import Identity, check_same, stopped_before
 from vit_convert.runtime.atomic_write import atomic_write, check_output
-from vit_convert.runtime.versions import versions
 
-Identity = dict[str, Any]
-_VERSION = 1  # of the files in the folder
 _NAMES = {"run.json", "run.json.new", "rows.jsonl"}
-
-
-def identity_of(
-    artifacts: Sequence[Path], names: Sequence[str], table: Table, **options: Any
-) -> Identity:
-    """What rows depend on, in values that JSON knows.
-
-    Args:
-        artifacts: their files or folders.
-        names: all pictures.
-        table: what is written of each.
-        options: other values that matter.
-    """
-    return {
-        "version": _VERSION,
-        "the version of vit-convert": versions()["vit-convert"],
-        "the artifacts": [_digest_of_path(path) for path in artifacts],
-        "the pictures": [
-            len(names),
-            _digest(name.encode("utf-8", "surrogatepass") + b"\0" for name in names),
-        ],
-        "the labels": _digest([json.dumps(table.labels).encode()]),
-        "the options": {"top": table.top, "artifacts": list(table.artifacts), **options},
-    }
 
 
 class Unfinished:
@@ -185,16 +157,15 @@ def prepare_folder(
     if _ours(folder, {new.name}):
         shutil.rmtree(folder)  # that run was stopped before it had begun
     if os.path.lexists(folder) and resume:
-        _check_identity(record, identity, folder)
+        try:
+            found = record.read_text()
+        except OSError:
+            found = ""
+        check_same(found, identity, str(folder))
         return
     if os.path.lexists(folder):
         if not force or not _ours(folder, names):
-            raise OutputError(
-                "holds what a run has done that was stopped, and is kept",
-                where=str(folder),
-                expected="--resume, to go on",
-                hint="--resume, or --force to begin again",
-            )
+            raise stopped_before(str(folder))
         _check_unused(folder)
         shutil.rmtree(folder)
     folder.mkdir()
@@ -215,26 +186,6 @@ def _check_unused(folder: Path) -> None:
     if rows.is_file():
         with rows.open("rb") as file:
             _lock(file.fileno(), folder)
-
-
-def _check_identity(record: Path, identity: Identity, folder: Path) -> None:
-    try:
-        found = json.loads(record.read_text())
-        others = [name for name in identity if found.get(name) != identity[name]]
-    except (OSError, ValueError, AttributeError) as error:
-        raise OutputError(
-            "is not what a run leaves that was stopped",
-            where=str(folder),
-            expected="its run.json",
-            hint="another -o, or --force to begin again",
-        ) from error
-    if others:
-        raise UsageError(
-            f"it was another run: {' and '.join(others)} differ",
-            where=str(folder),
-            expected="the same artifacts, pictures and options as before",
-            hint="those; or --force without --resume, to begin again",
-        )
 
 
 def _is_row(line: bytes, name: str) -> bool:
@@ -260,21 +211,3 @@ def _lock(descriptor: int, folder: Path) -> None:
         ) from error
     except OSError:  # a file system without locks
         return
-
-
-def _digest(parts: Iterable[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _digest_of_path(path: Path) -> str:
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return _digest(part for file in files for part in _contents(file))
-
-
-def _contents(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        while part := opened.read(1 << 20):
-            yield part
