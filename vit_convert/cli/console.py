@@ -15,6 +15,8 @@ import click
 from vit_convert.errors import escaped
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress as Bars
 
     from vit_convert.errors import VitConvertError
@@ -62,15 +64,28 @@ def own_warnings() -> Iterator[None]:
         yield
 
 
-def error(problem: VitConvertError) -> None:
-    """Print an error: what was wrong, where, what was expected and what to try."""
+def error(problem: VitConvertError, source: str = "") -> None:
+    """Print an error: what was wrong, where, what was expected and what to try.
+
+    Args:
+        problem: the error.
+        source: which of several inputs it is about, where the error does not say so itself.
+    """
     label = click.style("error", fg="red", bold=True)
     where = f"{problem.where}: " if problem.where else ""
+    if source and source not in problem.where:
+        where = f"{escaped(source)}: {where}"
     click.echo(f"{label}: {where}{problem.what}", err=True)
     if problem.expected:
         click.echo(f"  expected: {problem.expected}", err=True)
     if problem.hint:
         click.echo(f"  try: {_options_bold(problem.hint)}", err=True)
+
+
+def error_dict(source: Path, problem: VitConvertError) -> dict[str, Any]:
+    """An error in values that JSON knows, of one of several inputs."""
+    parts = ("where", "what", "expected", "hint")
+    return {"source": str(source), "error": {part: getattr(problem, part) for part in parts}}
 
 
 def _options_bold(text: str) -> str:

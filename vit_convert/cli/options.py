@@ -148,5 +148,17 @@ trust = click.option(
     callback=_trust,
     help="Open a SavedModel whose graph does more than compute, and may read and write files.",
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Of several inputs, how many at a time.  [default: one for each core, at most 4]",
+)
+
+
+def cores(stated: int | None) -> int:
+    """How many inputs are worked on at a time: memory is needed for each."""
+    return stated or min(os.cpu_count() or 1, 4)
+
+
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
