@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.cli import console, options
+from vit_convert.errors import VitConvertError
 from vit_convert.progress import Progress
 
 if TYPE_CHECKING:
@@ -149,7 +150,12 @@ def export_file(
         model, converted = source, None
         if is_checkpoint(source):
             model = Path(scratch, f"{options.stem(source)}.h5")
-            converted = convert_file(source, model, Options(), False, progress)
+            try:
+                converted = convert_file(source, model, Options(), False, progress)
+            except VitConvertError as error:
+                if "--" in error.hint:  # an option that only torch2keras has
+                    error.hint = f"vit-convert torch2keras {source}, then export; {error.hint}"
+                raise
         artifacts = export_all(model, jobs, folder, force=force, progress=progress)
     sizes = tuple(artifact_size(artifact.path) for artifact in artifacts)
     return ExportedModel(source, tuple(artifacts), sizes, converted)

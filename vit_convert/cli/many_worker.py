@@ -19,7 +19,8 @@ class Doing:
         Raises:
             VitConvertError: as `convert_file`.
         """
-        return convert_file(*arguments, silent)
+        checkpoint, target, stated, force = arguments
+        return convert_file(checkpoint, target, stated, force, silent)
 
     def exporting(self, arguments: Any) -> ExportedModel:
         """As `export_file`, without the progress.
@@ -27,7 +28,8 @@ class Doing:
         Raises:
             VitConvertError: as `export_file`.
         """
-        return export_file(*arguments, silent)
+        source, jobs, folder, force = arguments
+        return export_file(source, jobs, folder, force, silent)
 
 
 def main() -> None:

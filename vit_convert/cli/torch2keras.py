@@ -159,9 +159,7 @@ def torch2keras(
     with made_folder(folder), console.progress("checkpoints") as progress:
         stated.arguments()  # so that wrong options are said once
         tasks = [(source, target, stated, force) for source, target in targets.items()]
-        for index, result in run_all(
-            "converting", tasks, checkpoints, options.cores(jobs), progress
-        ):
+        for index, result in run_all("converting", tasks, checkpoints, at_a_time, progress):
             results[index] = result
             if isinstance(result, VitConvertError):
                 console.error(result, str(checkpoints[index]))
