@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vit_convert.cli import console
-from vit_convert.errors import UsageError, escaped
+from vit_convert.errors import UsageError, VitConvertError, escaped
 
 if TYPE_CHECKING:
     from vit_convert.inference.ray_worker import UnitDone
@@ -124,7 +124,9 @@ def kept_unfinished(output: str | None) -> Iterator[None]:
     there = bool(output) and Path(f"{output}.partial").exists()
     try:
         yield
-    except BaseException:
-        if output and not there and Path(f"{output}.partial").exists():
+    except BaseException as error:
+        # Not where this run was refused because of another one's.
+        refused = there and isinstance(error, VitConvertError)
+        if output and not refused and Path(f"{output}.partial").exists():
             console.note(f"{output}.partial has what was done; the same with --resume goes on")
         raise
