@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 
 from vit_convert.errors import MissingDependencyError
@@ -27,7 +28,6 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def memory() -> Iterator[str]:
     """An object storage in memory, by fsspec, with the same in it."""
-    fsspec = pytest.importorskip("fsspec")
     files = fsspec.filesystem("memory")
     for name in ("b/2.PNG", "b/1 %20,.jpg", "a/3.webp", "a/.hidden.png", ".b/4.png", "a/notes.txt"):
         files.pipe(f"/top/{name}", name.encode())

@@ -1,10 +1,10 @@
-"""A Ray cluster of two nodes, one of which is killed while pictures are scored; test_on_ray.py runs it.
+"""A Ray cluster of two nodes, one of which is killed while pictures are scored.
 
     python ray_cluster.py PARTS -- COMMAND...
 
-Starts the cluster in the folder that RAY_TMPDIR names, runs COMMAND with its address in the place of
-ADDRESS, and kills the second node, with the actor that is on it, when PARTS are done. Prints what it
-saw as JSON.
+test_on_ray.py runs it. It starts the cluster in the folder that RAY_TMPDIR names, runs COMMAND with
+its address in the place of ADDRESS, and kills the second node, with the actor that is on it, when
+PARTS are done. It prints what it saw as JSON.
 """
 
 from __future__ import annotations

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
     from vit_convert.exporters import Exported, ExportOptions
     from vit_convert.statements.option_file import Options
 
+# the beginnings of what `looks_like` says of them
+_CHECKPOINTS = (
+    "a PyTorch checkpoint",
+    "a .safetensors checkpoint",
+    "an .npz file",
+    "a Python pickle",
+    "the index of a checkpoint",
+)
+
 
 @dataclass(frozen=True)
 class Converted:
@@ -172,7 +181,7 @@ def is_checkpoint(path: Path) -> bool:
         what = looks_like(path)
     except OSError:
         return False
-    return any(word in what for word in ("checkpoint", "pickle", ".npz"))
+    return what.startswith(_CHECKPOINTS)
 
 
 def targets_in(folder: Path, sources: Sequence[Path], suffix: str = "") -> Mapping[Path, Path]:

@@ -16,7 +16,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from vit_convert.errors import UsageError, VitConvertError
+from vit_convert.errors import VitConvertError
+from vit_convert.inference.ray_address import unreachable
 from vit_convert.inference.ray_worker import Job, Unit, UnitDone, UnitScorer, packed
 from vit_convert.runtime.worker_process import serve
 
@@ -53,13 +54,8 @@ class Driver:
             try:
                 ray.init(address, **quiet)
             except Exception as error:
-                raise UsageError(
-                    f"cannot be reached: {(str(error).splitlines() or [repr(error)])[0]}",
-                    where=f"--ray {address}",
-                    expected="the address of a running Ray cluster, HOST:PORT, ray://HOST:PORT, or "
-                    "auto; with the versions of Ray and Python that are here",
-                    hint="ray status --address ADDRESS",
-                ) from error
+                reason = (str(error).splitlines() or [repr(error)])[0]
+                raise unreachable(address, reason) from error
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
     def start(self, argument: tuple[Job, int, Sequence[Unit]]) -> None:

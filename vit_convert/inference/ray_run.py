@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vit_convert.errors import MissingDependencyError, VitConvertError
 from vit_convert.exporters import artifact_size
-from vit_convert.inference.ray_address import HERE
+from vit_convert.inference.ray_address import HERE, check_reachable
 from vit_convert.inference.ray_worker import Job, Unit, UnitDone
 from vit_convert.inference.scoring import cores
 from vit_convert.runtime.worker_process import Worker, WorkerError
@@ -78,11 +78,13 @@ def on_ray(address: str, workers: int | None, artifacts: Sequence[Path]) -> Iter
         raise MissingDependencyError(
             "Ray is not installed", where="--ray", hint='pip install "vit-convert[ray]"'
         )
+    check_reachable(address)
     folder = tempfile.mkdtemp(prefix="vc-ray-")  # short: the names of sockets in it are limited
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "RAY_USAGE_STATS_ENABLED": "0",  # says nothing to anybody
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
+        "RAY_prestart_worker_first_driver": "0",  # only processes that are needed
     }
     if address == HERE:
         environment |= {"RAY_TMPDIR": folder, "TMPDIR": folder}
