@@ -55,10 +55,10 @@ class ImageError(VitConvertError):
 
 
 class _WithoutWarnings:
-    """Ignores the warnings of Pillow about what is dealt with here: damaged metadata, many pixels.
+    """Ignores Pillow's warnings of what is dealt with here: damaged metadata, many pixels.
 
-    Filters of warnings belong to the process. So the first of several threads sets them, and the
-    last one puts back what was there; `catch_warnings` alone would leave them set.
+    Filters belong to the process: the first of several threads sets them, and the last one puts
+    back what was there. `catch_warnings` alone would leave them set.
     """
 
     def __init__(self) -> None:
@@ -163,14 +163,19 @@ def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Scale 0..255 to 0..1, subtract the mean and divide by the standard deviation, in float32.
 
     Args:
-        pixels: uint8 (..., 3), RGB.
+        pixels: uint8 (..., width, 3), RGB.
         preprocessing: its mean and std are used.
 
     Returns:
-        float32 (..., 3).
+        float32 (..., width, 3).
     """
-    mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-    return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    # Row by row and in place: NumPy is five times slower along an axis of three.
+    width, how = pixels.shape[-2], preprocessing
+    values = pixels.reshape(*pixels.shape[:-2], -1).astype(np.float32)
+    values /= np.float32(255)
+    values -= np.tile(np.array(how.mean, np.float32), width)
+    values /= np.tile(np.array(how.std, np.float32), width)
+    return values.reshape(pixels.shape)
 
 
 def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
