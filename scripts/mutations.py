@@ -533,9 +533,21 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     *_in(
         "answers",
-        "inference/predict.py",
-        ("the least probable classes first", "np.argsort(-scores, kind", "np.argsort(scores, kind"),
+        "inference/scoring.py",
+        (
+            "the least probable classes first",
+            "np.argsort(-scores, axis",
+            "np.argsort(scores, axis",
+        ),
+    ),
+    *_in(
+        "answers",
+        "inference/running.py",
         ("softmax of probabilities", 'if artifact.options.output == "softmax":', "if False:"),
+    ),
+    *_in(
+        "answers",
+        "inference/predict.py",
         ("labels off by one", "tuple(names[i] for i in best)", "tuple(names[i - 1] for i in best)"),
     ),
 )

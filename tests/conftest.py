@@ -1,7 +1,7 @@
 """Markers and a fixture that tests of several rooms share. Small models are in families.py.
 
 Where PyTorch is not installed, the tests that compare with it are left out; the others compare with
-its recorded results in goldens/. CI has PyTorch.
+its recorded results in goldens/. Where Ray is not, those that start it are. CI has both.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def _has_pytorch() -> bool:
+def _has(package: str) -> bool:
     try:
-        return find_spec("torch") is not None
+        return find_spec(package) is not None
     except ValueError:  # blocked, as by tests of its absence
         return False
 
@@ -28,22 +28,23 @@ def _has_pytorch() -> bool:
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave out the modules, and the folders, that cannot be imported where PyTorch is missing."""
     path = collection_path / "conftest.py" if collection_path.is_dir() else collection_path
-    if _has_pytorch() or path.suffix != ".py" or not path.is_file():
+    if _has("torch") or path.suffix != ".py" or not path.is_file():
         return None
     return True if needs_pytorch(path) else None
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest selects by marker
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark every test, and leave out those that need PyTorch where it is missing."""
+    """Mark every test, and leave out those that need PyTorch or Ray where it is missing."""
     for item in items:
         assert isinstance(item, pytest.Function)
         for marker in sorted(markers_of(item)):
             item.add_marker(marker)
-    if not _has_pytorch():
-        left_out = [item for item in items if item.get_closest_marker("torch")]
-        items[:] = [item for item in items if not item.get_closest_marker("torch")]
-        config.hook.pytest_deselected(items=left_out)
+    for package in ("torch", "ray"):
+        if not _has(package):
+            left_out = [item for item in items if item.get_closest_marker(package)]
+            items[:] = [item for item in items if not item.get_closest_marker(package)]
+            config.hook.pytest_deselected(items=left_out)
 
 
 @pytest.fixture

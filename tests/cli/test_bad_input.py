@@ -257,7 +257,7 @@ def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> N
     (tmp_path / "half.keras").write_bytes((tmp_path / "model.keras").read_bytes()[:-9])
     np.savez(tmp_path / "arrays.npz", images=np.ones(3))
     for arguments, says in (
-        (("export", "source.pth"), "it is a PyTorch checkpoint"),
+        (("export", "source.pth"), "the number of attention heads is not known"),
         (("export", "half.h5"), "an HDF5 file, but truncated or damaged"),
         (("export", "model.keras"), "it is a .keras archive, a Keras model"),
         (("predict", "half.keras", "x.jpg"), "it is a zip archive, truncated or damaged"),
@@ -296,11 +296,13 @@ def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
 def test_an_output_is_a_file_of_the_right_name(run: Run, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "results").mkdir()
-    for name, says in (("results", "results/NAME"), ("model.txt", "-o model.h5")):
-        done = run("torch2keras", "source.pth", *STATED, "-o", name, "--force")
-        assert (done.returncode, done.stdout) == (2, "")
-        assert says in done.stderr
+    done = run("torch2keras", "source.pth", *STATED, "-o", "model.txt", "--force")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "-o model.h5" in done.stderr
+    done = run("keras2torch", "source.pth", "-o", "results", "--force")
+    assert (done.returncode, done.stdout) == (2, "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "source.pth"]
+    assert not list((tmp_path / "results").iterdir())
 
 
 def as_from_a_terminal() -> None:

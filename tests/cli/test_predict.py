@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 import vit_convert
 from vit_convert.errors import UsageError
 from vit_convert.exporters import open_artifact
-from vit_convert.inference.predict import prepare, steps_of
+from vit_convert.inference.running import prepare, steps_of
 from vit_convert.parity.sources.torch_compat import import_vision
 
 EXIF_ORIENTATION = 0x0112

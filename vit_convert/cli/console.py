@@ -17,6 +17,8 @@ from vit_convert.errors import escaped
 from vit_convert.progress import silent
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.progress import Progress as Bars
 
     from vit_convert.errors import VitConvertError
@@ -38,6 +40,11 @@ def show(amount: Amount) -> None:
 def out(text: str = "") -> None:
     """A line of the result."""
     click.echo(escaped(text))
+
+
+def one_line(text: str) -> str:
+    """A name in which line breaks are escaped."""
+    return text.replace("\n", "\\n")
 
 
 def out_json(data: Any) -> None:
@@ -69,15 +76,28 @@ def own_warnings() -> Iterator[None]:
         yield
 
 
-def error(problem: VitConvertError) -> None:
-    """Print an error: what was wrong, where, what was expected and what to try."""
+def error(problem: VitConvertError, source: str = "") -> None:
+    """Print an error: what was wrong, where, what was expected and what to try.
+
+    Args:
+        problem: the error.
+        source: which of several inputs it is about, where the error does not say so itself.
+    """
     label = click.style("error", fg="red", bold=True)
     where = f"{problem.where}: " if problem.where else ""
+    if source and source not in problem.where:
+        where = f"{escaped(source)}: {where}"
     click.echo(f"{label}: {where}{problem.what}", err=True)
     if problem.expected:
         click.echo(f"  expected: {problem.expected}", err=True)
     if problem.hint:
         click.echo(f"  try: {_options_bold(problem.hint)}", err=True)
+
+
+def error_dict(source: Path, problem: VitConvertError) -> dict[str, Any]:
+    """An error in values that JSON knows, of one of several inputs."""
+    parts = ("where", "what", "expected", "hint")
+    return {"source": str(source), "error": {part: getattr(problem, part) for part in parts}}
 
 
 def _options_bold(text: str) -> str:
@@ -144,7 +164,8 @@ def progress(what: str) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TextColumn("{task.description}", markup=False, table_column=Column(overflow="fold")),
     )
-    with Bars(*columns, console=console, transient=True) as bars:
+    # What is printed to stdout meanwhile must not end up on stderr, where the bars are.
+    with Bars(*columns, console=console, transient=True, redirect_stdout=False) as bars:
         yield _bars(bars, what)
 
 

@@ -4,53 +4,82 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from vit_convert.cli import console, options
+from vit_convert.cli.rows import check_options, kept_unfinished
+from vit_convert.errors import UsageError
 
 if TYPE_CHECKING:
-    from vit_convert.inference.evaluate import Evaluation
+    from vit_convert.inference.evaluation import Evaluation
 
 _SHOWN = 30  # classes, before the best are left out
 
 
 @click.command()
 @click.argument("artifacts", type=options.PATH, nargs=-1, required=True)
-@click.argument("image_folder", type=options.PATH)
+@click.argument("image_folder", type=options.PICTURES)
 @click.option("--limit", type=click.IntRange(1), help="At most so many pictures, evenly chosen.")
 @click.option("--confusion", type=options.PATH, help="Draw the confusion matrices into this .png.")
+@options.row_format
+@options.rows_output
+@options.resume
+@options.workers
+@options.ray
 @options.force
 @options.trust
 @options.as_json
 def evaluate(
     artifacts: tuple[Path, ...],
-    image_folder: Path,
+    image_folder: str,
     limit: int | None,
     confusion: Path | None,
+    form: str | None,
+    output: str | None,
+    resume: bool,
+    workers: int | None,
+    ray: str | None,
     force: bool,
     as_json: bool,
 ) -> None:
     """Measure the accuracy of artifacts over a folder with one subfolder per class.
 
-    Subfolders are named as the model's labels are, or are in the order of its classes. Files that
-    cannot be read are listed, and passed over.
+    Subfolders are named as the model's labels are, or are in the order of its classes. The folder
+    may be an address in object storage (s3://...). Files that cannot be read are listed, and passed
+    over. With -o, a row of each picture and artifact goes into a file: path, class, artifact, the
+    five most probable classes, labels and probabilities, error.
     """
     from vit_convert.exporters import open_artifact
-    from vit_convert.images.folders import ImageFolder
+    from vit_convert.images.storage import find_labelled
     from vit_convert.inference.evaluate import evaluate as run
+    from vit_convert.inference.evaluate import evaluate_on_ray
     from vit_convert.progress import counted
     from vit_convert.runtime.atomic_write import atomic_write, check_output
 
+    check_options(form, output, resume, ray)
+    if form and output is None:
+        raise UsageError("there are no rows to write", where="--format", expected="-o FILE")
     if confusion is not None:
         check_output(confusion, force)
-    ImageFolder(image_folder)  # so that a bad folder is refused before anything is opened
-    with console.progress("evaluating") as progress:
+    find_labelled(image_folder)  # so that a bad folder is refused before anything is opened
+    with console.progress("evaluating") as progress, kept_unfinished(output):
         paths = counted(progress, "opening artifacts", artifacts)
-        results = run(
-            [open_artifact(path) for path in paths], image_folder, limit=limit, progress=progress
-        )
+        opened = [open_artifact(path) for path in paths]
+        asked: dict[str, Any] = {
+            "limit": limit,
+            "resume": resume,
+            "force": force,
+            "workers": workers,
+        }
+        if ray:
+            results = evaluate_on_ray(
+                opened, image_folder, ray, output=output, progress=progress, **asked
+            )
+        else:
+            file = Path(output) if output else None
+            results = run(opened, image_folder, output=file, form=form, progress=progress, **asked)
     if confusion is not None:
         from vit_convert.reporting.confusion_figure import confusion_png
 
@@ -64,6 +93,8 @@ def evaluate(
         _print(results)
         if confusion is not None:
             console.out(f"{confusion}: confusion matrix")
+        if output is not None:
+            console.out(f"{output}: a row of each picture and artifact")
 
 
 def _print(results: Sequence[Evaluation]) -> None:
@@ -76,7 +107,7 @@ def _print(results: Sequence[Evaluation]) -> None:
                 f"{r.top1:.2f}",
                 f"{r.top5:.2f}",
                 f"{r.agreement:.2f}",
-                f"{r.images_per_second:.0f}",
+                f"{r.images_per_second:.0f}" if r.images_per_second else "-",
             )
             for r in results
         ],

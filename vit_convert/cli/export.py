@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,25 @@ import click
 from vit_convert.cli import console, options
 
 if TYPE_CHECKING:
+    from vit_convert.cli.converting import ExportedModel
     from vit_convert.exporters import QuantisationReport
 
 _ONE_IN = 100  # pictures, of which 99 % leave room for one
 
 
 @click.command()
-@click.argument("model", type=options.PATH, required=False)
+@click.argument("models", type=options.PATH, nargs=-1, metavar="[MODEL|CHECKPOINT]...")
 @click.option("--saved-model", is_flag=True, help="Write <name>_saved_model/.")
 @click.option("--hub", is_flag=True, help="Write <name>_hub/, a TF Hub module.")
 @click.option("--tflite", is_flag=True, help="Write <name>_<precision>.tflite.")
-@click.option("-o", "folder", type=options.PATH, default=Path("."), help="Where to write.")
+@click.option(
+    "-o",
+    "folder",
+    type=options.PATH,
+    metavar="DIR",
+    default=Path("."),
+    help="Where to write; made if need be.",
+)
 @click.option(
     "--precision",
     "precisions",
@@ -61,50 +70,119 @@ _ONE_IN = 100  # pictures, of which 99 % leave room for one
     help="Of the pixels that a TFLite file takes with --embed-preprocessing. GPU delegates of "
     "phones take float32.",
 )
+@options.jobs
 @options.force
+@options.as_json
 def export(
-    model: Path | None,
+    models: tuple[Path, ...],
     saved_model: bool,
     hub: bool,
     tflite: bool,
     folder: Path,
     precisions: tuple[Any, ...],
+    jobs: int | None,
     force: bool,
+    as_json: bool,
     **settings: Any,
 ) -> None:
-    """Turn a Keras .h5 file into a SavedModel, a TF Hub module and TFLite files.
+    """Turn Keras .h5 files into SavedModels, TF Hub modules and TFLite files.
 
-    Without MODEL it takes the one converted .h5 of the current folder. Without a target option it
-    writes all three.
+    Without MODEL it takes the one converted .h5 of the current folder. A CHECKPOINT is converted
+    first, as torch2keras does without options. Without a target option it writes all three.
+
+    Of several inputs, each is exported in a process of its own with the same options; where one
+    fails, the others are exported all the same. Exits with 2 then.
 
     An int8 file is compared with its own float32, on those of the calibration pictures that had no
     part in making it. Exits with 1, the file written, if both give the same class for less than
     99 % of them, and tells which layers cost most. The file carries what was measured, and `verify`
     repeats it.
     """
-    from vit_convert.exporters import ExportOptions, artifact_size, export_all
+    from vit_convert.cli.converting import export_file, targets_in
+    from vit_convert.cli.many import made_folder, run_all
+    from vit_convert.errors import VitConvertError
+    from vit_convert.exporters import ExportOptions
 
     chosen = [n for n, on in (("saved_model", saved_model), ("hub", hub), ("tflite", tflite)) if on]
-    jobs: list[tuple[str, ExportOptions]] = []
+    wanted: list[tuple[str, ExportOptions]] = []
     for target in chosen or ["saved_model", "hub", "tflite"]:
         if target == "tflite":
             each = [ExportOptions(precision=p, **settings) for p in dict.fromkeys(precisions)]
         else:
             each = [ExportOptions(**settings)]
-        jobs += [(target, setting) for setting in each]
-    source = model or _only_model()
-    with console.progress(f"exporting {source.name}") as progress:
-        artifacts = export_all(source, jobs, folder, force=force, progress=progress)
-    for artifact in artifacts:
-        console.out(f"{artifact.path}: {console.megabytes(artifact_size(artifact.path))}")
+        wanted += [(target, setting) for setting in each]
+    sources = models or (_only_model(),)
+    targets_in(folder, sources, "_...")
+    if len(sources) == 1:
+        (source,) = sources
+        with made_folder(folder), console.progress(f"exporting {source.name}") as progress:
+            result = export_file(source, wanted, folder, force, progress)
+        if as_json:
+            _say(result, "")
+            console.out_json(result.as_dict())
+        else:
+            _print(result)
+        raise SystemExit(0 if result.passed else 1)
+    results: dict[int, Any] = {}
+    tasks = [(source, wanted, folder, force) for source in sources]
+    with made_folder(folder), console.progress("models") as progress:
+        for index, result in run_all("exporting", tasks, sources, options.cores(jobs), progress):
+            results[index] = result
+            if isinstance(result, VitConvertError):
+                console.error(result, str(sources[index]))
+            else:
+                _say(result, f"{sources[index]}: ")
+    ordered = [results[index] for index in range(len(sources))]
+    failed = [result for result in ordered if isinstance(result, VitConvertError)]
+    passed = all(result.passed for result in ordered if result not in failed)
+    if as_json:
+        entries = [
+            console.error_dict(source, result)
+            if isinstance(result, VitConvertError)
+            else result.as_dict() | {"error": None}
+            for source, result in zip(sources, ordered, strict=True)
+        ]
+        console.out_json({"models": entries, "failed": len(failed), "passed": passed})
+    else:
+        rows, styles = _rows(sources, ordered)
+        console.table(("model", "artifact", "size", "against its float32"), rows, styles=styles)
+    raise SystemExit(2 if failed else 0 if passed else 1)
+
+
+def _rows(sources: Sequence[Path], results: Sequence[Any]) -> tuple[list[Any], list[str]]:
+    """Of the table of several models: the cells, and the styles of the rows."""
+    rows, styles = [], []
+    for source, result in zip(sources, results, strict=True):
+        if isinstance(result, Exception):
+            rows.append((str(source), f"failed: {getattr(result, 'what', result)}", "-", "-"))
+            styles.append("red")
+            continue
+        for artifact, size in zip(result.artifacts, result.sizes, strict=True):
+            measured = artifact.report.measurement.sentence if artifact.report else "-"
+            rows.append((str(source), str(artifact.path), console.megabytes(size), measured))
+            styles.append("" if artifact.passed else "yellow")
+    return rows, styles
+
+
+def _say(result: ExportedModel, name: str) -> None:
+    """What goes to stderr."""
+    if result.converted is not None:
+        result.converted.say(name)
+    for artifact in result.artifacts:
+        for picture in artifact.report.unreadable if artifact.report else ():
+            console.warn(f"{name}not read: {picture}")
+
+
+def _print(result: ExportedModel) -> None:
+    """The result of one model."""
+    _say(result, "")
+    for artifact, size in zip(result.artifacts, result.sizes, strict=True):
+        console.out(f"{artifact.path}: {console.megabytes(size)}")
         if artifact.report:
             _show(artifact.report)
-    raise SystemExit(0 if all(artifact.passed for artifact in artifacts) else 1)
 
 
 def _show(report: QuantisationReport) -> None:
-    for name in report.unreadable:
-        console.warn(f"not read: {name}")
     found = report.difference
     console.out(
         f"  against its float32 ({console.megabytes(report.float_size)}): "

@@ -22,12 +22,22 @@ from vit_convert.cli import console, options
 )
 @options.rules
 @options.force
+@options.as_json
 def keras2torch(
-    model: Path, output: Path | None, dialect: str | None, rules: Path | None, force: bool
+    model: Path,
+    output: Path | None,
+    dialect: str | None,
+    rules: Path | None,
+    force: bool,
+    as_json: bool,
 ) -> None:
     """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit."""
     from vit_convert.conversion.files import keras2torch as transfer
 
     target = output or Path(f"{model.stem}.safetensors")
     used = transfer(model, target, dialect_name=dialect, rules=rules, force=force)
+    if as_json:
+        found = {"source": str(model), "path": str(target), "dialect": used}
+        console.out_json(found | {"bytes": target.stat().st_size})
+        return
     console.out(f"{target}: names of {used}, {console.megabytes(target.stat().st_size)}")

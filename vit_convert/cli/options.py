@@ -131,6 +131,48 @@ def _trust(ctx: click.Context, param: click.Parameter, value: bool) -> None:
         os.environ[TRUST] = "1"  # so that processes that this one starts trust it too
 
 
+# Of pictures: a text, because a Path would make s3:/bucket of s3://bucket.
+PICTURES = click.Path()
+row_format = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Of the rows.  [default: as the name after -o says]",
+)
+rows_output = click.option(
+    "-o",
+    "output",
+    type=PICTURES,
+    metavar="FILE",
+    help="Write a row of each picture. What there is of an unfinished FILE is in FILE.partial. "
+    "With --ray, a folder of Parquet files, here or in object storage.",
+)
+
+
+def _address(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    from vit_convert.inference.ray_address import check_address
+
+    return None if value is None else check_address(value)
+
+
+ray = click.option(
+    "--ray",
+    "ray",
+    is_flag=False,
+    flag_value="local",
+    metavar="[ADDRESS]",
+    callback=_address,
+    help="Score on a Ray cluster, HOST:PORT or auto; without an address, on one that is started on "
+    "this machine.",
+)
+resume = click.option(
+    "--resume", is_flag=True, help="Go on where a run with the same -o was stopped."
+)
+workers = click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Threads, or with --ray actors, that decode and score.  [default: one for each core]",
+)
 trust = click.option(
     "--trust",
     is_flag=True,
@@ -138,5 +180,17 @@ trust = click.option(
     callback=_trust,
     help="Open a SavedModel whose graph does more than compute, and may read and write files.",
 )
+jobs = click.option(
+    "--jobs",
+    type=click.IntRange(1),
+    help="Of several inputs, how many at a time.  [default: one for each core, at most 4]",
+)
+
+
+def cores(stated: int | None) -> int:
+    """How many inputs are worked on at a time: memory is needed for each."""
+    return stated or min(os.cpu_count() or 1, 4)
+
+
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,14 @@ from vit_convert.cli import console, options
 
 
 @click.command()
-@click.argument("checkpoint", type=options.PATH)
-@click.option("-o", "output", type=options.PATH, help="The .h5 to write.  [default: ./<name>.h5]")
+@click.argument("checkpoints", type=options.PATH, nargs=-1, required=True, metavar="CHECKPOINT...")
+@click.option(
+    "-o",
+    "output",
+    type=options.PATH,
+    metavar="FILE.h5|DIR",
+    help="The .h5 to write, or the folder for <name>.h5, which is made.  [default: ./<name>.h5]",
+)
 @click.option(
     "--config",
     type=options.PATH,
@@ -95,44 +102,97 @@ from vit_convert.cli import console, options
     help="Whether pictures keep their proportions when they are resized.",
 )
 @click.option("--labels", type=options.PATH, help="Class names: one per line, or JSON.")
+@options.jobs
 @options.force
+@options.as_json
 def torch2keras(
-    checkpoint: Path,
+    checkpoints: tuple[Path, ...],
     output: Path | None,
     config: Path | None,
+    jobs: int | None,
     force: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
-    """Convert a PyTorch checkpoint into a Keras .h5 file.
+    """Convert PyTorch checkpoints into Keras .h5 files.
 
-    Neither PyTorch nor TensorFlow is needed. What the file cannot say is recognised from published
+    Neither PyTorch nor TensorFlow is needed. What a file cannot say is recognised from published
     models or assumed, and said.
+
+    Of several checkpoints, each is converted in a process of its own with the same options; where
+    one fails, the others are converted all the same. Exits with 2 then.
     """
-    from vit_convert.architectures import architecture
-    from vit_convert.conversion.assumptions import Assumptions, model_of
-    from vit_convert.conversion.files import torch2keras as transfer
+    from vit_convert.cli.converting import convert_file, targets_in
+    from vit_convert.cli.many import made_folder, run_all
+    from vit_convert.errors import UsageError, VitConvertError
     from vit_convert.statements.option_file import Options, read_options
 
     stated = (read_options(config) if config else Options()).but(given)
-    target = output or Path(f"{options.stem(checkpoint)}.h5")
-    with console.progress(f"converting {checkpoint.name}") as progress, console.own_warnings():
-        conversion = transfer(
-            checkpoint,
-            target,
-            force=force,
-            progress=progress,
-            **stated.arguments(),
+    names_file = output is not None and output.suffix != "" and not output.is_dir()
+    if output is not None and names_file:
+        if len(checkpoints) > 1:
+            raise UsageError(
+                f"is the name of one file, and there are {len(checkpoints)} checkpoints",
+                where=f"-o {output}",
+                expected="a folder",
+            )
+        targets = {checkpoints[0]: output}
+        folder = output.parent if output.parent.exists() else None
+    else:
+        folder = output or Path()
+        targets = dict(targets_in(folder, checkpoints, ".h5"))
+    if len(checkpoints) == 1:
+        (checkpoint,), (target,) = checkpoints, targets.values()
+        with (
+            made_folder(folder) if folder else nullcontext(),
+            console.progress(f"converting {checkpoint.name}") as progress,
+        ):
+            found = convert_file(checkpoint, target, stated, force, progress)
+        found.say()
+        if as_json:
+            console.out_json(found.as_dict())
+        else:
+            size = console.megabytes(found.size)
+            console.out(f"{target}: {found.architecture}, {found.model}, {size}")
+        return
+    assert folder is not None
+    results: dict[int, Any] = {}
+    at_a_time = options.cores(jobs)
+    with made_folder(folder), console.progress("checkpoints") as progress:
+        stated.arguments()  # so that wrong options are said once
+        tasks = [(source, target, stated, force) for source, target in targets.items()]
+        for index, result in run_all("converting", tasks, checkpoints, at_a_time, progress):
+            results[index] = result
+            if isinstance(result, VitConvertError):
+                console.error(result, str(checkpoints[index]))
+            else:
+                result.say(f"{checkpoints[index]}: ")
+    ordered = [results[index] for index in range(len(checkpoints))]
+    failed = [result for result in ordered if isinstance(result, VitConvertError)]
+    if as_json:
+        console.out_json(
+            {
+                "models": [
+                    console.error_dict(source, result)
+                    if isinstance(result, VitConvertError)
+                    else result.as_dict() | {"error": None}
+                    for source, result in zip(checkpoints, ordered, strict=True)
+                ],
+                "failed": len(failed),
+            }
         )
-    file = conversion.checkpoint
-    if file.key:
-        console.note(f"took the state dict under {file.key!r}")
-    assumed = Assumptions.of(conversion.recognition)
-    for line in assumed.warnings():
-        console.warn(line)
-    if conclusion := assumed.conclusion():
-        console.note(conclusion)
-    for name, reason in conversion.ledger.ignored_by_reason():
-        console.note(f"ignored {name}: {reason}")
-    title = architecture(conversion.spec.architecture).title
-    model = model_of(conversion.recognition)
-    console.out(f"{target}: {title}, {model}, {console.megabytes(target.stat().st_size)}")
+    else:
+        console.table(
+            ("checkpoint", "model", "written", "size"),
+            [_row(source, result) for source, result in zip(checkpoints, ordered, strict=True)],
+            styles=["red" if result in failed else "" for result in ordered],
+        )
+    raise SystemExit(2 if failed else 0)
+
+
+def _row(source: Path, result: Any) -> tuple[str, str, str, str]:
+    """Of the table of several checkpoints."""
+    if isinstance(result, Exception):
+        return str(source), f"failed: {getattr(result, 'what', result)}", "-", "-"
+    model = f"{result.architecture}, {result.model}"
+    return str(source), model, str(result.path), console.megabytes(result.size)

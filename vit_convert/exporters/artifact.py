@@ -20,6 +20,23 @@ DYNAMIC = 32
 
 
 @dataclass(frozen=True)
+class Repeatable:
+    """An `Artifact.run` whose file can be opened again, to be run by several threads at a time.
+
+    Attributes:
+        run: what it is; by one thread at a time.
+        again: opens the same file once more, for inferences on one core.
+    """
+
+    run: Run
+    again: Callable[[], Run]
+
+    def __call__(self, images: np.ndarray) -> Outputs:
+        """As `Artifact.run`."""
+        return self.run(images)
+
+
+@dataclass(frozen=True)
 class Artifact:
     """A model file or folder, opened.
 
@@ -30,7 +47,8 @@ class Artifact:
         options: what it was exported with.
         input_range: how pixels enter.
         run: images (n, height, width, channels) float32 in `input_range`, any n -> output name ->
-            array (n, ...). The first output is the logits (or softmax, or features).
+            array (n, ...). The first output is the logits (or softmax, or features). By one thread
+            at a time; a `Repeatable` can be opened again for others.
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
         attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT

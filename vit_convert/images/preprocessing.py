@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import threading
 import warnings
 from pathlib import Path
 
@@ -53,6 +54,36 @@ class ImageError(VitConvertError):
     """A picture cannot be read, or a folder holds none."""
 
 
+class _WithoutWarnings:
+    """Ignores Pillow's warnings of what is dealt with here: damaged metadata, many pixels.
+
+    Filters belong to the process: the first of several threads sets them, and the last one puts
+    back what was there. `catch_warnings` alone would leave them set.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._caught = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._caught = warnings.catch_warnings()
+                self._caught.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._caught.__exit__(None, None, None)
+
+
+_WITHOUT_WARNINGS = _WithoutWarnings()
+
+
 def load_image(path: str | Path) -> Image.Image:
     """Decode a picture (JPEG, PNG, WebP, BMP, GIF, TIFF or PPM) as upright RGB.
 
@@ -65,13 +96,23 @@ def load_image(path: str | Path) -> Image.Image:
         ImageError: there is no such file, it is no picture, it is truncated or damaged, has
             floating-point pixels, or is over a limit (IMAGE_FILE_BYTES, IMAGE_BYTES, IMAGE_SCANS).
     """
-    data = _read(path)
-    # Pillow warns of what is dealt with here: damaged metadata, many pixels
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        image = _decoded(data, str(path))
+    return decode_image(read_picture(path), str(path))
+
+
+def decode_image(data: bytes, where: str) -> Image.Image:
+    """As `load_image`, from the bytes of a file. Several threads may call it at a time.
+
+    Args:
+        data: the whole file.
+        where: its name, for messages.
+
+    Raises:
+        ImageError: as `load_image`.
+    """
+    with _WITHOUT_WARNINGS:
+        image = _decoded(data, where)
         image.info.pop("transparency", None)
-        return _rgb(_upright(image), str(path))
+        return _rgb(_upright(image), where)
 
 
 def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
@@ -122,14 +163,19 @@ def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
     """Scale 0..255 to 0..1, subtract the mean and divide by the standard deviation, in float32.
 
     Args:
-        pixels: uint8 (..., 3), RGB.
+        pixels: uint8 (..., width, 3), RGB.
         preprocessing: its mean and std are used.
 
     Returns:
-        float32 (..., 3).
+        float32 (..., width, 3).
     """
-    mean, std = (np.array(v, np.float32) for v in (preprocessing.mean, preprocessing.std))
-    return (pixels.astype(np.float32) / np.float32(255) - mean) / std
+    # Row by row and in place: NumPy is five times slower along an axis of three.
+    width, how = pixels.shape[-2], preprocessing
+    values = pixels.reshape(*pixels.shape[:-2], -1).astype(np.float32)
+    values /= np.float32(255)
+    values -= np.tile(np.array(how.mean, np.float32), width)
+    values /= np.tile(np.array(how.std, np.float32), width)
+    return values.reshape(pixels.shape)
 
 
 def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessing) -> np.ndarray:
@@ -144,7 +190,12 @@ def preprocess(image: Image.Image, image_size: Size, preprocessing: Preprocessin
     return normalise(to_pixels(image, image_size, preprocessing), preprocessing)
 
 
-def _read(path: str | Path) -> bytes:
+def read_picture(path: str | Path) -> bytes:
+    """The bytes of a picture file.
+
+    Raises:
+        ImageError: there is no such file, it is no regular file, or larger than IMAGE_FILE_BYTES.
+    """
     try:
         return read_input(path, IMAGE_FILE_BYTES)
     except OSError as error:

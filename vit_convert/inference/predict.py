@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact, open_artifact
-from vit_convert.images.preprocessing import load_image, normalise, to_pixels
-from vit_convert.progress import Progress, counted, silent
+from vit_convert.images.storage import find_pictures, storage_of
+from vit_convert.inference.scoring import Pool
+from vit_convert.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -32,102 +30,23 @@ class Prediction:
     probabilities: tuple[float, ...]
 
 
-def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:
-    """Pictures as an artifact takes them: (n, height, width, 3) float32 in its input range.
-
-    Raises:
-        VitConvertError: a file cannot be read as a picture.
-    """
-    size, preprocessing = artifact.spec.config.image_size, artifact.spec.preprocessing
-    pixels = [to_pixels(load_image(path), size, preprocessing) for path in paths]
-    return as_input(np.stack(pixels), artifact)
-
-
-def steps_of(artifact: Artifact) -> tuple[str, ...]:
-    """Describe for people what `prepare` does to a picture."""
-    height, width = artifact.spec.config.image_size
-    how = artifact.spec.preprocessing
-    scaled = [math.floor(side / how.crop_pct) for side in (height, width)]
-    if how.crop_mode == "squash":
-        sides = f"squashed to {scaled[0]} x {scaled[1]} pixels"
-    elif height == width:
-        sides = f"shorter side resized to {scaled[0]} pixels"
-    else:
-        sides = f"resized to cover {scaled[0]} x {scaled[1]} pixels"
-    mean, std = (", ".join(f"{v:g}" for v in values) for values in (how.mean, how.std))
-    entering = {
-        "normalised": f"(pixel / 255 - mean) / std, with mean {mean} and std {std}",
-        "0..1": f"pixel / 255; the artifact applies mean {mean} and std {std}",
-        "0..255": f"pixels in 0..255; the artifact applies mean {mean} and std {std}",
-    }
-    return (
-        "turned upright as its EXIF orientation says, and converted to RGB",
-        f"{sides} ({how.interpolation}, crop_pct {how.crop_pct:g})",
-        f"centre of {height} x {width} pixels cut out",
-        entering[artifact.input_range],
-    )
-
-
-def as_input(pixels: np.ndarray, artifact: Artifact) -> np.ndarray:
-    """Pixels (n, height, width, 3) uint8 as float32 in the artifact's input range.
-
-    Raises:
-        UsageError: the artifact does not take RGB.
-    """
-    channels = artifact.spec.config.in_channels
-    if channels != pixels.shape[-1]:
-        raise UsageError(
-            f"takes images of {channels} channels, and pictures have {pixels.shape[-1]}",
-            where=str(artifact.path),
-            expected="an artifact that takes RGB",
-            hint="`vit_convert.open_artifact(...).run` with arrays of your own",
-        )
-    if artifact.input_range == "normalised":
-        return normalise(pixels, artifact.spec.preprocessing)
-    scale = 255 if artifact.input_range == "0..1" else 1
-    return pixels.astype(np.float32) / np.float32(scale)
-
-
-def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
-    """Class probabilities (n, classes) of images in the artifact's input range.
-
-    Raises:
-        UsageError: the artifact gives features, not classes.
-    """
-    if artifact.options.output == "features" or not artifact.spec.config.num_classes:
-        raise UsageError(
-            "gives features, not classes",
-            where=str(artifact.path),
-            expected="an artifact that gives logits or softmax",
-            hint="vit-convert export --output logits",
-        )
-    first = next(iter(artifact.run(images).values()))
-    if artifact.options.output == "softmax":
-        return first
-    return softmax(first)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits (..., classes), in float64."""
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
-    return powers / powers.sum(axis=-1, keepdims=True)
-
-
 def predict(
     artifact: Artifact | str | Path,
     paths: Sequence[str | Path],
     *,
     top: int = 5,
     labels: Sequence[str] = (),
+    workers: int | None = None,
     progress: Progress = silent,
 ) -> list[Prediction]:
     """The most probable classes of pictures.
 
     Args:
         artifact: an open artifact, or the path of one.
-        paths: picture files.
+        paths: picture files, and folders, of which all pictures are taken, sorted.
         top: how many classes of each.
         labels: class names; those that the artifact carries by default.
+        workers: threads that decode and score; as many as there are cores by default.
         progress: told how many pictures are done.
 
     Returns:
@@ -137,10 +56,38 @@ def predict(
         UsageError: the number of labels is not the number of classes, there are no classes, or the
             artifact does not take RGB.
         ArtifactError: the artifact cannot be opened.
-        ImageError: a file cannot be read as a picture.
+        ImageError: a file cannot be read as a picture, or a folder holds none.
     """
     if not isinstance(artifact, Artifact):
         artifact = open_artifact(artifact)
+    names = class_names(artifact, labels)
+    pictures = find_pictures(paths)
+    pool = Pool([artifact], top, storage_of(paths).read, workers)
+    results: list[Prediction] = []
+    progress("pictures", 0, len(pictures))
+    for chunk in pool.scores(pictures):
+        for scores in chunk:
+            if scores.problem is not None:
+                raise scores.problem
+            (best,), (values,) = scores.classes, scores.probabilities
+            results.append(
+                Prediction(
+                    Path(scores.name),
+                    tuple(int(i) for i in best),
+                    tuple(names[i] for i in best),
+                    tuple(float(value) for value in values),
+                )
+            )
+        progress("pictures", len(results), len(pictures))
+    return results
+
+
+def class_names(artifact: Artifact, labels: Sequence[str] = ()) -> tuple[str, ...]:
+    """The names of an artifact's classes: those given, else its own, else their indices.
+
+    Raises:
+        UsageError: the number of labels is not the number of classes.
+    """
     classes = artifact.spec.config.num_classes
     names = tuple(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
     if len(names) != classes:
@@ -149,16 +96,4 @@ def predict(
             where="--labels",
             expected=f"{classes}, one for each class of {artifact.path.name}",
         )
-    results = []
-    for path in counted(progress, "pictures", [*map(Path, paths)]):
-        scores = probabilities(artifact, prepare([path], artifact))[0]
-        best = np.argsort(-scores, kind="stable")[:top]
-        results.append(
-            Prediction(
-                path,
-                tuple(int(i) for i in best),
-                tuple(names[i] for i in best),
-                tuple(float(scores[i]) for i in best),
-            )
-        )
-    return results
+    return names

@@ -9,7 +9,7 @@ import numpy as np
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.options import Precision
-from vit_convert.inference.predict import softmax
+from vit_convert.inference.running import softmax
 
 # Relative to the largest value of the reference. A right conversion in float32 is within about
 # 2e-6 of PyTorch's; weights rounded to float16 have a relative error of 5e-4 each. For int8 it is

@@ -15,7 +15,7 @@ from PIL import Image
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.preprocessing import load_image, to_pixels
 from vit_convert.inference.attention import AttentionView, Query, attention_of, look
-from vit_convert.inference.predict import as_input, probabilities
+from vit_convert.inference.running import as_input, probabilities
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

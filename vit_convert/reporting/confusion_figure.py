@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vit_convert.inference.evaluate import Evaluation
+from vit_convert.inference.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,7 +18,7 @@ from vit_convert.images.folders import find_images
 from vit_convert.images.preprocessing import load_image, to_pixels
 from vit_convert.inference.attention import attention_of, look
 from vit_convert.inference.benchmark import Benchmark, benchmark
-from vit_convert.inference.predict import as_input
+from vit_convert.inference.running import as_input
 from vit_convert.parity.recorded import read_reference
 from vit_convert.progress import Progress, silent
 from vit_convert.reporting.attention_figure import attention_png

@@ -81,6 +81,17 @@ class Worker:
         self._process.kill()
         self.close()
 
+    def stop(self, seconds: float = 10) -> None:
+        """Ask the process to end (SIGTERM), and end it if it does not within so many seconds.
+
+        Another thread may be waiting for its answer, and is the one to close it.
+        """
+        self._process.terminate()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
     def close(self) -> None:
         """End the process, once it has answered."""
         for pipe in (self._process.stdin, self._process.stdout):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from vit_convert.architectures import architecture
-from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Run
+from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Repeatable, Run
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
 from vit_convert.runtime.quiet_tensorflow import quiet
@@ -19,9 +20,14 @@ _DELEGATE = "DELEGATE"  # the interpreter's name of an operation that stands for
 
 
 def open_file(path: Path) -> Artifact:
-    """As `Target.open`."""
+    """As `Target.open`; `run` is `Repeatable`."""
+    artifact = _open(path)
+    return replace(artifact, run=Repeatable(artifact.run, lambda: _open(path, threads=1).run))
+
+
+def _open(path: Path, threads: int | None = None) -> Artifact:
     metadata = describe_file(path)
-    interpreter = _interpreter(path)
+    interpreter = _interpreter(path, threads)
     size = int(interpreter.get_input_details()[0]["shape_signature"][0])
     static = size if size > 0 else None
     dtype = interpreter.get_input_details()[0]["dtype"]

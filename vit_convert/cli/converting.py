@@ -1,0 +1,206 @@
+"""What `torch2keras` and `export` do for each input, and what they say of it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vit_convert.cli import console, options
+from vit_convert.errors import VitConvertError
+from vit_convert.progress import Progress
+
+if TYPE_CHECKING:
+    from vit_convert.exporters import Exported, ExportOptions
+    from vit_convert.statements.option_file import Options
+
+# the beginnings of what `looks_like` says of them
+_CHECKPOINTS = (
+    "a PyTorch checkpoint",
+    "a .safetensors checkpoint",
+    "an .npz file",
+    "a Python pickle",
+    "the index of a checkpoint",
+)
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A checkpoint that was converted.
+
+    Attributes:
+        source: the checkpoint.
+        path: the .h5.
+        size: its bytes.
+        architecture: for people.
+        model: the published model that it is, for people.
+        warnings: what is assumed.
+        notes: what else the user should know.
+    """
+
+    source: Path
+    path: Path
+    size: int
+    architecture: str
+    model: str
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def say(self, name: str = "") -> None:
+        """Print warnings and notes, with a name in front where there are several inputs."""
+        for line in self.warnings:
+            console.warn(f"{name}{line}")
+        for line in self.notes:
+            console.note(f"{name}{line}")
+
+    def as_dict(self) -> dict[str, Any]:
+        """In values that JSON knows."""
+        return {
+            "source": str(self.source),
+            "path": str(self.path),
+            "bytes": self.size,
+            "architecture": self.architecture,
+            "model": self.model,
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+
+def convert_file(
+    checkpoint: Path, target: Path, stated: Options, force: bool, progress: Progress
+) -> Converted:
+    """Convert a checkpoint.
+
+    Raises:
+        VitConvertError: as `vit_convert.torch2keras`.
+    """
+    from vit_convert.architectures import architecture
+    from vit_convert.conversion.assumptions import Assumptions, model_of
+    from vit_convert.conversion.files import torch2keras
+
+    with console.own_warnings():
+        conversion = torch2keras(
+            checkpoint, target, force=force, progress=progress, **stated.arguments()
+        )
+    key = conversion.checkpoint.key
+    assumed = Assumptions.of(conversion.recognition)
+    ignored = conversion.ledger.ignored_by_reason()
+    return Converted(
+        checkpoint,
+        target,
+        target.stat().st_size,
+        architecture(conversion.spec.architecture).title,
+        model_of(conversion.recognition),
+        tuple(assumed.warnings()),
+        (
+            *([f"took the state dict under {key!r}"] if key else []),
+            *filter(None, [assumed.conclusion()]),
+            *(f"ignored {name}: {reason}" for name, reason in ignored),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model that was exported.
+
+    Attributes:
+        source: the model, or the checkpoint.
+        artifacts: what was written.
+        sizes: their bytes.
+        converted: how the checkpoint was converted, where it was one.
+    """
+
+    source: Path
+    artifacts: tuple[Exported, ...]
+    sizes: tuple[int, ...]
+    converted: Converted | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether all quantised ones are close enough to their float32."""
+        return all(artifact.passed for artifact in self.artifacts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """In values that JSON knows."""
+        found = []
+        for artifact, size in zip(self.artifacts, self.sizes, strict=True):
+            entry: dict[str, Any] = {"path": str(artifact.path), "bytes": size}
+            if artifact.report is not None:
+                entry |= {
+                    "measurement": artifact.report.measurement.to_dict(),
+                    "passed": artifact.passed,
+                }
+            found.append(entry)
+        said: dict[str, Any] = {"source": str(self.source), "artifacts": found}
+        if self.converted is not None:
+            said["conversion"] = self.converted.as_dict() | {"path": None, "bytes": None}
+        return said | {"passed": self.passed}
+
+
+def export_file(
+    source: Path,
+    jobs: Sequence[tuple[str, ExportOptions]],
+    folder: Path,
+    force: bool,
+    progress: Progress,
+) -> ExportedModel:
+    """Export a model; a checkpoint is converted first, in a scratch folder.
+
+    Raises:
+        VitConvertError: as `vit_convert.torch2keras` and `vit_convert.export_all`.
+    """
+    from vit_convert.exporters import artifact_size, export_all
+    from vit_convert.statements.option_file import Options
+
+    with tempfile.TemporaryDirectory(prefix="vit-convert-") as scratch:
+        model, converted = source, None
+        if is_checkpoint(source):
+            model = Path(scratch, f"{options.stem(source)}.h5")
+            try:
+                converted = convert_file(source, model, Options(), False, progress)
+            except VitConvertError as error:
+                if "--" in error.hint:  # an option that only torch2keras has
+                    error.hint = f"vit-convert torch2keras {source}, then export; {error.hint}"
+                raise
+        artifacts = export_all(model, jobs, folder, force=force, progress=progress)
+    sizes = tuple(artifact_size(artifact.path) for artifact in artifacts)
+    return ExportedModel(source, tuple(artifacts), sizes, converted)
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Whether something is what `torch2keras` takes, and no artifact."""
+    from vit_convert.checkpoint.lookalikes import looks_like
+    from vit_convert.exporters import TARGETS
+
+    if path.is_dir():
+        return not any(target.matches(path) for target in TARGETS.values())
+    try:
+        what = looks_like(path)
+    except OSError:
+        return False
+    return what.startswith(_CHECKPOINTS)
+
+
+def targets_in(folder: Path, sources: Sequence[Path], suffix: str = "") -> Mapping[Path, Path]:
+    """The output of each input in a folder, named as the input without its own suffixes.
+
+    Raises:
+        UsageError: two inputs would have one output.
+    """
+    from vit_convert.errors import UsageError
+
+    taken: dict[str, Path] = {}
+    for source in sources:
+        stem = options.stem(source)
+        if stem in taken:
+            raise UsageError(
+                f"{taken[stem]} and {source} would both be written as {stem}{suffix}",
+                where=str(folder),
+                expected="inputs with different names",
+                hint="one after the other, each with its own -o",
+            )
+        taken[stem] = source
+    return {source: folder / f"{stem}{suffix}" for stem, source in taken.items()}
