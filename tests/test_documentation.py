@@ -27,7 +27,7 @@ sys.path.insert(0, str(SCRIPTS))
 import doc_blocks  # noqa: E402  # what scripts/docs is made of
 
 sys.path.remove(str(SCRIPTS))
-PAGES = [page.relative_to(HOME).as_posix() for page in doc_blocks.pages()]
+PAGES = [page.relative_to(doc_blocks.HOME).as_posix() for page in doc_blocks.pages()]
 WITH_PROGRAMS = [page for page in PAGES if doc_blocks.programs(HOME / page, heavy=False)]
 COMMANDS = [
     (page, line)
@@ -97,7 +97,7 @@ def test_every_picture_that_is_shown_is_there_and_can_be_made_again() -> None:
 @pytest.mark.parametrize("page", WITH_PROGRAMS)
 def test_programs_that_are_shown_run(page: str, tmp_path: Path) -> None:
     """All of a page, in order, in an empty folder with the weights, but for those marked heavy."""
-    problem = doc_blocks.run(HOME / page, tmp_path)
+    problem = doc_blocks.run(doc_blocks.HOME / page, tmp_path)
     assert not problem, problem
 
 
