@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint.tensor import Tensors
+from vit_convert.conversion.changes import adapted
 from vit_convert.conversion.h5_file import ReadTensors, is_h5, open_h5
 from vit_convert.exporters.artifact import Artifact, Outputs, in_batches
 from vit_convert.exporters.graph import block_endpoints
@@ -25,22 +26,46 @@ if TYPE_CHECKING:
     from vit_convert.models import ConvertedModel
 
 
-def load_model(path: str | Path, dtype: str | None = None) -> ConvertedModel:
-    """The tf-keras model of an .h5 file that `torch2keras` wrote.
+def load_model(
+    path: str | Path,
+    dtype: str | None = None,
+    *,
+    num_classes: int | None = None,
+    labels: Sequence[str] = (),
+    image_size: int | tuple[int, int] | None = None,
+    seed: int = 0,
+    **dropout: float,
+) -> ConvertedModel:
+    """The tf-keras model of an .h5 file that `torch2keras` wrote, as it is or to be trained on.
 
     Args:
         path: the file.
         dtype: Keras dtype policy, e.g. "mixed_float16"; the global policy by default.
+        num_classes: of a new head, with fresh weights; 0 for none. The model's own head by default.
+        labels: names of the new head's classes, as many as `num_classes`, which may be left out.
+        image_size: another size of images, for which the position embedding is resampled.
+        seed: of the new head's weights.
+        dropout: `drop_rate`, `attn_drop_rate`, `drop_path_rate`, from 0 to below 1.
 
     Returns:
         a model of (n, height, width, channels), normalised, -> (n, classes) logits.
 
     Raises:
         ArtifactError: see `open_h5`.
+        UsageError: an option is none that the model can have.
     """
     from vit_convert.models import build
 
-    with open_h5(Path(path)) as (spec, weights):
+    with open_h5(Path(path)) as (stored, tensors):
+        spec, weights = adapted(
+            stored,
+            tensors,
+            num_classes=num_classes,
+            labels=labels,
+            image_size=image_size,
+            seed=seed,
+            dropout=dropout,
+        )
         model = build(spec, dtype=dtype)
         model.assign(ReadTensors(weights))
     return model
