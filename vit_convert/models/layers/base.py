@@ -15,6 +15,9 @@ from vit_convert.architectures.stored import built
 PACKAGE = "vit_convert"  # "vit_convert>Attention" in files, beside Keras's own "Attention"
 
 
+_KERAS = {*signature(tf_keras.layers.Layer.__init__).parameters}  # in its own get_config
+
+
 class Layer(tf_keras.layers.Layer):
     """A layer that Keras can save in any model, and whose own weights can be frozen alone.
 
@@ -32,8 +35,8 @@ class Layer(tf_keras.layers.Layer):
         """Keep the arguments; Keras does so too, but of plain values alone."""
         layer = super().__new__(cls, *args, **kwargs)
         given = signature(cls.__init__).bind_partial(layer, *args, **kwargs).arguments
-        own = [name for name in given if name not in ("self", "kwargs")]
-        layer.__dict__["_arguments"] = {name: given[name] for name in own}
+        kept = [name for name in given if name not in _KERAS and name != "kwargs"]
+        layer.__dict__["_arguments"] = {name: given[name] for name in kept}
         return layer
 
     def get_config(self) -> dict[str, Any]:
