@@ -23,10 +23,15 @@ from vit_convert.exporters.tflite.lint import RULES
 
 HOME = Path(__file__).parent.parent
 README = (HOME / "README.md").read_text(encoding="utf-8")
-BLOCKS = [
-    "\n".join(line[4:] for line in block.splitlines())
-    for block in re.findall(r"(?:^    .*\n(?:[ ]*\n(?=    ))*)+", README, flags=re.MULTILINE)
-]
+
+
+def blocks_of(text: str) -> list[str]:
+    """The indented blocks of a document."""
+    found = re.findall(r"(?:^    .*\n(?:[ ]*\n(?=    ))*)+", text, flags=re.MULTILINE)
+    return ["\n".join(line[4:] for line in block.splitlines()) for block in found]
+
+
+BLOCKS = blocks_of(README)
 SHELL = [
     line
     for block in BLOCKS
@@ -96,6 +101,20 @@ def test_python_of_the_readme_runs(tmp_path: Path) -> None:
         [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_python_of_the_page_about_keras_runs(tmp_path: Path) -> None:
+    """Every block, in order, in a process of its own."""
+    blocks = blocks_of((HOME / "docs" / "keras.md").read_text(encoding="utf-8"))
+    assert len(blocks) >= 7
+    script = "\n".join(blocks)
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(8, 2)" in done.stdout
 
 
 @pytest.fixture(scope="module")

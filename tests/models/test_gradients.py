@@ -29,7 +29,7 @@ CASES = {
     },
 }
 LABELS = np.array([3, 0, 6, 2])
-EPSILON, BETA = 1e-3, 0.999
+RATE, EPSILON, BETA = 1e-2, 1e-3, 0.999
 
 
 def canonical(values: dict[str, torch.Tensor]) -> dict[str, np.ndarray]:
@@ -75,25 +75,34 @@ def test_gradients_and_a_step_of_adamw_are_pytorchs(case: str) -> None:
     gradients = keras_gradients(model, images)
     by_id = {id(v): g for v, g in zip(model.trainable_variables, gradients, strict=True)}
     variables = model.named_variables()
-    for parameter in model.spec.parameters():
-        got = parameter.from_keras(by_id[id(variables[parameter.keras_path])].numpy())
-        reference = expected[parameter.name]
-        assert np.abs(reference).max() > 0, parameter.name
-        error = np.abs(got - reference).max() / np.abs(reference).max()
-        assert error < 1e-4, f"{parameter.name}: {error:.1e}"
+    got = {
+        p.name: p.from_keras(by_id[id(variables[p.keras_path])].numpy())
+        for p in model.spec.parameters()
+    }
+    largest = max(np.abs(gradient).max() for gradient in expected.values())
+    allowed = {}
+    for name, reference in expected.items():
+        if name.endswith("proj_l.bias"):  # is added to all scores of a head alike: no effect
+            assert max(np.abs(got[name]).max(), np.abs(reference).max()) < 1e-6 * largest
+            continue
+        allowed[name] = 1e-4 * np.abs(reference).max()
+        assert allowed[name] > 0, name
+        assert np.abs(got[name] - reference).max() < allowed[name], name
+    assert len(allowed) > 0.9 * len(got)
 
-    # Keras's epsilon stands beside the root of the uncorrected average; both are large enough here
-    # for gradients that are rounding alone (of keys' biases) to move nothing
-    options: dict[str, Any] = {"lr": 1e-2, "betas": (0.9, BETA), "eps": EPSILON}
+    # Keras's epsilon stands beside the root of the uncorrected average. The step of a gradient g is
+    # rate * g / (|g| + epsilon), so that what is allowed of g allows rate / epsilon times as much.
+    before = CASES[case](depth=2).arrays()
+    options: dict[str, Any] = {"lr": RATE, "betas": (0.9, BETA), "eps": EPSILON}
     torch.optim.AdamW(family.model.parameters(), weight_decay=0.05, **options).step()
     tf_keras.optimizers.AdamW(
-        1e-2, weight_decay=0.05, beta_1=0.9, beta_2=BETA, epsilon=EPSILON * (1 - BETA) ** 0.5
+        RATE, weight_decay=0.05, beta_1=0.9, beta_2=BETA, epsilon=EPSILON * (1 - BETA) ** 0.5
     ).apply_gradients(zip(gradients, model.trainable_variables, strict=True))
-    before = CASES[case](depth=2).arrays()
     after = model.arrays()
     for name, reference in canonical(dict(family.model.named_parameters())).items():
-        np.testing.assert_allclose(after[name], reference, rtol=1e-5, atol=2e-6, err_msg=name)
-        assert np.abs(after[name] - before[name]).max() > 1e-4, name
+        error = np.abs(after[name] - reference).max()
+        assert error < RATE / EPSILON * allowed.get(name, 1e-6) + 1e-7, name
+        assert np.abs(after[name] - before[name]).max() > 10 * error, name
 
 
 SCRIPT = """
