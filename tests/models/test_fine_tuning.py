@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import tf_keras
 from families import FAMILIES, OPTIONS, Family
 
 import vit_convert
+from vit_convert.architectures import Source
 from vit_convert.conversion.h5_file import open_keras
 from vit_convert.errors import UsageError
 from vit_convert.models import ConvertedModel, build
@@ -190,6 +192,23 @@ def test_weights_that_are_loaded_replace_the_additions(tmp_path: Path) -> None:
     assert not np.array_equal(model(images), before)
     model.load_weights(tmp_path / "plain.weights.h5")
     np.testing.assert_array_equal(model(images), before)
+
+
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_keys_that_have_no_bias_in_pytorch_get_none(dtype: str, tmp_path: Path) -> None:
+    """With rotary positions it would have an effect, and timm's Eva has no place for it."""
+    family = ALL["eva02"](depth=2)
+    spec = replace(family.spec, source=Source(dialect="timm-eva"))
+    model = build(spec, dtype=dtype)
+    model.assign(family.arrays())
+    fitted(model, family)
+    bias = model.arrays()["blocks.1.attn.qkv.bias"].reshape(3, -1)
+    assert not bias[1].any()
+    before = family.arrays()["blocks.1.attn.qkv.bias"].reshape(3, -1)
+    assert (bias[0] != before[0]).any()
+    model.save(tmp_path / "model.h5")
+    assert vit_convert.keras2torch(tmp_path / "model.h5", tmp_path / "b.safetensors") == "timm-eva"
 
 
 def test_what_lora_cannot_do_is_said() -> None:

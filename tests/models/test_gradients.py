@@ -82,7 +82,8 @@ def test_gradients_and_a_step_of_adamw_are_pytorchs(case: str) -> None:
     largest = max(np.abs(gradient).max() for gradient in expected.values())
     allowed = {}
     for name, reference in expected.items():
-        if name.endswith("proj_l.bias"):  # is added to all scores of a head alike: no effect
+        # these add the same to all scores that a token gives in a head: no effect
+        if name.endswith(("attn.proj_l.bias", "attn.k.bias")):
             assert max(np.abs(got[name]).max(), np.abs(reference).max()) < 1e-6 * largest
             continue
         allowed[name] = 1e-4 * np.abs(reference).max()
@@ -123,7 +124,7 @@ for case, devices, dtype in (
 ):
     with strategies[devices].scope():
         model = vit_convert.create_model(
-            "NAME", image_size=(16, 24), patch_size=8, depth=2, embed_dim=24, num_heads=2,
+            "vit_tiny_patch16_224", image_size=(16, 24), patch_size=8, depth=1, embed_dim=24, num_heads=2,
             num_classes=4, seed=1, dtype=dtype,
         )
         model.compile(
@@ -138,11 +139,10 @@ print(json.dumps(curves))
 """
 
 
-@pytest.mark.parametrize("name", ["vit_tiny_patch16_224", "cait_xxs24_224"])
-def test_two_devices_and_bfloat16_give_the_same_curve(name: str, tmp_path: Path) -> None:
+def test_two_devices_and_bfloat16_give_the_same_curve(tmp_path: Path) -> None:
     """In a process of its own, whose CPU is two."""
     script = tmp_path / "train.py"
-    script.write_text(SCRIPT.replace("NAME", name))
+    script.write_text(SCRIPT)
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     curves = {k: np.array(v) for k, v in json.loads(done.stdout.splitlines()[-1]).items()}

@@ -11,6 +11,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
+from vit_convert.dialects import keys_have_bias
 from vit_convert.models.fine_tuning import (
     LoraTarget,
     enable_lora,
@@ -62,6 +63,10 @@ class ConvertedModel(tf_keras.Model):
         self.policy_name = policy.name
         # Past Keras's attribute tracking, which would take the dict for a part of the checkpoint.
         self.__dict__["_endpoints"] = endpoints
+        if not keys_have_bias(spec.source, spec.architecture):
+            for linear in linears(self):
+                if linear.name == "qkv" and linear.use_bias:
+                    linear.bias_mask = np.repeat([1.0, 0.0, 1.0], linear.units // 3)
 
     @property
     def spec(self) -> ModelSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tf_keras
 
@@ -14,6 +15,7 @@ class Linear(Layer):
     """x (..., inputs) -> x @ kernel + bias (..., outputs); kernel (inputs, outputs)."""
 
     lora_rank = 0
+    bias_mask: np.ndarray | None = None  # (outputs,) of ones, and zeros where the bias stays zero
 
     def __init__(self, units: int, use_bias: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -37,7 +39,11 @@ class Linear(Layer):
         y = tf.matmul(x, self.kernel)
         if self.lora_rank:
             y = y + self.lora_scale * tf.matmul(tf.matmul(x, self.lora_a), self.lora_b)
-        return y if self.bias is None else y + self.bias
+        if self.bias is None:
+            return y
+        if self.bias_mask is None:
+            return y + self.bias
+        return y + self.bias * tf.cast(self.bias_mask, y.dtype)
 
     def add_lora(self, rank: int, scale: float, seed: int) -> None:
         """Add scale * a @ b to the kernel (Hu et al. 2021, arXiv:2106.09685), b being zero.
