@@ -169,6 +169,21 @@ def test_the_public_api_says_what_goes_in_and_what_is_raised(name: str) -> None:
         assert "\nRaises:\n" in said
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
+def test_python_of_the_page_about_keras_runs(tmp_path: Path) -> None:
+    """Every block, one after the other, in a process of its own."""
+    text = (HOME / "docs" / "keras.md").read_text(encoding="utf-8")
+    found = re.findall(r"(?:^    .*\n(?:[ ]*\n(?=    ))*)+", text, flags=re.MULTILINE)
+    assert len(found) >= 7
+    script = "\n".join(line[4:] for block in found for line in block.splitlines())
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "(8, 2)" in done.stdout
+
+
 @pytest.fixture(scope="module")
 def made_docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with all that scripts/make_docs writes."""

@@ -17,6 +17,7 @@ _HOMES = {
     "convert": "vit_convert.conversion.convert",
     "torch2keras": "vit_convert.conversion.files",
     "keras2torch": "vit_convert.conversion.files",
+    "create_model": "vit_convert.models.creation",
     "load_model": "vit_convert.exporters.keras_h5",
     "export": "vit_convert.exporters",
     "export_all": "vit_convert.exporters",

@@ -159,7 +159,7 @@ def test_num_classes_starts_a_fresh_head(name: str, classes: int, tmp_path: Path
         if key.endswith("bias"):
             assert not array.any()
         else:
-            assert 0 < np.abs(array).max() <= 0.04 + 1e-6
+            assert 0.01 < array.std() < 0.03  # as timm draws it
     backbone = [n for n in family.arrays() if not n.startswith("head")]
     for key in backbone:
         np.testing.assert_array_equal(result.weights[key].read(), family.arrays()[key])

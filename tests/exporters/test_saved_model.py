@@ -53,6 +53,27 @@ arrays = {
         assert relative(model.timm_logits, logits) <= 1e-5
 
 
+def test_a_head_of_keras_3_is_trained_over_the_frozen_features(sample, exported, tmp_path):
+    model = sample("vit")
+    code = """
+backbone = keras.layers.TFSMLayer(path)
+backbone.trainable = False
+before = [v.numpy() for v in backbone.weights]
+keras.utils.set_random_seed(1)
+classifier = keras.Sequential([backbone, keras.layers.Dense(3)])
+classifier.compile(keras.optimizers.Adam(0.05),
+                   keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+history = classifier.fit(x, np.arange(len(x)) % 3, epochs=10, verbose=0).history["loss"]
+assert len(classifier.trainable_weights) == 2
+assert all(np.array_equal(v.numpy(), b) for v, b in zip(backbone.weights, before, strict=True))
+arrays = {"features": backbone(x), "loss": np.array(history)}
+"""
+    path = exported("saved_model", "vit", output="features")
+    got = elsewhere(code, path, model.images, tmp_path)
+    assert got["features"].shape == (len(model.images), 36)
+    assert got["loss"][-1] < 0.5 * got["loss"][0]
+
+
 def test_the_cell_of_the_keras_cait_tutorial_runs(sample, exported, tmp_path):
     model = sample("cait")
     code = """

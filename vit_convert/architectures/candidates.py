@@ -194,7 +194,7 @@ def _stated(
     if model is None or (pictures is None and given):
         if not given:
             return None
-        raise _unknown(full, published)
+        raise unknown_variant(full, published, "--variant")
     changed = overrides.stated.get("changed")
     known = {*overrides.stated, *(changed.value if changed else ())} if not given else set()
     if wrong := [row for row in _contradictions(model, read) if row[0] not in known]:
@@ -226,7 +226,9 @@ def _contradictions(model: PublishedModel, read: Mapping[str, Any]) -> list[tupl
     ]
 
 
-def _unknown(name: str, published: Sequence[PublishedModel]) -> UsageError:
+def unknown_variant(name: str, published: Sequence[PublishedModel], where: str) -> UsageError:
+    """The error for a name that no published model has, with those most like it; `where` is the
+    option."""
     from difflib import get_close_matches
 
     names = [m.name for m in published]
@@ -234,7 +236,7 @@ def _unknown(name: str, published: Sequence[PublishedModel]) -> UsageError:
     close = get_close_matches(name, names, 3, 0.5)
     return UsageError(
         f"no variant is called {name!r}",
-        where="--variant",
+        where=where,
         expected="the name of a published model, as timm calls it",
         hint=f"{' or '.join(close)}, which is known" if close else "",
     )

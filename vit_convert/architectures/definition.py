@@ -10,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
+from vit_convert.architectures.draws import Draw
 from vit_convert.architectures.parameters import Parameter, Shape
 from vit_convert.architectures.published import PublishedModel
 from vit_convert.architectures.residual_graph import ResidualGraph
@@ -36,6 +37,8 @@ class Architecture:
             together.
         parameters: configuration -> every array of the model, in the order of the Keras model's
             layers and weights.
+        initial: (configuration, parameter) -> what a fresh model's values are drawn from, where it
+            is not `initialisation.initial_values`'s usual; None where it is.
         block_names: configuration -> the points of the residual stream in the order of computation:
             "embeddings" (the tokens as the first block sees them), then every block. A block's name
             is also its module's name, in the Keras model and in the source model.
@@ -60,6 +63,7 @@ class Architecture:
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
     check: Callable[[Any], None] = lambda config: None
     parameters: Callable[[Any], tuple[Parameter, ...]]
+    initial: Callable[[Any, Parameter], Draw | None] = lambda config, parameter: None
     block_names: Callable[[Any], tuple[str, ...]]
     num_read_tokens: Callable[[Any], int | None] = lambda config: None
     attention_names: Mapping[str, str] = field(default_factory=dict)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-
-import numpy as np
+from typing import Any
 
 from vit_convert.architectures import ModelSpec, Provenance
+from vit_convert.architectures.creation import new_spec
+from vit_convert.architectures.initialisation import initial_values
+from vit_convert.architectures.published import TRAINING
 from vit_convert.architectures.recognition import check_image_size
-from vit_convert.checkpoint.tensor import LazyTensor
+from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.errors import UsageError
 
 
@@ -48,19 +51,66 @@ def _tied_to_grid(spec: ModelSpec) -> set[str]:
     }
 
 
-def fresh_head(spec: ModelSpec, weights: dict[str, LazyTensor], classes: int) -> ModelSpec:
-    """A head of another width, in `weights`: truncated normal of 0.02 within two deviations, and
-    zeros."""
+def fresh_head(
+    spec: ModelSpec, weights: dict[str, LazyTensor], classes: int, seed: int = 0
+) -> ModelSpec:
+    """A head of another width, in `weights`, with the values that a new model's has; the class
+    names are those of the old one, and are dropped.
+
+    Raises:
+        UsageError: `classes` is no number of classes.
+    """
     if classes < 0:
         raise UsageError(f"{classes} classes", where="--num-classes", expected="0 or more")
-    fresh = spec.with_config(num_classes=classes)
-    rng = np.random.default_rng(0)
-    heads = [p for p in fresh.parameters() if p.name.startswith("head")]
-    for parameter in heads:
-        scale = 0.02 if parameter.name.endswith(".weight") else 0.0
-        values = scale * rng.standard_normal(parameter.shape).clip(-2, 2)
-        weights[parameter.name] = LazyTensor.of(parameter.name, values.astype(np.float32))
-    return _mark_changed(fresh, *(p.name for p in heads))
+    fresh = replace(spec.with_config(num_classes=classes), labels=())
+    heads = [p.name for p in fresh.parameters() if p.name.startswith("head")]
+    for name, values in initial_values(fresh, seed, heads.__contains__):
+        weights[name] = LazyTensor.of(name, values)
+    return _mark_changed(fresh, *heads)
+
+
+def adapted(
+    spec: ModelSpec,
+    tensors: Tensors,
+    *,
+    num_classes: int | None,
+    labels: Sequence[str],
+    image_size: int | tuple[int, int] | None,
+    seed: int,
+    dropout: Mapping[str, float],
+) -> tuple[ModelSpec, dict[str, LazyTensor]]:
+    """A model to be trained on: what it is then, and its weights.
+
+    Args:
+        spec, tensors: the model as it is.
+        num_classes: of a fresh head; by default as many as labels, or the head that there is.
+        labels: names of the classes of a fresh head.
+        image_size: another one.
+        seed: of the fresh head.
+        dropout: training options of the configuration.
+
+    Raises:
+        UsageError: the model cannot have them.
+    """
+    weights = dict(tensors)
+    given: dict[str, Any] = dict(dropout)
+    if unknown := set(dropout) - set(TRAINING):
+        raise UsageError(
+            f"there is no option {min(unknown)!r} of a model that has its weights",
+            where=min(unknown),
+            expected=", ".join((*TRAINING, "num_classes", "labels", "image_size", "seed")),
+        )
+    if image_size is not None:
+        given["image_size"] = image_size
+    if num_classes is not None or labels:
+        given["num_classes"] = len(labels) if num_classes is None else num_classes
+    wanted = new_spec(spec.config, given, labels).config
+    if wanted.image_size != spec.config.image_size:
+        spec = stated(resize(spec, weights, wanted.image_size), "image_size")
+    if "num_classes" in given:
+        spec = stated(fresh_head(spec, weights, wanted.num_classes, seed), "num_classes")
+        spec = replace(spec, labels=tuple(labels))
+    return spec.with_config(**dropout), weights
 
 
 def stated(spec: ModelSpec, name: str) -> ModelSpec:

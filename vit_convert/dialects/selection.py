@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vit_convert.architectures import Source
 from vit_convert.checkpoint.tensor import Tensors
+from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP
 from vit_convert.dialects.dinov3 import DINOV3
@@ -168,6 +169,16 @@ def scheme_of(source: Source, name: str | None, architecture: str) -> Dialect:
     if source.rules and name in (None, source.dialect):
         return parse_rules(source.rules, f"the rules of {source.file}", canonical_patterns)
     return dialect(name or source.dialect, architecture)
+
+
+def keys_have_bias(source: Source, architecture: str) -> bool:
+    """Whether models of the source's scheme have a bias of attention's keys, where they have one of
+    queries and values. BEiT's and EVA's have none: theirs is zero, and has to stay zero in training
+    where a way back is wanted."""
+    schemes = [d for d in _DIALECTS if (d.name, d.architecture) == (source.dialect, architecture)]
+    if source.rules:
+        schemes = [scheme_of(source, None, architecture)]
+    return not any(rule.transform == BIAS_WITHOUT_KEYS for d in schemes for rule in d.rules)
 
 
 def canonical_patterns(architecture: str) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from vit_convert.architectures.cait.recognition import (
     published_caits,
     read_cait,
     recognise_cait,
+    refuse_pools,
 )
 from vit_convert.architectures.cait.residual import residual_graph
 from vit_convert.architectures.definition import Architecture
@@ -19,6 +20,7 @@ CAIT = Architecture(
     published=published_caits,
     read=read_cait,
     recognise=recognise_cait,
+    check=refuse_pools,
     parameters=lambda config: tuple(cait_parameters(config)),
     block_names=cait_block_names,
     residual_graph=residual_graph,

@@ -13,6 +13,7 @@ from vit_convert.architectures.base import (
     Overrides,
     Preprocessing,
     Recognition,
+    TransformerConfig,
 )
 from vit_convert.architectures.cait.config import CaiTConfig
 from vit_convert.architectures.candidates import find_candidates
@@ -20,7 +21,7 @@ from vit_convert.architectures.facts import Facts, settle_image_size
 from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.published import PublishedModel, read_published
 from vit_convert.architectures.recognition import depth_of, shape_of
-from vit_convert.errors import UsageError
+from vit_convert.errors import RecognitionError, UsageError
 
 _PREPROCESSING = Preprocessing(IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)  # facebookresearch/deit
 
@@ -81,3 +82,11 @@ def recognise_cait(shapes: Mapping[str, Shape], overrides: Overrides, hint: str)
             expected="token, or no option",
         )
     return facts.finish(CaiTConfig, _PREPROCESSING)
+
+
+def refuse_pools(config: TransformerConfig) -> None:
+    """Raises RecognitionError for pooling that no CaiT has here."""
+    if config.pool != "token":
+        raise RecognitionError(
+            "the options are those of no CaiT", expected="a CaiT is read by its class token"
+        )

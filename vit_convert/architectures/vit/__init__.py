@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.vit.config import ViTConfig
+from vit_convert.architectures.vit.initialisation import vit_initial
 from vit_convert.architectures.vit.parameters import (
     vit_block_names,
     vit_num_read_tokens,
@@ -26,6 +27,7 @@ VIT = Architecture(
     recognise=recognise_vit,
     check=refuse_combinations,
     parameters=lambda config: tuple(vit_parameters(config)),
+    initial=vit_initial,
     block_names=vit_block_names,
     num_read_tokens=vit_num_read_tokens,
     residual_graph=residual_graph,

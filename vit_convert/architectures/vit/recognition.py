@@ -158,6 +158,13 @@ def refuse_combinations(config: TransformerConfig) -> None:
         "LayerScale goes with pre-norm blocks": (
             config.layer_scale and config.norm_position != "pre"
         ),
+        "pooling by the class token needs one": (
+            config.pool in ("token", "token-avg") and not config.class_token
+        ),
+        "an RMSNorm has no bias": config.norm == "rms" and config.norm_bias,
+        "a distillation token stands beside a class token": (
+            config.distilled and not config.class_token
+        ),
         "a distilled DeiT has no registers and one token per head": (
             config.distilled and (config.reg_tokens > 0 or config.pool != "token")
         ),

@@ -7,8 +7,10 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.base import Layer
 
-class LayerScale(tf_keras.layers.Layer):
+
+class LayerScale(Layer):
     """x * gamma, one factor per channel (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -23,7 +25,7 @@ class LayerScale(tf_keras.layers.Layer):
         return x * self.gamma
 
 
-class DropPath(tf_keras.layers.Layer):
+class DropPath(Layer):
     """Stochastic depth per sample (Huang et al. 2016, arXiv:1603.09382): in training the whole
     branch is zero with probability `rate`, and scaled by 1 / (1 - rate) otherwise."""
 
