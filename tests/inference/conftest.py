@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from odd_names import ODD_NAMES
 from PIL import Image
 
 from vit_convert.conversion.files import torch2keras
@@ -13,15 +14,6 @@ from vit_convert.exporters import export
 from vit_convert.statements.option_file import Options
 
 GOLDEN = Path(__file__).parents[1] / "goldens/dialects/timm-vit/model.pth"
-ODD_NAMES = (
-    "a,b.png",
-    'quo"te.png',
-    "new\nline.png",
-    "escape\x1b[31m.png",
-    "sp ace.png",
-    "ünï%20cödé.png",
-    "not-text-\udcff.png",
-)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow.parquet
 import pytest
-from conftest import ODD_NAMES
+from odd_names import ODD_NAMES
 
 from vit_convert.cli import main
 from vit_convert.inference.unfinished import partial_folder
@@ -419,3 +419,15 @@ def stop_evaluating(command: Command, asked: tuple[Any, ...], content: bytes) ->
         evaluate.Unfinished.finish = finish  # type: ignore[method-assign]  # as it was
     assert Path("rows.jsonl.partial/rows.jsonl").read_bytes() == content
     os.truncate("rows.jsonl.partial/rows.jsonl", len(content) // 2)
+
+
+def test_without_ray_the_extra_is_named(
+    command: Command, model: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from vit_convert.inference import ray_run
+
+    monkeypatch.setattr(ray_run, "find_spec", lambda _: None)
+    done = command("predict", model, pictures, "-o", "rows", "--ray")
+    assert (done.code, done.out) == (2, b"")
+    assert 'try: pip install "vit-convert[ray]"' in done.err
+    assert not os.listdir()
