@@ -25,7 +25,7 @@ CASES = {
     **{name: SPECIAL[name] for name in ("layer scale", "average pool")},
     **{
         name: OPTIONS[name]
-        for name in ("dinov2", "siglip", "aimv2", "mixed", "sapiens2", "parallel")
+        for name in ("dinov2", "siglip", "aimv2", "mixed", "dinov3 without registers", "parallel")
     },
 }
 LABELS = np.array([3, 0, 6, 2])
@@ -124,8 +124,8 @@ for case, devices, dtype in (
 ):
     with strategies[devices].scope():
         model = vit_convert.create_model(
-            "vit_tiny_patch16_224", image_size=(16, 24), patch_size=8, depth=1, embed_dim=24, num_heads=2,
-            num_classes=4, seed=1, dtype=dtype,
+            "vit_tiny_patch16_224", image_size=(16, 24), patch_size=8, depth=1, embed_dim=24,
+            num_heads=2, num_classes=4, seed=1, dtype=dtype,
         )
         model.compile(
             tf_keras.optimizers.AdamW(2e-3),

@@ -153,7 +153,7 @@ def test_a_composed_model_is_not_converted_and_says_so(
 ) -> None:
     path = tmp_path / f"model.{suffix}"
     composed(case, loaded(FAMILIES["vit"](depth=1))).save(path)
-    what = "is a part.*get_layer" if case == "in a row" else "of no model that vit-convert made"
+    what = "is a part.*get_layer" if case == "in a row" else "none that vit-convert wrote"
     for command in (
         lambda: vit_convert.keras2torch(path, tmp_path / "back.safetensors"),
         lambda: vit_convert.export(path, ["tflite"], tmp_path),
@@ -173,7 +173,7 @@ def test_no_code_of_an_archive_runs(tmp_path: Path) -> None:
     path = tmp_path / "lambda.keras"
     model.save(path)
     marker.unlink()
-    with pytest.raises(ArtifactError, match="of no model that vit-convert made"):
+    with pytest.raises(ArtifactError, match="none that vit-convert wrote"):
         vit_convert.load_model(path)
     with pytest.raises(ValueError, match="arbitrary code"):
         tf_keras.models.load_model(path)

@@ -179,7 +179,7 @@ def _read_config(text: bytes | None, path: Path) -> tuple[ModelSpec, dict[str, s
         raise ArtifactError(
             "is a Keras model in which one of vit-convert is a part"
             if inner
-            else "is a Keras file, but of no model that vit-convert made",
+            else "is a Keras file, but none that vit-convert wrote",
             where=str(path),
             expected=_EXPECTED,
             hint=f"model.get_layer({inner!r}).save(...), for that part alone"
