@@ -18,11 +18,13 @@ from vit_convert.cli.benchmark import benchmark
 from vit_convert.cli.completion import completion
 from vit_convert.cli.evaluate import evaluate
 from vit_convert.cli.export import export
+from vit_convert.cli.finetune import finetune
 from vit_convert.cli.inspect import inspect
 from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.record import record
 from vit_convert.cli.torch2keras import torch2keras
+from vit_convert.cli.train import train
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
@@ -88,6 +90,8 @@ for _command in (
     evaluate,
     attention,
     benchmark,
+    finetune,
+    train,
     web,
     completion,
 ):
