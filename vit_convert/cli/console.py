@@ -215,8 +215,9 @@ def _where(report: TrainingReport) -> str:
     found = report.validation_accuracy
     validation = "" if found is None else f", validation {found:.2f} %"
     return (
-        f"epoch {report.epoch}/{report.epochs} ({report.phase}), step {report.step}/{report.steps}: "
-        f"loss {report.loss:.3f}, accuracy {report.accuracy:.1f} %{validation}{speed}{left}"
+        f"epoch {report.epoch}/{report.epochs} ({report.phase}), "
+        f"step {report.step}/{report.steps}: loss {report.loss:.3f}, "
+        f"accuracy {report.accuracy:.1f} %{validation}{speed}{left}"
     )
 
 

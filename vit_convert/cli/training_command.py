@@ -13,7 +13,6 @@ from vit_convert.cli import console
 
 if TYPE_CHECKING:
     from vit_convert.training.folders import LabelledPictures
-    from vit_convert.training.pipeline import ValidationBatches
     from vit_convert.training.recipe import Recipe
     from vit_convert.training.run import Training
     from vit_convert.training.start import Beginning

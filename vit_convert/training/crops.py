@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from PIL import Image
@@ -34,22 +35,30 @@ def random_box(width: int, height: int, least: float, rng: np.random.Generator) 
 
 
 def resized_crop(
-    image: Image.Image,
+    pixels: np.ndarray,
     size: Size,
     preprocessing: Preprocessing,
     least: float,
     rng: np.random.Generator,
-) -> Image.Image:
-    """A random part of a picture, resized to `size` (height, width)."""
-    box = random_box(image.width, image.height, least, rng)
+) -> np.ndarray:
+    """A random part of a picture (any height, any width, 3) uint8, resized to `size` (height,
+    width)."""
+    box = random_box(pixels.shape[1], pixels.shape[0], least, rng)
     how = INTERPOLATIONS[preprocessing.interpolation]
-    return image.resize((size[1], size[0]), how, box=box)
+    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), how, box=box))
 
 
-def padded_crop(image: Image.Image, size: Size, rng: np.random.Generator) -> Image.Image:
-    """A picture of `size` (height, width), shifted by up to an eighth of its sides; what comes in
-    is its reflection."""
-    margins = [side // 8 for side in size]
-    pixels = np.pad(np.asarray(image), [(m, m) for m in margins] + [(0, 0)], mode="reflect")
-    top, left = (int(rng.integers(0, 2 * m + 1)) for m in margins)
-    return Image.fromarray(pixels[top : top + size[0], left : left + size[1]])
+def padded_crop(pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A picture (height, width, 3), shifted by up to an eighth of its sides; what comes in is its
+    reflection."""
+    rows, columns = (
+        _shifted(side, int(rng.integers(0, 2 * (side // 8) + 1))) for side in pixels.shape[:2]
+    )
+    return pixels[rows][:, columns]
+
+
+@cache
+def _shifted(side: int, offset: int) -> np.ndarray:
+    """Indices of the pixels that are seen of a row, padded with an eighth of its reflection."""
+    margin = side // 8
+    return np.pad(np.arange(side), margin, mode="reflect")[offset : offset + side]

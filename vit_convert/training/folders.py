@@ -93,7 +93,7 @@ def read_validation(folder: Path, classes: Sequence[str]) -> LabelledPictures:
 def split(
     pictures: LabelledPictures, fraction: float, seed: int
 ) -> tuple[LabelledPictures, LabelledPictures]:
-    """Pictures to train on, and pictures to validate on: the same share of each class, at least one.
+    """Pictures to train on, and pictures to validate on: the same share of each class.
 
     Raises:
         UsageError: the fraction makes no sense, or a class has a single picture.

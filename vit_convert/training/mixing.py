@@ -1,4 +1,4 @@
-"""What is random about a batch as a whole: flips, random erasing, mixup and CutMix, by the layers of
+"""What is random about a batch as a whole: flips, random erasing, mixup and CutMix, by layers of
 Keras 3, which TensorFlow brings along."""
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class BatchNoise:
     def __init__(self, recipe: Recipe) -> None:
         keras = _keras()
 
-        class StepSeeds(keras.random.SeedGenerator):  # type: ignore[misc]  # keras has no types
+        class StepSeeds(keras.random.SeedGenerator):  # type: ignore[name-defined]
             """Seeds that follow from a step's, where Keras's own follow from a variable: a training
             that is resumed then goes on with the noise that it would have had."""
 

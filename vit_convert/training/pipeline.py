@@ -130,10 +130,10 @@ class TrainingBatches:
         indices = self._order(epoch)[first : first + self.batch_size]
         pixels = np.zeros((self.batch_size, *self._spec.config.image_size, 3), np.uint8)
         weights = np.zeros(self.batch_size, np.float32)
+        rng = np.random.default_rng((self.recipe.seed, _VIEW, int(step)))
         for slot, index in enumerate(indices):
             picture = self.store.pixels(int(index))
             if picture is not None:
-                rng = np.random.default_rng((self.recipe.seed, _VIEW, epoch, int(index)))
                 pixels[slot] = self._view.of(picture, rng)
                 weights[slot] = 1.0
         return pixels, self.pictures.labels[indices], weights

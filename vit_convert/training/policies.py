@@ -1,7 +1,7 @@
 """RandAugment and TrivialAugment: one or a few random changes of a picture's colours or geometry.
 
-Keras's own RandAugment changes all pictures of a batch in the same way, computes all changes to keep
-a few, and turns by up to 180 degrees; so they are made here, picture by picture, with Pillow.
+Keras's own RandAugment changes all pictures of a batch in the same way, computes all changes to
+keep a few, and turns by up to 180 degrees; so they are made here, for each picture.
 """
 
 from __future__ import annotations
@@ -10,42 +10,11 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageEnhance, ImageOps
 
-Fill = tuple[int, int, int]
-# (picture, amount, colour of what comes in) -> picture
-Operation = Callable[[Image.Image, float, Fill], Image.Image]
+from vit_convert.training.operations import OPERATIONS, Fill
+
 # (share of the highest magnitude, side of the picture) -> amount; whether its sign is random
 Amount = tuple[Callable[[float, int], float], bool]
-
-
-def _affine(image: Image.Image, matrix: tuple[float, ...], fill: Fill) -> Image.Image:
-    how = Image.Resampling.BILINEAR
-    return image.transform(image.size, Image.Transform.AFFINE, matrix, resample=how, fillcolor=fill)
-
-
-def _enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
-    return lambda image, amount, fill: kind(image).enhance(1.0 + amount)
-
-
-OPERATIONS: dict[str, Operation] = {
-    "identity": lambda image, amount, fill: image,
-    "shear_x": lambda image, amount, fill: _affine(image, (1, amount, 0, 0, 1, 0), fill),
-    "shear_y": lambda image, amount, fill: _affine(image, (1, 0, 0, amount, 1, 0), fill),
-    "translate_x": lambda image, amount, fill: _affine(image, (1, 0, amount, 0, 1, 0), fill),
-    "translate_y": lambda image, amount, fill: _affine(image, (1, 0, 0, 0, 1, amount), fill),
-    "rotate": lambda image, amount, fill: image.rotate(
-        amount, resample=Image.Resampling.BILINEAR, fillcolor=fill
-    ),
-    "brightness": _enhanced(ImageEnhance.Brightness),
-    "color": _enhanced(ImageEnhance.Color),
-    "contrast": _enhanced(ImageEnhance.Contrast),
-    "sharpness": _enhanced(ImageEnhance.Sharpness),
-    "posterize": lambda image, amount, fill: ImageOps.posterize(image, int(amount)),
-    "solarize": lambda image, amount, fill: ImageOps.solarize(image, int(amount)),
-    "autocontrast": lambda image, amount, fill: ImageOps.autocontrast(image),
-    "equalize": lambda image, amount, fill: ImageOps.equalize(image),
-}
 
 
 def _up_to(most: float) -> Amount:
@@ -83,19 +52,19 @@ RAND: dict[str, Amount] = {
 _MAGNITUDES = 30
 
 
-def trivial_augment(image: Image.Image, fill: Fill, rng: np.random.Generator) -> Image.Image:
+def trivial_augment(pixels: np.ndarray, fill: Fill, rng: np.random.Generator) -> np.ndarray:
     """One operation of a random strength."""
     share = int(rng.integers(0, _MAGNITUDES + 1)) / _MAGNITUDES
-    return _applied(image, TRIVIAL, share, fill, rng)
+    return _applied(pixels, TRIVIAL, share, fill, rng)
 
 
 def rand_augment(
-    image: Image.Image, operations: int, magnitude: int, fill: Fill, rng: np.random.Generator
-) -> Image.Image:
+    pixels: np.ndarray, operations: int, magnitude: int, fill: Fill, rng: np.random.Generator
+) -> np.ndarray:
     """So many random operations, all of the same strength, 0..30."""
     for _ in range(operations):
-        image = _applied(image, RAND, magnitude / _MAGNITUDES, fill, rng)
-    return image
+        pixels = _applied(pixels, RAND, magnitude / _MAGNITUDES, fill, rng)
+    return pixels
 
 
 def fill_of(mean: tuple[float, float, float]) -> Fill:
@@ -105,16 +74,16 @@ def fill_of(mean: tuple[float, float, float]) -> Fill:
 
 
 def _applied(
-    image: Image.Image,
+    pixels: np.ndarray,
     space: dict[str, Amount],
     share: float,
     fill: Fill,
     rng: np.random.Generator,
-) -> Image.Image:
+) -> np.ndarray:
     name = list(space)[int(rng.integers(len(space)))]
     amount_of, signed = space[name]
-    side = image.height if name == "translate_y" else image.width
+    side = pixels.shape[0] if name == "translate_y" else pixels.shape[1]
     amount = amount_of(share, side)
     if signed and rng.random() < 0.5:
         amount = -amount
-    return OPERATIONS[name](image, amount, fill)
+    return OPERATIONS[name](pixels, amount, fill)

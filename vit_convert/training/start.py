@@ -1,4 +1,5 @@
-"""The model that a training begins with: a converted one with a head for the classes, or a new one."""
+"""The model that a training begins with: a converted one, with a head for the classes, or a new
+one."""
 
 from __future__ import annotations
 
@@ -134,7 +135,7 @@ def _policy(recipe: Recipe) -> str:
     return "mixed_bfloat16" if recipe.mixed_precision else "float32"
 
 
-def _noise(recipe: Recipe) -> dict[str, float]:
+def _noise(recipe: Recipe) -> dict[str, Any]:
     # dropout beside stochastic depth is not used (DeiT, arXiv:2012.12877, table 9)
     return {"drop_rate": 0.0, "attn_drop_rate": 0.0, "drop_path_rate": recipe.drop_path}
 

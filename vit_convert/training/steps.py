@@ -66,7 +66,7 @@ class TrainStep:
         strategy = self._strategy
         count = strategy.num_replicas_in_sync
         if count == 1:
-            return self._replica(*batch, step, applied, rate)
+            return self._replica(batch, step, applied, rate)
         parts = [tf.split(tensor, count) for tensor in batch]
         shared = [
             strategy.experimental_distribute_values_from_function(
@@ -74,19 +74,14 @@ class TrainStep:
             )
             for split in parts
         ]
-        results = strategy.run(self._replica, args=(*shared, step, applied, rate))
+        results = strategy.run(self._replica, args=(tuple(shared), step, applied, rate))
         # all replicas have the same
         return tuple(strategy.experimental_local_results(r)[0] for r in results)
 
     def _replica(
-        self,
-        images: tf.Tensor,
-        targets: tf.Tensor,
-        weights: tf.Tensor,
-        step: tf.Tensor,
-        applied: tf.Tensor,
-        rate: tf.Tensor,
+        self, batch: tuple[tf.Tensor, ...], step: tf.Tensor, applied: tf.Tensor, rate: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
+        images, targets, weights = batch
         context = tf.distribute.get_replica_context()
         add = tf.distribute.ReduceOp.SUM
         seed = step_seed(self._seed, DROP, step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image
 
 from vit_convert.architectures import ModelSpec, Preprocessing
 from vit_convert.images.preprocessing import Size
@@ -42,17 +41,17 @@ class TrainingView:
 
     def of(self, pixels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A picture (any height, any width, 3) uint8 -> (height, width, 3) uint8."""
-        recipe, image = self.recipe, Image.fromarray(pixels)
-        fill = fill_of(self.preprocessing.mean)
+        recipe, fill = self.recipe, fill_of(self.preprocessing.mean)
         if recipe.crop == "padded":
-            if image.size != self.size[::-1]:
-                image = resized_crop(image, self.size, self.preprocessing, 1.0, rng)
-            image = padded_crop(image, self.size, rng)
+            if pixels.shape[:2] != self.size:
+                pixels = resized_crop(pixels, self.size, self.preprocessing, 1.0, rng)
+            pixels = padded_crop(pixels, rng)
         else:
-            image = resized_crop(image, self.size, self.preprocessing, recipe.crop_scale, rng)
+            least = recipe.crop_scale
+            pixels = resized_crop(pixels, self.size, self.preprocessing, least, rng)
         if recipe.policy == "trivial":
-            image = trivial_augment(image, fill, rng)
-        elif recipe.policy == "rand":
+            return trivial_augment(pixels, fill, rng)
+        if recipe.policy == "rand":
             operations, magnitude = recipe.rand_operations, recipe.rand_magnitude
-            image = rand_augment(image, operations, magnitude, fill, rng)
-        return np.asarray(image)
+            return rand_augment(pixels, operations, magnitude, fill, rng)
+        return pixels
