@@ -122,9 +122,9 @@ def _checkpoint(path: Path) -> None:
 
 
 def _h5(path: Path) -> None:
-    from vit_convert.conversion.h5_file import open_h5
+    from vit_convert.conversion.h5_file import open_keras
 
-    with open_h5(path) as (_, tensors):
+    with open_keras(path) as (_, tensors):
         for tensor in tensors.values():
             tensor.read()
 

@@ -14,7 +14,7 @@ import pytest
 from confined import Confined
 from hostile_files import hdf5
 
-from vit_convert.conversion.h5_file import open_h5
+from vit_convert.conversion.h5_file import open_keras
 from vit_convert.conversion.h5_reading import H5File
 from vit_convert.errors import ArtifactError, VitConvertError
 from vit_convert.runtime.limits import VARIABLE
@@ -57,7 +57,7 @@ def test_after_that_the_next_file_is_read(tmp_path: Path, monkeypatch: pytest.Mo
     with pytest.raises(ArtifactError):
         H5File(changed(tmp_path / "x.h5", HANGS))
     monkeypatch.delenv(VARIABLE)
-    with open_h5(GOLDEN) as (spec, tensors):
+    with open_keras(GOLDEN) as (spec, tensors):
         assert {name: t.read().shape for name, t in tensors.items()} == {
             p.name: p.shape for p in spec.parameters()
         }

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import Command
 
-from vit_convert.conversion.h5_file import open_h5
+from vit_convert.conversion.h5_file import open_keras
 
 GOLDEN = Path(__file__).parent.parent / "goldens" / "dialects" / "transformers-vit-vit"
 
@@ -21,7 +21,7 @@ def test_the_printed_file_gives_the_same_model(command: Command, tmp_path: Path)
     done = command("torch2keras", GOLDEN, "--config", "options.toml", "-o", "two.h5")
     assert done.code == 0
     assert "assumed" not in done.err
-    with open_h5(tmp_path / "one.h5") as (one, _), open_h5(tmp_path / "two.h5") as (two, _):
+    with open_keras(tmp_path / "one.h5") as (one, _), open_keras(tmp_path / "two.h5") as (two, _):
         assert (one.config, one.preprocessing) == (two.config, two.preprocessing)
         provenance = {**two.source.provenance}
     assert {provenance[name] for name in ("mean", "std", "gelu", "norm_eps")} == {"given"}

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from vit_convert.architectures import Overrides
 from vit_convert.conversion.files import keras2torch, torch2keras
-from vit_convert.conversion.h5_file import open_h5
+from vit_convert.conversion.h5_file import open_keras
 from vit_convert.errors import ArtifactError, OutputError, UsageError
 from vit_convert.exporters.keras_h5 import load_model
 
@@ -142,7 +142,7 @@ def test_existing_output_is_kept_unless_forced(tmp_path: Path) -> None:
         torch2keras(tmp_path / "source.pth", target, **STATED)
     assert target.read_text() == "mine"
     torch2keras(tmp_path / "source.pth", target, force=True, **STATED)
-    with open_h5(target) as (spec, _):
+    with open_keras(target) as (spec, _):
         assert spec.architecture == "vit"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.conversion.h5_file import open_h5, write_h5
+from vit_convert.conversion.h5_file import open_keras, write_h5
 from vit_convert.errors import ArtifactError, RecognitionError, VitConvertError
 from vit_convert.exporters.keras_h5 import load_model
 from vit_convert.exporters.metadata import Metadata
@@ -36,7 +36,7 @@ def test_an_h5_of_0_1_gives_the_logits_that_were_recorded(name: str) -> None:
 
 
 def test_its_spec_has_the_values_of_its_source() -> None:
-    with open_h5(GOLDENS / "vit.h5") as (spec, weights):
+    with open_keras(GOLDENS / "vit.h5") as (spec, weights):
         assert (spec.config.gelu, spec.config.norm_eps, spec.config.layer_scale) == (
             "tanh",
             1e-5,
@@ -50,7 +50,7 @@ def test_its_spec_has_the_values_of_its_source() -> None:
 def test_the_metadata_of_a_saved_model_of_0_1_is_read() -> None:
     text = (GOLDENS / "saved_model.json").read_text()
     metadata = Metadata.from_json(text, "saved_model.json")
-    with open_h5(GOLDENS / "vit.h5") as (spec, _):
+    with open_keras(GOLDENS / "vit.h5") as (spec, _):
         assert metadata.spec == spec
 
 
@@ -66,7 +66,7 @@ def changed(folder: Path, change: Callable[[dict[str, Any]], None]) -> Path:
 
 
 def refused(path: Path, kind: type[VitConvertError], match: str) -> VitConvertError:
-    with pytest.raises(kind, match=match) as error, open_h5(path):
+    with pytest.raises(kind, match=match) as error, open_keras(path):
         pass
     return error.value
 
@@ -113,14 +113,14 @@ def test_what_format_1_called_recognised_was_assumed(tmp_path: Path) -> None:
         spec["format"] = 1
         spec["source"]["known"] |= {"norm_eps": "recognised"}
 
-    with open_h5(changed(tmp_path, change)) as (spec, _):
+    with open_keras(changed(tmp_path, change)) as (spec, _):
         assert spec.source.provenance["norm_eps"] == "assumed"
         assert spec.source.provenance["num_heads"] == "given"
 
 
 def test_a_file_written_again_has_the_format_of_this_version(tmp_path: Path) -> None:
     path = tmp_path / "again.h5"
-    with open_h5(GOLDENS / "vit.h5") as (spec, weights):
+    with open_keras(GOLDENS / "vit.h5") as (spec, weights):
         write_h5(path, spec, weights)
     with h5py.File(path) as file:
         stored = json.loads(file.attrs["model_config"])["config"]["spec"]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from synthesizer.config import SynthesizerConfig
 from vit_convert.models.base import ConvertedModel, Endpoints
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
@@ -16,7 +16,7 @@ from vit_convert.models.layers.pooling import PoolTokens
 from vit_convert.models.layers.tokens import PatchEmbed, PositionEmbedding
 
 
-class Block(tf_keras.layers.Layer):
+class Block(Layer):
     """A learned mixture of the tokens, and an MLP."""
 
     def __init__(self, config: SynthesizerConfig, **kwargs: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from vit_convert.architectures import Source
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 from vit_convert.conversion.convert import Conversion, convert
-from vit_convert.conversion.h5_file import open_h5, write_h5
+from vit_convert.conversion.h5_file import open_keras, write_h5
 from vit_convert.dialects import rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.progress import Progress, silent
@@ -97,7 +97,7 @@ def keras2torch(
             expected="a name that ends in .safetensors, .pth, .pt, .bin or .npz",
         )
     check_output(output, force)
-    with open_h5(Path(model)) as (spec, weights):
+    with open_keras(Path(model)) as (spec, weights):
         if rules:
             scheme = rules_of(rules)
         else:

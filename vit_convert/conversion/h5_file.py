@@ -1,4 +1,5 @@
-"""The Keras model as an .h5 file: written and read with h5py alone, opened with tf-keras.
+"""The Keras model as a file: an .h5 is written and read with h5py alone, opened with tf-keras; a
+.keras archive that Keras saved is read too.
 
 The layout is that of tf_keras 2 ("legacy" HDF5): attribute `model_config` with class name and
 configuration, group `model_weights` with one group per layer in the model's order. The
@@ -17,15 +18,22 @@ from typing import Any
 import h5py
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, Parameter, architecture
+from vit_convert.architectures import ModelSpec, Parameter, architecture, architectures
+from vit_convert.checkpoint.inert import printable
 from vit_convert.checkpoint.lookalikes import looks_like
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.conversion.h5_reading import H5File
+from vit_convert.conversion.keras_archive import (
+    datasets_in_archive,
+    is_keras_archive,
+    unpacked,
+)
 from vit_convert.errors import ArtifactError, similar_to
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.runtime.input_file import read_head
 from vit_convert.runtime.signals import uninterrupted
 
+_EXPECTED = "an .h5 that torch2keras wrote, or an .h5 or .keras that such a model's `save` wrote"
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -112,49 +120,87 @@ def _write_layer(group: h5py.Group, parameters: list[Parameter], weights: Tensor
 
 
 @contextmanager
-def open_h5(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
-    """The spec and the weights (canonical name -> lazy tensor in PyTorch's layout) of an .h5 file.
+def open_keras(path: Path) -> Iterator[tuple[ModelSpec, dict[str, LazyTensor]]]:
+    """The spec and the weights (canonical name -> lazy tensor in PyTorch's layout) of a model that
+    `torch2keras` wrote, or that tf-keras saved as .h5 or .keras.
 
-    The tensors can be read inside the `with` block.
+    The tensors can be read inside the `with` block. No code of the file runs.
 
     Raises:
-        ArtifactError: the file is no .h5, or none that vit-convert or its models wrote, or damaged,
-            or of a format that this version does not read.
+        ArtifactError: the file is none of these, is of a model that is not vit-convert's alone, or
+            damaged, or of a format that this version does not read.
+        CheckpointError: a .keras archive is damaged.
     """
-    if not is_h5(path):
-        raise _not_h5(path)
-    file = H5File(path)
-    spec = _read_spec(file, path)
-    yield spec, {p.name: _lazy(file, p, spec, path) for p in spec.parameters()}
+    if is_h5(path):
+        file = H5File(path)
+        spec, _ = _read_config(file.model_config, path)
+        names = {p.name: f"model_weights/{p.layer}/{p.keras_path}:0" for p in spec.parameters()}
+        yield spec, {p.name: _lazy(file, p, names[p.name], spec, path) for p in spec.parameters()}
+    elif is_keras_archive(path):
+        with unpacked(path) as (config, weights):
+            spec, classes = _read_config(config, path)
+            file = H5File(weights, shown=path)
+            names = datasets_in_archive(spec.parameters(), classes)
+            yield (
+                spec,
+                {p.name: _lazy(file, p, names[p.name], spec, path) for p in spec.parameters()},
+            )
+    else:
+        raise _not_keras(path)
 
 
-def _not_h5(path: Path) -> ArtifactError:
+def is_keras(path: Path) -> bool:
+    """Whether the file is one of Keras, of whatever model: HDF5, or a .keras archive."""
+    return is_h5(path) or is_keras_archive(path)
+
+
+def _not_keras(path: Path) -> ArtifactError:
     hint = "vit-convert torch2keras CHECKPOINT"
     if not path.exists():
         what, hint = "there is no such file", similar_to(path) or hint
     else:
         kind = "a folder" if path.is_dir() else looks_like(path)
-        what = f"is no readable HDF5 file{f': it is {kind}' if kind else ''}"
+        what = f"is no readable HDF5 file or .keras archive{f': it is {kind}' if kind else ''}"
         if "checkpoint" in kind:
             hint = f"vit-convert torch2keras {path}"
-    return ArtifactError(what, where=str(path), expected="an .h5 that torch2keras wrote", hint=hint)
+    return ArtifactError(what, where=str(path), expected=_EXPECTED, hint=hint)
 
 
-def _read_spec(file: H5File, path: Path) -> ModelSpec:
+def _read_config(text: bytes | None, path: Path) -> tuple[ModelSpec, dict[str, str]]:
+    """The model's description, and its layers' classes by their names where they are told."""
+    found: Any = None
     try:
-        data = json.loads(file.model_config or "{}")["config"]["spec"]
-        return ModelSpec.from_dict(data, str(path))
+        found = json.loads(text or "{}")
+        config = found["config"]
+        spec = ModelSpec.from_dict(config["spec"], str(path))
+        return spec, dict(config.get("layers", {}))
     except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        inner = _converted_in(found)
         raise ArtifactError(
-            "is an HDF5 file, but none that vit-convert wrote",
+            "is a Keras model in which one of vit-convert is a part"
+            if inner
+            else "is a Keras file, but of no model that vit-convert made",
             where=str(path),
-            expected="an .h5 that torch2keras wrote, whose model_config has a `spec`",
-            hint="vit-convert torch2keras CHECKPOINT",
+            expected=_EXPECTED,
+            hint=f"model.get_layer({inner!r}).save(...), for that part alone"
+            if inner
+            else "vit-convert torch2keras CHECKPOINT",
         ) from error
 
 
-def _lazy(file: H5File, parameter: Parameter, spec: ModelSpec, path: Path) -> LazyTensor:
-    name = f"model_weights/{parameter.layer}/{parameter.keras_path}:0"
+def _converted_in(found: Any) -> str:
+    """The name of the first layer of a Keras model that is a model of ours; "" for none."""
+    classes = {a.keras_model.partition(":")[2] for a in architectures()}
+    try:
+        for layer in found["config"]["layers"]:
+            if layer["class_name"].rpartition(">")[2] in classes:
+                return printable(layer["config"]["name"])
+    except (LookupError, TypeError, AttributeError):
+        pass
+    return ""
+
+
+def _lazy(file: H5File, parameter: Parameter, name: str, spec: ModelSpec, path: Path) -> LazyTensor:
     dataset = file.datasets.get(name)
     numeric = dataset is not None and np.dtype(dataset.dtype).kind in "fiub"
     if dataset is None or not numeric or dataset.shape != parameter.keras_shape:
@@ -163,7 +209,7 @@ def _lazy(file: H5File, parameter: Parameter, spec: ModelSpec, path: Path) -> La
             f"{parameter.keras_path} is damaged or missing: {found}",
             where=str(path),
             expected=f"an array of shape {parameter.keras_shape}",
-            hint="convert the checkpoint again",
+            hint="convert the checkpoint, or save the model, again",
         )
     dtype = spec.source.dtypes.get(parameter.name, np.dtype(dataset.dtype).name)
     return LazyTensor(

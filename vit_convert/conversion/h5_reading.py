@@ -27,14 +27,16 @@ class H5File:
 
     Args:
         path: of the file.
+        shown: in messages; `path` by default.
 
     Raises:
         ArtifactError: it is damaged, over a limit, or refers to other files.
         CheckpointError: there is no such file, or it is no regular one.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, shown: Path | None = None) -> None:
         self._file = FileBytes.open(path)
+        self._shown = str(shown or path.resolve())
         self._path = str(path.resolve())
         structure = self._ask("structure", (self._path, self._file.size))
         self.model_config: bytes | None = structure.model_config
@@ -61,13 +63,18 @@ class H5File:
             except KeyboardInterrupt:  # the answer would be taken for that to the next request
                 _end()
                 raise
+            except ArtifactError as error:  # says where by the path that the worker was given
+                where = error.where.replace(self._path, self._shown, 1)
+                raise ArtifactError(
+                    error.what, where=where, expected=error.expected, hint=error.hint
+                ) from error
             except WorkerError as error:
                 if error.crashed:
                     _end()
                 raise ArtifactError(
                     "is an HDF5 file, but truncated or damaged"
                     + (", so that libhdf5 fails or does not come to an end" * error.crashed),
-                    where=self._path,
+                    where=self._shown,
                     expected="an .h5 that torch2keras wrote",
                     hint="convert the checkpoint again"
                     + (

@@ -1,4 +1,5 @@
-"""The Keras .h5 file as an export target: `torch2keras` writes it, tf-keras opens it."""
+"""The Keras file as an export target: `torch2keras` writes .h5, tf-keras opens it and saves its own
+.h5 and .keras."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.changes import adapted
-from vit_convert.conversion.h5_file import ReadTensors, is_h5, open_h5
+from vit_convert.conversion.h5_file import ReadTensors, is_keras, open_keras
 from vit_convert.exporters.artifact import Artifact, Outputs, in_batches
 from vit_convert.exporters.graph import block_endpoints
 from vit_convert.exporters.metadata import Metadata
@@ -36,10 +37,11 @@ def load_model(
     seed: int = 0,
     **dropout: float,
 ) -> ConvertedModel:
-    """The tf-keras model of an .h5 file that `torch2keras` wrote, as it is or to be trained on.
+    """The tf-keras model of a file that `torch2keras` or its own `save` wrote, as it is or to be
+    trained on.
 
     Args:
-        path: the file.
+        path: the .h5 or .keras file; no code in it runs.
         dtype: Keras dtype policy, e.g. "mixed_float16"; the global policy by default.
         num_classes: of a new head, with fresh weights; 0 for none. The model's own head by default.
         labels: names of the new head's classes, as many as `num_classes`, which may be left out.
@@ -51,12 +53,12 @@ def load_model(
         a model of (n, height, width, channels), normalised, -> (n, classes) logits.
 
     Raises:
-        ArtifactError: see `open_h5`.
+        ArtifactError: see `open_keras`.
         UsageError: an option is none that the model can have.
     """
     from vit_convert.models import build
 
-    with open_h5(Path(path)) as (stored, tensors):
+    with open_keras(Path(path)) as (stored, tensors):
         spec, weights = adapted(
             stored,
             tensors,
@@ -72,7 +74,7 @@ def load_model(
 
 
 class OpenModel:
-    """An .h5 file as the source of artifacts; see `vit_convert.exporters.registry.SourceModel`."""
+    """A Keras file as the source of artifacts; see `vit_convert.exporters.registry.SourceModel`."""
 
     def __init__(self, path: Path, spec: ModelSpec, tensors: Tensors) -> None:
         self._path = path
@@ -87,17 +89,17 @@ class OpenModel:
 
 @contextmanager
 def open_model(path: Path) -> Iterator[OpenModel]:
-    """Open an .h5 file to make artifacts of it.
+    """Open a Keras file to make artifacts of it.
 
     Raises:
-        ArtifactError: see `open_h5`.
+        ArtifactError: see `open_keras`.
     """
-    with open_h5(path) as (spec, tensors):
+    with open_keras(path) as (spec, tensors):
         yield OpenModel(path, spec, tensors)
 
 
 def _describe(path: Path) -> Metadata:
-    with open_h5(path) as (spec, _):
+    with open_keras(path) as (spec, _):
         return _metadata(spec)
 
 
@@ -133,10 +135,10 @@ def _open(path: Path) -> Artifact:
 
 KERAS_H5 = Target(
     name="keras",
-    title="Keras .h5",
+    title="Keras .h5 or .keras",
     filename=lambda stem, options: f"{stem}.h5",
     write=None,
-    matches=is_h5,
+    matches=is_keras,
     open=_open,
     describe=_describe,
     prepare=preparing(_open),

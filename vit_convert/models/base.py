@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +11,15 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
+from vit_convert.models.fine_tuning import (
+    LoraTarget,
+    enable_lora,
+    frozen_layers,
+    linears,
+    merge_lora,
+    set_frozen,
+)
+from vit_convert.models.layers.linear import Linear
 
 # "embeddings", "blocks.{i}", ...: the residual stream, (batch, tokens, dim), at each of
 # `Architecture.block_names`; attention maps, such as "attention.{i}" (batch, heads, n, n) and
@@ -90,26 +99,94 @@ class ConvertedModel(tf_keras.Model):
         for parameter in self.spec.parameters():
             variables[parameter.keras_path].assign(parameter.to_keras(weights[parameter.name]))
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The inverse of `assign`: canonical name -> array in PyTorch's layout, LoRA merged."""
+        variables = self.named_variables()
+        merged = {id(linear.kernel): linear.merged_kernel for linear in self.lora_layers()}
+        found = {}
+        for parameter in self.spec.parameters():
+            variable = variables[parameter.keras_path]
+            value = merged.get(id(variable), variable.value)()
+            found[parameter.name] = parameter.from_keras(value.numpy())
+        return found
+
     def named_variables(self) -> dict[str, tf.Variable]:
         """Keras path (`blocks.3/attn/qkv/kernel`) -> variable, in the order of `parameters`."""
+        variables = {variable.name: variable for variable in self.weights}
         paths = [p.keras_path for p in self.spec.parameters()]
-        return dict(zip(paths, self.weights, strict=True))
+        return {path: variables[f"{path}:0"] for path in paths}
 
-    def freeze_backbone(self) -> None:
-        """Train the head (or DeiT's two heads) alone. Compile again afterwards."""
-        self._set_backbone_trainable(False)
+    def freeze_backbone(self, until: int | None = None) -> None:
+        """Train the head (or DeiT's two heads), and the last blocks if wanted. Compile again
+        afterwards.
+
+        Args:
+            until: freeze what stands before the first block (patches, tokens, positions) and so
+                many blocks, in the order of `spec.block_names()`; 0 freezes no block. By default
+                all but the heads is frozen.
+
+        Raises:
+            UsageError: there are not so many blocks, or LoRA is on.
+        """
+        set_frozen(self, frozen_layers(self.spec, until))
 
     def unfreeze_backbone(self) -> None:
-        """Train everything. Compile again afterwards."""
-        self._set_backbone_trainable(True)
+        """Train everything. Compile again afterwards.
 
-    def _set_backbone_trainable(self, trainable: bool) -> None:
-        for layer in self.layers:
-            layer.trainable = trainable or layer.name in ("head", "head_dist")
+        Raises:
+            UsageError: LoRA is on.
+        """
+        set_frozen(self, set())
+
+    def enable_lora(
+        self,
+        rank: int,
+        targets: Sequence[LoraTarget] = ("qkv", "proj"),
+        alpha: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        """Freeze all but the heads, and train low-rank additions to linear layers of the blocks
+        (LoRA, Hu et al. 2021, arXiv:2106.09685). They begin at zero. Compile again afterwards.
+
+        `save`, `arrays` and all artifacts made of them have the additions merged into the weights.
+
+        Args:
+            rank: of each addition; 4 to 16 are usual.
+            targets: which layers: "qkv", "proj" (attention's, as in the paper) and "mlp".
+            alpha: the additions are scaled by alpha / rank; by default by 1.
+            seed: of the additions' first factor.
+
+        Raises:
+            UsageError: a value is not possible, or LoRA is on already.
+        """
+        enable_lora(self, rank, targets, alpha, seed)
+
+    def merge_lora(self) -> None:
+        """Add LoRA's additions to the weights, and train everything. Compile again afterwards."""
+        merge_lora(self)
+
+    def lora_layers(self) -> list[Linear]:
+        """The layers that have a low-rank addition."""
+        return [linear for linear in linears(self) if linear.lora_rank]
+
+    def save(self, filepath: Any, *args: Any, **kwargs: Any) -> None:
+        """See Keras; with LoRA on, the merged model is saved, without its optimizer."""
+        if not self.lora_layers():
+            super().save(filepath, *args, **kwargs)
+            return
+        merged = self.from_config(self.get_config())
+        merged.assign(self.arrays())
+        merged.save(filepath, *args, **kwargs)
 
     def get_config(self) -> dict[str, Any]:
-        """All that `from_config` needs; survives JSON."""
-        return {"spec": json.loads(self.spec_json), "dtype": self.policy_name, "name": self.name}
+        """All that `from_config` needs, and the layers' classes, by which .keras archives name
+        them; survives JSON."""
+        return {
+            "spec": json.loads(self.spec_json),
+            "dtype": self.policy_name,
+            "name": self.name,
+            "layers": {layer.name: type(layer).__name__ for layer in self.layers},
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> ConvertedModel:

@@ -14,6 +14,7 @@ from vit_convert.models.layers.attention import (
     ClassAttention,
     TalkingHeadsAttention,
 )
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import LayerNorm
@@ -22,7 +23,7 @@ from vit_convert.models.layers.residual import DropPath
 from vit_convert.models.layers.tokens import LearnedTokens, PatchEmbed, PositionEmbedding
 
 
-class _LayerScaleBlock(tf_keras.layers.Layer):
+class _LayerScaleBlock(Layer):
     """The base of both kinds of blocks: two LayerScales (gamma_1, gamma_2), stochastic depth."""
 
     attention_class: type[tf_keras.layers.Layer]

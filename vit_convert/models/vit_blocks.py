@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from vit_convert.architectures import ViTConfig
 from vit_convert.architectures.vit.rotary import turns_neighbours
 from vit_convert.models.layers.attention import Attention, AttentionOptions
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import MakeNorm, Norm, norms
 from vit_convert.models.layers.residual import DropPath, LayerScale
@@ -49,7 +49,7 @@ def _scale(config: ViTConfig, policy: Any, name: str) -> LayerScale | None:
     return LayerScale(dtype=policy, name=name) if config.layer_scale else None
 
 
-class Block(tf_keras.layers.Layer):
+class Block(Layer):
     """Attention and MLP, each added to the tokens; norms stand where `norm_position` says.
 
     Args:
@@ -103,7 +103,7 @@ class Block(tf_keras.layers.Layer):
         return norm(x) if self.norm_position == "post" else x
 
 
-class _Branch(tf_keras.layers.Layer):
+class _Branch(Layer):
     """A norm, then attention or MLP, then LayerScale."""
 
     def __init__(self, config: ViTConfig, kind: str, drop_path: float, **kwargs: Any) -> None:
@@ -129,25 +129,26 @@ class _Branch(tf_keras.layers.Layer):
         return self.drop_path(branch, training=training), weights
 
 
-class _Branches(tf_keras.layers.Layer):
+class _Branches(Layer):
     """Branches that read the same tokens, and are all added to them."""
 
     def __init__(self, config: ViTConfig, kind: str, drop_path: float, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.branches = [
-            _Branch(config, kind, drop_path, dtype=self.dtype_policy, name=str(j))
-            for j in range(config.parallel)
-        ]
+        self.count = config.parallel
+        for j in range(self.count):
+            setattr(
+                self, str(j), _Branch(config, kind, drop_path, dtype=self.dtype_policy, name=str(j))
+            )
 
     def call(self, x: tf.Tensor, training: bool | None = None) -> tuple[tf.Tensor, list[tf.Tensor]]:
         """(batch, n, dim) -> the same shape, each attention's weights (batch, heads, n, n)."""
-        found = [branch(x, training=training) for branch in self.branches]
+        found = [getattr(self, str(j))(x, training=training) for j in range(self.count)]
         for branch, _ in found:
             x = x + branch
         return x, [weights for _, weights in found if weights is not None]
 
 
-class ParallelBlock(tf_keras.layers.Layer):
+class ParallelBlock(Layer):
     """Attentions side by side, then MLPs side by side (Touvron et al. 2022, arXiv:2203.09795).
 
     Args:

@@ -20,7 +20,7 @@ from typing import Any, cast
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
-from vit_convert.conversion.h5_file import ReadTensors, open_h5
+from vit_convert.conversion.h5_file import ReadTensors, open_keras
 from vit_convert.conversion.name_table import readable
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters import Artifact, ExportOptions
@@ -224,7 +224,7 @@ def _weights(
 ) -> Iterator[Mapping[str, np.ndarray] | None]:
     """The weights of an artifact under canonical names; None where it does not have them."""
     if artifact.kind == "keras":
-        with open_h5(artifact.path) as (_, tensors):
+        with open_keras(artifact.path) as (_, tensors):
             yield _kept(ReadTensors(tensors), artifact.spec)
     elif source is not None and not artifact.spec.source.changed:
         from vit_convert.conversion.convert import open_source

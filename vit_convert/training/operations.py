@@ -55,7 +55,7 @@ def _posterize(pixels: np.ndarray, amount: float, fill: Fill) -> np.ndarray:
 
 
 def _solarize(pixels: np.ndarray, amount: float, fill: Fill) -> np.ndarray:
-    return np.where(_LEVELS < int(amount), _LEVELS, 255 - _LEVELS).astype(np.uint8)[pixels]
+    return np.where(int(amount) > _LEVELS, _LEVELS, 255 - _LEVELS).astype(np.uint8)[pixels]
 
 
 def _by_channel(

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from vit_convert.architectures import ModelSpec
 
+_ABOVE_BLOCKS = ("head", "head_dist", "fc_norm", "attn_pool")
+
 
 @dataclass(frozen=True)
 class ParameterGroup:
@@ -33,21 +35,23 @@ def parameter_groups(spec: ModelSpec, layer_decay: float) -> dict[str, Parameter
         spec: what the model is.
         layer_decay: factor of the learning rate from each layer to the one below it.
     """
-    blocks = {name: i for i, name in enumerate(spec.block_names())}  # "embeddings" is 0
-    head = len(blocks)
     return {
         parameter.name: ParameterGroup(
-            scale=layer_decay ** (head - _layer(parameter.layer, blocks, head)),
+            scale=layer_scale(spec, layer_decay, parameter.layer),
             decays=parameter.kind in ("linear", "conv") and parameter.name.endswith(".weight"),
         )
         for parameter in spec.parameters()
     }
 
 
-def _layer(name: str, blocks: dict[str, int], head: int) -> int:
-    if name in blocks:
-        return blocks[name]
-    if name == "norm":
-        return head - 1
-    above = ("head", "head_dist", "fc_norm", "attn_pool")
-    return head if name in above else 0
+def layer_scale(spec: ModelSpec, layer_decay: float, layer: str) -> float:
+    """The factor of the learning rate of a layer of the Keras model: "blocks.3", "head", ..."""
+    blocks = spec.block_names()  # the first is "embeddings"
+    head = len(blocks)
+    if layer in blocks:
+        place = blocks.index(layer)
+    elif layer == "norm":
+        place = head - 1
+    else:
+        place = head if layer in _ABOVE_BLOCKS else 0
+    return layer_decay ** (head - place)

@@ -107,6 +107,12 @@ class Recipe:
                     where=_option(name),
                     expected=f"{least:g} to {most:g}",
                 )
+        if self.lora and self.freeze != "none":
+            raise UsageError(
+                "LoRA freezes all but its additions and the head",
+                where=f"--lora {self.lora} --freeze {self.freeze}",
+                expected="one of them",
+            )
         if self.head_epochs > self.epochs:
             raise UsageError(
                 f"the head alone cannot be trained for {self.head_epochs} of {self.epochs} epochs",

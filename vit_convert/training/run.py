@@ -16,7 +16,11 @@ import tensorflow as tf
 from vit_convert.errors import VitConvertError
 from vit_convert.training.history import EpochRow, TensorBoardLog, write_csv
 from vit_convert.training.optimizer import AdamW
-from vit_convert.training.parameter_groups import parameter_groups
+from vit_convert.training.parameter_groups import (
+    ParameterGroup,
+    layer_scale,
+    parameter_groups,
+)
 from vit_convert.training.phases import Phase, phases_of
 from vit_convert.training.pipeline import TrainingBatches, ValidationBatches
 from vit_convert.training.progress import Observer, Pace, TrainingReport, unobserved
@@ -60,9 +64,7 @@ class Training:
 
     def __post_init__(self) -> None:
         self.spec = self.model.spec
-        paths = {p.name: p.keras_path for p in self.spec.parameters()}
-        variables = self.model.named_variables()
-        self.variables = {name: variables[path] for name, path in paths.items()}
+        self.variables = {variable.name: variable for variable in self.model.weights}
         self._validate = tf.function(self._validation_step, reduce_retracing=True)
 
     @property
@@ -100,21 +102,28 @@ class Training:
 
     def weights(self) -> dict[str, np.ndarray]:
         """Canonical name -> array in PyTorch's layout, of the model as it is."""
-        return {
-            p.name: np.ascontiguousarray(p.from_keras(self.variables[p.name].numpy()))
-            for p in self.spec.parameters()
-        }
+        return {name: np.ascontiguousarray(a) for name, a in self.model.arrays().items()}
+
+    def _trained(self, phase: Phase) -> list[tuple[tf.Variable, ParameterGroup]]:
+        groups = parameter_groups(self.spec, self.recipe.layer_decay)
+        variables = self.model.named_variables()
+        paths = {p.name: p.keras_path for p in self.spec.parameters()}
+        found = [(variables[paths[name]], groups[name]) for name in phase.trained]
+        if phase.lora:
+            known = {id(variable) for variable in variables.values()}
+            for variable in self.model.trainable_variables:
+                if id(variable) not in known:
+                    layer = variable.name.partition("/")[0]
+                    scale = layer_scale(self.spec, self.recipe.layer_decay, layer)
+                    found.append((variable, ParameterGroup(scale, decays=True)))
+        return found
 
     def _run_phase(
         self, phase: Phase, epoch: int, state: TrainingState | None, log: TensorBoardLog
     ) -> None:
-        groups = parameter_groups(self.spec, self.recipe.layer_decay)
+        trained = self._trained(phase)
         with self.strategy.scope():
-            optimizer = AdamW(
-                [self.variables[name] for name in phase.trained],
-                [groups[name] for name in phase.trained],
-                self.recipe,
-            )
+            optimizer = AdamW([v for v, _ in trained], [g for _, g in trained], self.recipe)
         if state is not None:
             for name, slots in optimizer.slots.items():
                 for i, slot in enumerate(slots):

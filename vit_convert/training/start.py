@@ -97,6 +97,8 @@ def converted(
             f"positions resampled from {height}x{width} to {image_size[0]}x{image_size[1]}"
         )
     model = load_model(path, _policy(recipe), seed=recipe.seed, **options, **_noise(recipe))
+    if recipe.lora:
+        model.enable_lora(recipe.lora, seed=recipe.seed)
     digest = hashlib.sha256(path.read_bytes())
     digest.update(json.dumps([list(classes), image_size, head]).encode())
     return Beginning(model, tuple(classes), digest.hexdigest(), tuple(notes))
@@ -127,6 +129,8 @@ def fresh(
         **_noise(recipe),
     )
     _check_channels(model.spec, variant)
+    if recipe.lora:
+        model.enable_lora(recipe.lora, seed=recipe.seed)
     digest = hashlib.sha256(json.dumps(model.spec.to_dict(), sort_keys=True).encode())
     return Beginning(model, pictures.classes, digest.hexdigest())
 

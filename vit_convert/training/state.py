@@ -28,7 +28,7 @@ class TrainingState:
     Attributes:
         epochs: that are done.
         applied: how often the optimizer was applied in this phase.
-        weights: canonical name -> array in Keras's layout.
+        weights: the Keras variable's name -> array.
         slots: "m", "v" or "ema", and the position of a trained variable, as "m/3" -> array; empty
             at the end of a phase.
         history: a row for each epoch.

@@ -10,6 +10,7 @@ import tf_keras
 
 from vit_convert.architectures import TransformerConfig
 from vit_convert.architectures.base import NormKind
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.norm import norms
 from vit_convert.models.layers.relative_position import RelativePosition
@@ -85,7 +86,7 @@ def softmax(scores: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.nn.softmax(tf.cast(scores, tf.float32)), scores.dtype)
 
 
-class Attention(RelativePosition, tf_keras.layers.Layer):
+class Attention(RelativePosition, Layer):
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762) with a fused qkv."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:
@@ -148,7 +149,7 @@ class MixHeads(Linear):
         return tf.transpose(super().call(tf.transpose(x, (0, 2, 3, 1))), (0, 3, 1, 2))
 
 
-class TalkingHeadsAttention(tf_keras.layers.Layer):
+class TalkingHeadsAttention(Layer):
     """Self-attention whose heads are mixed before and after the softmax (Shazeer et al. 2020,
     arXiv:2003.02436), as in CaiT's blocks."""
 
@@ -172,7 +173,7 @@ class TalkingHeadsAttention(tf_keras.layers.Layer):
         return self.proj_drop(self.proj(mixed), training=training), weights
 
 
-class ClassAttention(tf_keras.layers.Layer):
+class ClassAttention(Layer):
     """Attention in which the first token alone asks (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def __init__(self, options: AttentionOptions, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import tensorflow as tf
 import tf_keras
 
 from vit_convert.architectures.base import Gelu
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.norm import Norm
 
@@ -27,7 +28,7 @@ def gelu(x: tf.Tensor, kind: Gelu) -> tf.Tensor:
     return tf.nn.gelu(x, approximate=kind == "tanh")
 
 
-class Mlp(tf_keras.layers.Layer):
+class Mlp(Layer):
     """(batch, n, dim) -> GELU of a linear layer -> linear layer (batch, n, dim).
 
     Args:

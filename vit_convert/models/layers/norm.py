@@ -7,12 +7,12 @@ from functools import partial
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from vit_convert.architectures.base import NormKind
+from vit_convert.models.layers.base import Layer
 
 
-class LayerNorm(tf_keras.layers.Layer):
+class LayerNorm(Layer):
     """LayerNorm over the last axis (Ba et al. 2016, arXiv:1607.06450), biased variance as PyTorch.
 
     It is computed in float32 whatever the policy.
@@ -46,7 +46,7 @@ class LayerNorm(tf_keras.layers.Layer):
         return tf.cast(scaled, x.dtype)
 
 
-class RmsNorm(tf_keras.layers.Layer):
+class RmsNorm(Layer):
     """RMSNorm over the last axis (Zhang and Sennrich 2019, arXiv:1910.07467), as in timm's RmsNorm:
     no mean is subtracted, and there is no bias.
 

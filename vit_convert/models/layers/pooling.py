@@ -9,12 +9,13 @@ import tf_keras
 
 from vit_convert.architectures.base import Pool
 from vit_convert.models.layers.attention import merge_heads, scaled_scores, softmax, split_heads
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.norm import Norm
 
 
-class TakeToken(tf_keras.layers.Layer):
+class TakeToken(Layer):
     """One token: (batch, n, dim) -> (batch, dim)."""
 
     def __init__(self, index: int, **kwargs: Any) -> None:
@@ -26,7 +27,7 @@ class TakeToken(tf_keras.layers.Layer):
         return tokens[:, self.index]
 
 
-class PoolTokens(tf_keras.layers.Layer):
+class PoolTokens(Layer):
     """Pooling without parameters over all but the first tokens.
 
     Args:
@@ -53,7 +54,7 @@ class PoolTokens(tf_keras.layers.Layer):
         return tf.concat([tokens[:, 0], mean], axis=-1)
 
 
-class AttentionPool(tf_keras.layers.Layer):
+class AttentionPool(Layer):
     """SigLIP's pooling (Zhai et al. 2022, arXiv:2106.04560, as timm's AttentionPoolLatent):
     attention of one learned query over the tokens, then an MLP with a residual connection.
 

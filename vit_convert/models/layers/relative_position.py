@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from vit_convert.architectures.vit.relative_position import (
     num_relative_distances,
     relative_position_index,
 )
+from vit_convert.models.layers.base import Layer
 
 
 class RelativePosition:
@@ -32,7 +32,7 @@ class RelativePosition:
         return tf.transpose(pairs, (2, 0, 1))[tf.newaxis]
 
 
-class RelativePositionBias(RelativePosition, tf_keras.layers.Layer):
+class RelativePositionBias(RelativePosition, Layer):
     """A relative position bias that all blocks share."""
 
     def __init__(self, grid: tuple[int, int], heads: int, **kwargs: Any) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.base import Layer
+
 # (seed, how many times it was drawn from) while a graph is traced that has a seed of its own
 _noise: ContextVar[tuple[tf.Tensor, list[int]] | None] = ContextVar("noise", default=None)
 
@@ -37,7 +39,7 @@ def _uniform(shape: tuple[Any, ...]) -> tf.Tensor:
     )
 
 
-class LayerScale(tf_keras.layers.Layer):
+class LayerScale(Layer):
     """x * gamma, one factor per channel (Touvron et al. 2021, arXiv:2103.17239)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -52,7 +54,7 @@ class LayerScale(tf_keras.layers.Layer):
         return x * self.gamma
 
 
-class DropPath(tf_keras.layers.Layer):
+class DropPath(Layer):
     """Stochastic depth per sample (Huang et al. 2016, arXiv:1603.09382): in training the whole
     branch is zero with probability `rate`, and scaled by 1 / (1 - rate) otherwise."""
 

@@ -10,12 +10,13 @@ import tf_keras
 
 from vit_convert.architectures import ViTConfig
 from vit_convert.architectures.vit.rotary import neighbours_to_halves, rotary_tables
+from vit_convert.models.layers.base import Layer
 
 # cosines and signed sines, (1, 1 or heads, n, channels of a head) each
 Tables = tuple[tf.Tensor, tf.Tensor]
 
 
-class RotaryTables(tf_keras.layers.Layer):
+class RotaryTables(Layer):
     """The constants of a model's grid, once for all blocks."""
 
     def __init__(self, config: ViTConfig, **kwargs: Any) -> None:
@@ -36,7 +37,7 @@ class RotaryTables(tf_keras.layers.Layer):
         return cosines, sines
 
 
-class MixedRotary(tf_keras.layers.Layer):
+class MixedRotary(Layer):
     """Learned frequencies of every block and head (Heo et al. 2024, arXiv:2403.13298); see
     `vit_convert.architectures.vit.rotary.mixed_tables`."""
 

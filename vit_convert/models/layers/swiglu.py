@@ -7,11 +7,12 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.norm import Norm
 
 
-class SwiGlu(tf_keras.layers.Layer):
+class SwiGlu(Layer):
     """fc2(silu(gate) * value), gate and value linear in x (Shazeer 2020, arXiv:2002.05202).
 
     Args:

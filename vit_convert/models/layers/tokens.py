@@ -7,10 +7,11 @@ from typing import Any
 import tensorflow as tf
 import tf_keras
 
+from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.norm import Norm
 
 
-class _Projection(tf_keras.layers.Layer):
+class _Projection(Layer):
     """A convolution whose stride is its filter's size: kernel (height, width, channels, dim)."""
 
     def __init__(self, size: tuple[int, int], dim: int, use_bias: bool, **kwargs: Any) -> None:
@@ -36,7 +37,7 @@ class _Projection(tf_keras.layers.Layer):
         return grid + self.bias if self.use_bias else grid
 
 
-class PatchEmbed(tf_keras.layers.Layer):
+class PatchEmbed(Layer):
     """A linear layer over each patch; the patches become tokens row by row. Pixels beyond the last
     whole patch are not seen.
 
@@ -67,7 +68,7 @@ class PatchEmbed(tf_keras.layers.Layer):
         return tokens if self.norm is None else self.norm(tokens)
 
 
-class LearnedTokens(tf_keras.layers.Layer):
+class LearnedTokens(Layer):
     """Learned tokens (1, count, dim), the same for every image."""
 
     def __init__(self, count: int = 1, **kwargs: Any) -> None:
@@ -101,7 +102,7 @@ class InsertTokens(LearnedTokens):
         return tf.concat([tokens[:, : self.after], learned, tokens[:, self.after :]], axis=1)
 
 
-class PositionEmbedding(tf_keras.layers.Layer):
+class PositionEmbedding(Layer):
     """Adds a learned embedding (1, n, dim) to the tokens (batch, n, dim)."""
 
     def build(self, input_shape: tf.TensorShape) -> None:
