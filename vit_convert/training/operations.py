@@ -41,7 +41,7 @@ def _sharpness(pixels: np.ndarray, amount: float, fill: Fill) -> np.ndarray:
 
 def _blended(pixels: np.ndarray, grey: int, amount: float) -> np.ndarray:
     """Pillow's blend of one grey with the picture."""
-    values = np.float32(grey) + np.float32(1.0 + amount) * (_LEVELS - np.float32(grey))
+    values = np.float32(grey) + np.float32(1.0 + amount) * (_LEVELS - grey).astype(np.float32)
     return values.clip(0, 255).astype(np.uint8)[pixels]
 
 
@@ -84,7 +84,7 @@ def _equalized(counts: np.ndarray) -> np.ndarray | None:
     step = (int(counts.sum()) - int(used[-1])) // 255
     if len(used) <= 1 or not step:
         return None
-    return (step // 2 + np.cumsum(counts) - counts) // step
+    return ((step // 2 + np.cumsum(counts) - counts) // step).clip(0, 255)
 
 
 OPERATIONS: dict[str, Operation] = {

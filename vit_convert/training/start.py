@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vit_convert.architectures import ModelSpec
-from vit_convert.conversion.h5_file import open_h5
+from vit_convert.conversion.h5_file import open_keras
 from vit_convert.errors import UsageError
 from vit_convert.exporters.keras_h5 import load_model
 from vit_convert.training.folders import LabelledPictures
@@ -44,7 +44,7 @@ def check_model(path: Path) -> ModelSpec:
         ArtifactError: the file is no .h5 that can be trained on.
         UsageError: it does not take RGB.
     """
-    with open_h5(path) as (spec, _):
+    with open_keras(path) as (spec, _):
         _check_channels(spec, str(path))
         return spec
 
