@@ -14,36 +14,12 @@ import pytest
 
 from vit_convert.conversion.h5_file import open_keras
 
-SHAPE = [
-    "--image-size",
-    "16",
-    "--patch-size",
-    "8",
-    "--depth",
-    "2",
-    "--embed-dim",
-    "24",
-    "--num-heads",
-    "2",
-    "--batch-size",
-    "16",
-    "--epochs",
-    "6",
-    "--head-epochs",
-    "1",
-    "--drop-path",
-    "0.3",
-    "--mixup",
-    "0.3",
-    "--cutmix",
-    "1.0",
-    "--erasing",
-    "0.5",
-    "--ema",
-    "0.9",
-    "--pool",
-    "avg",
-]
+SHAPE = (
+    *("--image-size", "16", "--patch-size", "8", "--depth", "2", "--embed-dim", "24"),
+    *("--num-heads", "2", "--pool", "avg", "--batch-size", "16", "--epochs", "6"),
+    *("--head-epochs", "1", "--drop-path", "0.3", "--mixup", "0.3", "--cutmix", "1.0"),
+    *("--erasing", "0.5", "--ema", "0.9"),
+)
 
 
 def start(folder: Path, pictures: Path, name: str, *more: str) -> subprocess.Popen[str]:
