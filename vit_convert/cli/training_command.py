@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Callable
@@ -92,13 +93,7 @@ def _check_outputs(options: Run) -> None:
             where=str(options.folder),
             hint="--resume, which goes on with it, or --force, which begins anew",
         )
-    check_output(options.folder, again, folder_with="log.csv" if not _started(options) else FILE)
-
-
-def _started(options: Run) -> bool:
-    from vit_convert.training.state import FILE
-
-    return (options.folder / FILE).exists()
+    check_output(options.folder, again, folder_with="recipe.json")
 
 
 def _pictures(options: Run, recipe: Recipe) -> tuple[LabelledPictures, LabelledPictures | None]:
@@ -199,6 +194,7 @@ def _train(options: Run, training: Training) -> None:
     else:
         shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(exist_ok=True)
+    (options.folder / "recipe.json").write_text(json.dumps(training.recipe.to_dict(), indent=2))
     with console.training_progress() as observer:
         training.observer = observer
         try:
