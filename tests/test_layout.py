@@ -18,7 +18,7 @@ FLOORS = (
     ("checkpoint", "architectures", "labels", "images"),
     ("dialects", "hf_config", "statements"),
     ("conversion", "folding", "models"),
-    ("exporters",),
+    ("exporters", "training"),
     ("inference",),
     ("parity",),
     ("reporting",),

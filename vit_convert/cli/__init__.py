@@ -19,11 +19,13 @@ from vit_convert.cli.benchmark import benchmark
 from vit_convert.cli.completion import completion
 from vit_convert.cli.evaluate import evaluate
 from vit_convert.cli.export import export
+from vit_convert.cli.finetune import finetune
 from vit_convert.cli.inspect import inspect
 from vit_convert.cli.keras2torch import keras2torch
 from vit_convert.cli.predict import predict
 from vit_convert.cli.record import record
 from vit_convert.cli.torch2keras import torch2keras
+from vit_convert.cli.train import train
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
 from vit_convert.errors import VitConvertError
@@ -44,6 +46,7 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
 
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Convert": (inspect, torch2keras, keras2torch, export),
+    "Train": (train, finetune),
     "Check": (verify, record, evaluate, benchmark),
     "Use": (predict, attention, web),
     "Set up": (completion,),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from vit_convert.errors import VitConvertError
     from vit_convert.progress import Progress
+    from vit_convert.training.progress import Observer, TrainingReport
 
 Amount = Literal["quiet", "normal", "verbose"]
 _amount: Amount = "normal"
@@ -202,6 +203,66 @@ def _lines(what: str) -> Progress:
         said, when = saying, time.monotonic()
 
     return tell
+
+
+@contextmanager
+def training_progress() -> Iterator[Observer]:
+    """Show where a training is, on stderr: as a bar, or as lines if stderr is not a terminal: one
+    when an epoch ends, and one each minute."""
+    if not sys.stderr.isatty():
+        yield _training_lines()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    if not console.is_interactive:  # TERM=dumb
+        yield _training_lines()
+        return
+    with Bars(BarColumn(bar_width=20), TextColumn("{task.description}"), console=console) as bars:
+        task = bars.add_task("the first step")
+
+        def tell(report: TrainingReport) -> None:
+            bars.update(task, completed=report.step, total=report.steps, description=_where(report))
+            if report.step == report.steps:
+                note(_where(report))
+
+        yield tell
+
+
+def _training_lines() -> Observer:
+    when = 0.0
+
+    def tell(report: TrainingReport) -> None:
+        nonlocal when
+        if report.step == report.steps or time.monotonic() > when + 60:
+            note(_where(report))
+            when = time.monotonic()
+
+    return tell
+
+
+def _where(report: TrainingReport) -> str:
+    """Where a training is, in a line."""
+    known = report.seconds_left == report.seconds_left  # not NaN
+    speed = f", {report.images_per_second:.0f} images/s" if known else ""
+    left = f", {_duration(report.seconds_left)} left" if known else ""
+    found = report.validation_accuracy
+    validation = "" if found is None else f", validation {found:.2f} %"
+    return (
+        f"epoch {report.epoch}/{report.epochs} ({report.phase}), "
+        f"step {report.step}/{report.steps}: loss {report.loss:.3f}, "
+        f"accuracy {report.accuracy:.1f} %{validation}{speed}{left}"
+    )
+
+
+def _duration(seconds: float) -> str:
+    """125.0 -> "2 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def megabytes(size: int) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-
-from vit_convert.inference.evaluation import Evaluation
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +18,22 @@ _NAMED = 40  # classes that still have room for a name
 _COUNTED = 15  # classes that still have room for a number in each cell
 
 
-def confusion_png(results: Sequence[Evaluation]) -> bytes:
+class Counted(Protocol):
+    """What a matrix is drawn of: an `Evaluation`, or what a training found; see these."""
+
+    @property
+    def path(self) -> Path: ...  # noqa: D102
+    @property
+    def images(self) -> int: ...  # noqa: D102
+    @property
+    def top1(self) -> float: ...  # noqa: D102
+    @property
+    def confusion(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def labels(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+def confusion_png(results: Sequence[Counted]) -> bytes:
     """A PNG with a matrix for each artifact, of the classes that occur.
 
     A cell is coloured by the share of its row: of the pictures of that class.
@@ -46,7 +60,7 @@ def confusion_png(results: Sequence[Evaluation]) -> bytes:
     return content.getvalue()
 
 
-def _draw(result: Evaluation, classes: np.ndarray, axes: Axes) -> None:
+def _draw(result: Counted, classes: np.ndarray, axes: Axes) -> None:
     counts = result.confusion[np.ix_(classes, classes)]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)

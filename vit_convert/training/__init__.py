@@ -1,0 +1,1 @@
+"""Training and fine-tuning of the Keras models: pictures in folders become weights."""
