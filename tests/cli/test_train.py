@@ -32,7 +32,7 @@ def test_finetune_keeps_the_head_of_its_own_classes_and_reports(
     done = command("finetune", project / "vit.h5", animals, "-o", "out.h5", "--json", *options)
     assert done.code == 0, done.err
     found = json.loads(done.out)
-    assert found["validation_images"] == 7
+    assert found["validation_images"] == 8
     assert "broken.png" in done.err
     assert "the 7 classes are the model's own" in done.err
     assert "they are resized" in done.err
