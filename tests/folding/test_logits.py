@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import fields
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, get_args
 
@@ -33,10 +32,10 @@ from vit_convert.exporters.tflite.lowering import lower_model
 from vit_convert.exporters.tflite.weights import weight_store
 from vit_convert.folding import fold
 
-EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 60))
+EXAMPLES = int(os.environ.get("HYPOTHESIS_EXAMPLES", 40))
 MANY = settings(
     max_examples=EXAMPLES,
-    deadline=timedelta(seconds=20),  # of one example, so that none hangs
+    deadline=None,  # pytest-timeout sees to it that nothing hangs
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,
 )
