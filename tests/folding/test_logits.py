@@ -200,7 +200,13 @@ def test_every_option_is_random(
 ) -> None:
     seen: dict[str, set[Any]] = {}
 
-    @settings(max_examples=100, database=None, suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=100,
+        derandomize=True,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
     @given(strategy)
     def look(config: TransformerConfig) -> None:
         for field in fields(config):
