@@ -114,7 +114,11 @@ def _be_pytest(
         os.environ |= {"PYTHONPATH": str(place), "PYTHONDONTWRITEBYTECODE": "1"}
         sys.path[:0] = [str(place)]
         import pytest
+        from hypothesis import Phase, settings
 
+        # one example that fails is enough; making it small takes minutes
+        settings.register_profile("mutants", phases=(Phase.explicit, Phase.generate))
+        settings.load_profile("mutants")
         options = ("-x", "-q", "-p", "no:cacheprovider", "--timeout=300")
         # of a plugin of anyio's, which a library has imported already
         options += ("-W", "ignore::pytest.PytestAssertRewriteWarning")
