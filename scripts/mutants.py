@@ -71,6 +71,7 @@ def mutants(source: str, each: int, rng: random.Random) -> list[dict[str, Any]]:
             continue
         lines = source.splitlines(), mutated.splitlines()
         line = next(i for i, (a, b) in enumerate(zip(*lines, strict=False)) if a != b)
+        line = max(line, place[0][0] - 1)  # lines before it may be blank
         was, becomes = (text[line].strip() for text in lines)
         about = {"operator": operator.partition("/")[2], "line": line + 1}
         chosen.append(about | {"was": was, "becomes": becomes, "source": mutated})
