@@ -1,0 +1,85 @@
+"""Where the small parts of the readers end: sizes of types, depths, lengths, what is shown."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from vit_convert.checkpoint import dtypes, open_checkpoint
+from vit_convert.checkpoint.constructs import hashable, is_short
+from vit_convert.checkpoint.extras import TOO_LARGE
+from vit_convert.checkpoint.inert import glance, printable
+from vit_convert.checkpoint.strided import whole
+from vit_convert.checkpoint.zip_archive import _are_fields
+from vit_convert.errors import CheckpointError
+
+KNOWN = [name for name in (*dtypes._STORED, *dtypes._REFUSED) if hasattr(torch, name)]
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_elements_are_as_large_as_pytorch_has_them(name: str) -> None:
+    assert dtypes.bits(name) == 8 * getattr(torch, name).itemsize
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_values_beside_the_weights_are_shown_down_to_a_depth(save: Any, kind: type) -> None:
+    def nested(depth: int) -> Any:
+        value: Any = 7
+        for _ in range(depth):
+            value = {"in": value} if kind is dict else kind([value])
+        return value
+
+    def bottom(value: Any) -> tuple[Any, int]:
+        depth = 0
+        while isinstance(value, (list, tuple, dict)):
+            value, depth = next(iter(value.values() if kind is dict else value)), depth + 1
+        return value, depth
+
+    weights = {"w": torch.ones(2), "b": torch.ones(3)}
+    extras = open_checkpoint(save({"model": weights, "args": nested(40), "log": nested(41)})).extras
+    assert bottom(extras["args"]) == (7, 40)
+    assert bottom(extras["log"]) == (TOO_LARGE, 40)
+
+
+def test_texts_of_files_are_shown_whole_or_cut_and_never_raw() -> None:
+    assert printable("größe") == "größe"
+    assert printable("x" * 120) == "x" * 120
+    assert printable("x" * 121) == "x" * 117 + "..."
+    assert printable("a\x1b[2J\ud800b") == "a\\x1b[2J\\ud800b"
+
+
+def test_numbers_are_shown_up_to_a_length() -> None:
+    assert glance(2**255 - 1) == repr(2**255 - 1)[:18] + "..." + repr(2**255 - 1)[-19:]
+    assert glance(2**255) == "a number of 256 bits"
+
+
+def test_counts_are_whole_numbers_below_a_limit() -> None:
+    assert [whole(value, 5) for value in (-1, 0, 1, 4, 5, True, 2.0, "3")] == [
+        *(False, True, True, True, False, False, False, False)
+    ]
+
+
+def test_the_extra_bytes_of_a_zip_header_are_fields_or_not() -> None:
+    fields = b"\1\0\2\0ab" + b"\2\0\0\0" + b"\3\0\1\0c"
+    assert _are_fields(b"")
+    assert _are_fields(fields)
+    assert not any(_are_fields(fields[:end]) for end in (1, 5, 8, len(fields) - 1))
+    assert not _are_fields(fields + b"x")
+
+
+def test_what_can_be_a_key() -> None:
+    for value in (None, 3, "x", (1, ("y", None)), b"z", 2.5, True, frozenset([1])):
+        assert hashable(value) is value
+    for value in ([], {}, {1}, (1, [2]), 1 << 100_000, object()):
+        with pytest.raises(CheckpointError, match="dictionary key"):
+            hashable(value)
+
+
+def test_keys_whose_hashes_cannot_collide() -> None:
+    modulus = sys.hash_info.modulus  # numbers that differ by it have the same hash
+    assert [is_short(v) for v in (None, 0, -7, modulus // 2, modulus, "x", 2.5, (1,))] == [
+        *(True, True, True, True, False, False, False, False)
+    ]
