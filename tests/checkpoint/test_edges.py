@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from vit_convert.checkpoint import dtypes, open_checkpoint
-from vit_convert.checkpoint.constructs import hashable, is_short
+from vit_convert.checkpoint.constructs import call, hashable, is_short
 from vit_convert.checkpoint.extras import TOO_LARGE
-from vit_convert.checkpoint.inert import glance, printable
+from vit_convert.checkpoint.inert import Global, Inert, glance, printable
 from vit_convert.checkpoint.strided import whole
 from vit_convert.checkpoint.zip_archive import _are_fields
 from vit_convert.errors import CheckpointError
@@ -83,3 +83,21 @@ def test_keys_whose_hashes_cannot_collide() -> None:
     assert [is_short(v) for v in (None, 0, -7, modulus // 4, modulus, "x", 2.5, (1,))] == [
         *(True, True, True, True, False, False, False, False)
     ]
+
+
+ORDERED, SET = Global("collections", "OrderedDict"), Global("builtins", "set")
+
+
+def test_dictionaries_are_made_of_pairs() -> None:
+    """As Python 2 pickles an OrderedDict."""
+    assert call(ORDERED, ([["a", 1], ("b", 2)],)) == {"a": 1, "b": 2}
+    for wrong in ([["a"]], [["a", 1, 2]], ["ab"], 3):
+        assert isinstance(call(ORDERED, (wrong,)), Inert)
+    with pytest.raises(CheckpointError, match="dictionary key"):
+        call(ORDERED, ([[["a"], 1]],))
+
+
+def test_members_of_sets_are_such_as_can_be_keys() -> None:
+    assert call(SET, ([1, "a"],)) == {1, "a"}
+    with pytest.raises(CheckpointError, match="dictionary key"):
+        call(SET, ([1, 1 << 100_000],))
