@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ import torch
 from vit_convert.checkpoint import dtypes, open_checkpoint
 from vit_convert.checkpoint.constructs import call, hashable, is_short
 from vit_convert.checkpoint.extras import TOO_LARGE
-from vit_convert.checkpoint.inert import Global, Inert, glance, printable
+from vit_convert.checkpoint.file_bytes import FileBytes
+from vit_convert.checkpoint.inert import Global, Inert, described, glance, printable
+from vit_convert.checkpoint.lookalikes import _is_text, not_a_checkpoint
 from vit_convert.checkpoint.strided import whole
 from vit_convert.checkpoint.zip_archive import _are_fields
 from vit_convert.errors import CheckpointError
@@ -101,3 +104,30 @@ def test_members_of_sets_are_such_as_can_be_keys() -> None:
     assert call(SET, ([1, "a"],)) == {1, "a"}
     with pytest.raises(CheckpointError, match="dictionary key"):
         call(SET, ([1, 1 << 100_000],))
+
+
+def test_a_text_may_be_cut_off_inside_a_character() -> None:
+    cut = "text \N{GRINNING FACE}".encode()
+    assert all(_is_text(cut[:end]) for end in range(5, len(cut) + 1))
+    assert not _is_text(b"text\xff" + b"abc")
+    assert not _is_text("\N{GRINNING FACE}".encode()[:3])
+    assert not _is_text(b"text\0")
+
+
+@pytest.mark.parametrize(("head", "is_one"), [(b"\x80\x02}q", True), (b"A\x02}q", False)])
+def test_a_pickle_begins_with_its_protocol(head: bytes, is_one: bool) -> None:
+    assert ("Python pickle" in not_a_checkpoint(head, "x").what) is is_one
+
+
+def test_a_stream_gives_all_that_is_left(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"0123456789")
+    stream = FileBytes.open(tmp_path / "x").stream()
+    assert [stream.read(3), stream.read(), stream.read()] == [b"012", b"3456789", b""]
+    stream.seek(8)
+    assert (stream.read(None), stream.read(5)) == (b"89", b"")
+
+
+def test_values_of_a_pickle_are_described_by_their_type_or_text() -> None:
+    assert described("a\x1bb") == repr("a\\x1bb")
+    assert described(ORDERED) == "collections.OrderedDict"
+    assert described([[1]]) == "an object of type list"
