@@ -16,8 +16,14 @@ AREAS: dict[str, tuple[str, ...]] = {
     ),
     "model": ("tests/models/test_parity_with_timm.py",),
     "geometry": ("tests/models/test_parity_with_timm.py", "tests/architectures/test_rotary.py"),
-    "folding": ("tests/folding/test_passes.py", "tests/exporters/test_export_parity.py"),
-    "lowering": ("tests/exporters/test_export_parity.py", "tests/folding/test_passes.py"),
+    "folding": (
+        *("tests/folding/test_passes.py", "tests/folding/test_logits.py"),
+        "tests/exporters/test_export_parity.py",
+    ),
+    "lowering": (
+        *("tests/folding/test_logits.py", "tests/exporters/test_export_parity.py"),
+        "tests/folding/test_passes.py",
+    ),
     "quantisation": ("tests/exporters/test_quantisation.py",),
     "resampling": ("tests/conversion/test_pos_embed.py",),
     "preprocessing": ("tests/images/test_preprocessing.py",),

@@ -117,6 +117,18 @@ def test_several_sources_join_in_the_rules_order(order: list[str]) -> None:
         np.testing.assert_array_equal(array, source[name].read())
 
 
+def test_sources_may_have_their_placeholders_in_different_orders() -> None:
+    rule = joining(("q.{i}.of.{leaf}", "{leaf}.k.{i}"), "b.{i}.qk.{leaf}", joined(2))
+    table = replace(THREE, rules=(rule,))
+    source = tensors("bias.k.0", "q.0.of.bias", "q.1.of.weight", "weight.k.1")
+    ledger = read_with(table, source, "")
+    assert not ledger.problems
+    assert ledger.sources == {
+        "b.0.qk.bias": ("q.0.of.bias", "bias.k.0"),
+        "b.1.qk.weight": ("q.1.of.weight", "weight.k.1"),
+    }
+
+
 def test_a_rule_that_misses_a_part_is_incomplete() -> None:
     ledger = read_with(THREE, tensors("a.0.q", "a.0.v", "c"), "")
     assert ledger.problems == {"b.0.qkv": "its parts are missing: a.0.k"}

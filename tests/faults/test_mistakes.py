@@ -1,4 +1,6 @@
-"""The tests can fail: mistakes in the numerics are noticed. `scripts/mutate` makes all of them."""
+"""The tests can fail: mistakes in the numerics are noticed. `scripts/mutate` makes all of them, and
+`scripts/mutate_code` changes the code of three rooms at random places.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "scripts"))
-from mutations import AREAS, MISTAKES, Mistake  # noqa: E402  # from scripts/
+from mutants_explained import EXPLAINED  # noqa: E402  # from scripts/
+from mutations import AREAS, MISTAKES, Mistake  # noqa: E402
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda m: f"{m.area}: {m.what}")
@@ -30,6 +33,15 @@ def test_every_area_has_mistakes_and_tests() -> None:
     assert min(counted.values()) >= 3
     assert counted.total() >= 60
     assert all((ROOT / path).is_file() for files in AREAS.values() for path in files)
+
+
+@pytest.mark.parametrize("mutant", EXPLAINED, ids=" ".join)
+def test_a_mutant_that_is_explained_can_be_made(mutant: tuple[str, str, str]) -> None:
+    file, was, becomes = mutant
+    lines = (ROOT / "vit_convert" / file).read_text(encoding="utf-8").splitlines()
+    assert was in map(str.strip, lines)
+    assert becomes != was
+    assert len(EXPLAINED[mutant]) > 20
 
 
 @pytest.mark.torch

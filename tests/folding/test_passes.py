@@ -260,6 +260,14 @@ def test_norms_into_linears(bias):
     assert checked == 2 * (3 + 1 + 1 + 1) + 1  # q k v, proj, fc1, fc2 of two blocks; the head
 
 
+def test_norms_that_have_to_stay_keep_no_other_from_going():
+    """They come first, and what is folded would be equal without the others."""
+    model, _ = model_of(replace(VIT, patch_norm=True, pre_norm=True, qk_norm=True))
+    left = computed(norms_into_linears(split_fused(model)))
+    gone = {norm.name for norm in model.graph.norms if f"{norm.name}.weight" not in left}
+    assert gone == {"norm"} | {f"blocks.{i}.norm{n}" for i in (0, 1) for n in (1, 2)}
+
+
 def test_norms_without_a_bias_give_the_linears_none():
     config = replace(RMS, qkv_bias=False, mlp_bias=False, mlp="swiglu")
     model = split_fused(model_of(config)[0])

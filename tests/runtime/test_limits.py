@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.errors import ArtifactError, CheckpointError, UsageError
 from vit_convert.runtime.input_file import open_input, read_head, read_input
 from vit_convert.runtime.limits import LIMITS, VARIABLE, Budget, Limit
@@ -47,6 +48,17 @@ def test_what_the_error_says_raises_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "tensors=3, labels_bytes=1e3")
     assert SMALL.allowed(10**9) == 1000
     assert LIMITS["tensors"].allowed() == 3
+
+
+@pytest.mark.parametrize("name", ["num_classes", "embed_dim"])
+def test_options_have_the_limits_of_files(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a model may be is stated once."""
+    limit = LIMITS["classes" if name == "num_classes" else "width"]
+    assert checked(name, limit.base) == limit.base
+    with pytest.raises(OutOfRangeError, match=f"to {limit.base}$"):
+        checked(name, limit.base + 1)
+    monkeypatch.setenv(VARIABLE, f"{limit.name}={limit.base + 1}")
+    assert checked(name, limit.base + 1) == limit.base + 1
 
 
 @pytest.mark.parametrize("text", ["tensors", "tensors=x", "tensors=-1", "other=3", "tensors=inf"])

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from vit_convert.runtime.limits import CLASSES, WIDTH
+
 MAX_SIDE = 1 << 14  # pixels; position embeddings of more patches would not fit into memory
-MAX_CLASSES = 1_000_000
-MAX_WIDTH = 1 << 20
 _MAX_EPS = 0.1  # published ones are 1e-12 to 1e-3
 _MAX_BASE = 1e9
 _SIDES = ("image_size", "patch_size", "rotary_grid")
@@ -22,7 +22,6 @@ _EXPECTED = {
     "crop_pct": "a fraction above 0 and at most 1",
     "norm_eps": f"a number above 0 and under {_MAX_EPS:g}, such as 1e-6",
     "rotary_base": f"a number above 1 and at most {_MAX_BASE:g}, such as 100 or 10000",
-    "num_classes": f"a whole number from 0 to {MAX_CLASSES}",
     "variant": "the name of a published model",
 }
 
@@ -65,9 +64,9 @@ def checked(name: str, value: Any, choices: Sequence[str] = ()) -> Any:
             raise OutOfRangeError("true or false")
         return value
     if name in _WHOLE:
-        return _whole(value, 1, MAX_WIDTH, f"a whole number from 1 to {MAX_WIDTH}")
+        return _whole(value, 1, WIDTH.allowed())
     if name == "num_classes":
-        return _whole(value, 0, MAX_CLASSES, _EXPECTED[name])
+        return _whole(value, 0, CLASSES.allowed())
     if name == "variant":
         if not isinstance(value, str) or not value:
             raise OutOfRangeError(_EXPECTED[name])
@@ -87,9 +86,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
 
 
-def _whole(value: Any, low: int, high: int, expected: str) -> int:
+def _whole(value: Any, low: int, high: int, expected: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise OutOfRangeError(expected)
+        raise OutOfRangeError(expected or f"a whole number from {low} to {high}")
     return value
 
 

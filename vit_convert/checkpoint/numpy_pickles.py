@@ -101,15 +101,32 @@ def reconstruct(args: tuple[Any, ...]) -> Any:
 
 
 def frombuffer(args: tuple[Any, ...]) -> Any:
-    """`numpy._core.numeric._frombuffer(buffer, dtype, shape, order)`, of pickle protocol 5."""
+    """`numpy._core.numeric._frombuffer(buffer, dtype, shape, order, axes)`, of pickle protocol 5:
+    arrays with their axes in any order are "K" since NumPy 2.3, and the others have no axes."""
     match args:
-        case (buffer, NumpyType(dtype=np.dtype() as dtype), tuple() as shape, ("C" | "F") as order):
+        case (
+            buffer,
+            NumpyType(dtype=np.dtype() as dtype),
+            tuple() as shape,
+            str() as order,
+            *axes,
+        ):
             content = as_bytes(buffer)
-            if content is not None:
-                made = NumpyArray()
-                made.array = from_bytes(content, dtype, shape, order == "F")
-                return made
+            if content is None or order not in ("C", "F", "K") or (order == "K") != bool(axes):
+                return NotImplemented
+            made = NumpyArray()
+            made.array = from_bytes(content, dtype, shape, order == "F")
+            if axes:
+                if not _is_order(axes[0], len(shape)):
+                    return NotImplemented
+                made.array = made.array.transpose(axes[0])
+            return made
     return NotImplemented
+
+
+def _is_order(axes: Any, rank: int) -> bool:
+    """Whether it is a permutation of so many axes."""
+    return isinstance(axes, tuple) and all(map(whole, axes)) and sorted(axes) == [*range(rank)]
 
 
 def dtype_of(args: tuple[Any, ...]) -> Any:

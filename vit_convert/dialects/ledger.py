@@ -161,7 +161,8 @@ def _note_fills(rule: Rule, match: re.Match[str], fills: dict[str, dict[int, str
     groups = match.groupdict()
     for name in groups.keys() - wanted:
         fills.setdefault(name, {}).setdefault(int(groups["i"]), groups[name])
-    return tuple((name, value) for name, value in groups.items() if name in wanted)
+    # sorted, because a rule's sources may have them in different orders
+    return tuple(sorted((name, value) for name, value in groups.items() if name in wanted))
 
 
 def _make(

@@ -12,7 +12,7 @@ from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import CheckpointError
 from vit_convert.runtime.input_file import read_input
-from vit_convert.runtime.limits import JSON_BYTES
+from vit_convert.runtime.limits import JSON_BYTES, WIDTH
 
 ALONE = "move the checkpoint into a folder of its own, to convert it without that file"
 _ACTIVATIONS = {
@@ -144,7 +144,8 @@ class Reader:
     def whole(self, key: str) -> int:
         """A positive whole number; like all of these, raises CheckpointError if it is none."""
         value = self.data[key]
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 < value < 1 << 20:
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if not whole or not 0 < value <= WIDTH.allowed():
             raise self.wrong(key, "a positive whole number")
         return value
 

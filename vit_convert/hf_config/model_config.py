@@ -14,8 +14,8 @@ from vit_convert.architectures.stored import is_text
 from vit_convert.checkpoint.inert import printable
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.towers import DEFAULTS, SUPPORTED
+from vit_convert.runtime.limits import CLASSES
 
-_MAX_CLASSES = 1_000_000
 # field of the configuration -> key in config.json, and how it is read
 _FIELDS: dict[str, tuple[str, Callable[[Reader, str], Any]]] = {
     "embed_dim": ("hidden_size", Reader.whole),
@@ -64,7 +64,7 @@ def labels_of(reader: Reader) -> tuple[str, ...]:
     table = reader.data.get("id2label")
     if table is None:
         return ()
-    if not isinstance(table, dict) or not 0 < len(table) <= _MAX_CLASSES:
+    if not isinstance(table, dict) or not 0 < len(table) <= CLASSES.allowed():
         raise reader.wrong("id2label", "a table from class to name")
     names = []
     for index in range(len(table)):

@@ -11,9 +11,9 @@ from typing import Any
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
-from vit_convert.architectures.ranges import MAX_CLASSES
 from vit_convert.hf_config.json_reader import Reader
 from vit_convert.hf_config.timm_arguments import pool_fact, timm_argument_facts
+from vit_convert.runtime.limits import CLASSES
 
 _PICTURES = ("mean", "std", "interpolation", "crop_pct", "crop_mode")
 # PretrainedCfg's
@@ -117,7 +117,7 @@ def timm_labels(reader: Reader, num_classes: int) -> tuple[str, ...]:
     names = source.data["label_names"]
     if isinstance(names, Mapping):
         names = _in_order(source, names, num_classes)
-    if not isinstance(names, (list, tuple)) or len(names) > MAX_CLASSES:
+    if not isinstance(names, (list, tuple)) or len(names) > CLASSES.allowed():
         raise source.wrong("label_names", "a list of names, or a table from class to name")
     if not all(isinstance(name, str) and len(name) <= _LONGEST_LABEL for name in names):
         raise source.wrong("label_names", "texts")

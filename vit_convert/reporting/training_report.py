@@ -14,7 +14,7 @@ import numpy as np
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.inference.attention import look
-from vit_convert.inference.predict import softmax
+from vit_convert.inference.running import softmax
 from vit_convert.progress import Progress, silent
 from vit_convert.reporting.confusion_figure import confusion_png
 from vit_convert.reporting.training_figures import curves_png, mistakes_png

@@ -1,0 +1,54 @@
+"""Mutants of `scripts/mutate_code` that no test notices, and why they may stay."""
+
+from __future__ import annotations
+
+# (file under vit_convert/, the line as it was, and as it becomes) -> why nothing can notice it
+_KEPT = "how many arrays are kept, so that none is read twice; what is computed is the same"
+_FROZEN = "nothing in the package changes it; frozen is for mypy and for readers"
+EXPLAINED: dict[tuple[str, str, str], str] = {
+    (
+        "folding/__init__.py",
+        "while len(recent) > _KEPT:",
+        "while len(recent) >= _KEPT:",
+    ): _KEPT,
+    (
+        "folding/__init__.py",
+        "_KEPT = 4  # arrays as they were read: a layer's weight and bias, and a norm's",
+        "_KEPT = 3  # arrays as they were read: a layer's weight and bias, and a norm's",
+    ): _KEPT,
+    (
+        "folding/model.py",
+        "@dataclass(frozen=True)",
+        "@dataclass(frozen=False)",
+    ): _FROZEN,
+    (
+        "folding/model.py",
+        "if array.ndim != 2 or array.flags.c_contiguous:",
+        "if not array.ndim != 2 or array.flags.c_contiguous:",
+    ): "both ways give the array row by row; which is taken is a matter of speed",
+    (
+        "checkpoint/modules.py",
+        "if depth > _MAX_DEPTH:",
+        "if depth == _MAX_DEPTH:",
+    ): "the limit is one less, which no model comes near, and modules without end still meet it",
+    (
+        "checkpoint/nesting.py",
+        "return (2, -len(state.tensors))",
+        "return (2, ~len(state.tensors))",
+    ): "~n is -n - 1, which sorts as -n does",
+    (
+        "checkpoint/npz.py",
+        "width = 2 if head[6] == 1 else 4",
+        "width = 2 if head[6] <= 1 else 4",
+    ): "the version is 1, 2 or 3, as the line above it has made sure",
+    (
+        "checkpoint/tensor.py",
+        "@dataclass(frozen=True)",
+        "@dataclass(frozen=False)",
+    ): _FROZEN,
+    (
+        "checkpoint/writing_torch.py",
+        "if value < 1 << 31:",
+        "if value < 1 << 30:",
+    ): "larger numbers are written by another opcode, which reads the same",
+}
