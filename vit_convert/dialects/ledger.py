@@ -11,7 +11,7 @@ from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.dialects.patterns import compile_pattern, placeholders
 from vit_convert.dialects.rules import Dialect, Ignore, Rule
 from vit_convert.dialects.transforms import MisfitError
-from vit_convert.errors import MappingError
+from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.runtime.limits import BLOCKS
 
 _Groups = tuple[tuple[str, str], ...]  # a match's placeholders
@@ -74,6 +74,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
 
     Raises:
         MappingError: two rules claim the same tensor (the dialect is wrong).
+        RecognitionError: there are more blocks than any model has.
     """
     bound = dialect.with_body(body)
     outer, beside = dialect.around(prefix)
@@ -81,6 +82,7 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
     ignored: dict[str, str] = {}
     unexpected: dict[str, str] = {}
     fills: dict[str, dict[int, str]] = {}
+    blocks: dict[Rule, set[str]] = {}
     telling: dict[str, Callable[[LazyTensor], dict[str, Fact]]] = {}
     for full_name in tensors:
         name = full_name.removeprefix(prefix)
@@ -103,6 +105,10 @@ def read_with(dialect: Dialect, tensors: Tensors, prefix: str, body: str = "") -
                 telling[full_name] = rule.tells
             continue
         groups = _note_fills(rule, match, fills)
+        if "i" in match.groupdict():
+            indices = blocks.setdefault(rule, set())
+            indices.add(match["i"])
+            BLOCKS.check(len(indices), error=RecognitionError)  # before all names are gone through
         place = found.setdefault((rule, groups), {})
         if position in place:
             unexpected[full_name] = f"is there twice: {place[position]}"
