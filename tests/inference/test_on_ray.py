@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import random
@@ -30,13 +31,16 @@ SECONDS = 240  # no run may take longer
 
 @pytest.fixture(autouse=True)
 def nothing_left() -> Iterator[None]:
-    """Ray's processes and folders are gone when a test ends."""
-    before = leftovers()
-    yield
-    until = time.monotonic() + 30
-    while left := leftovers() - before:
-        assert time.monotonic() < until, left
-        time.sleep(0.2)
+    """Ray's processes and folders are gone when a test ends; one test at a time, because those of
+    another would be seen."""
+    with open(Path(tempfile.gettempdir(), "vit_convert_ray_tests.lock"), "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        before = leftovers()
+        yield
+        until = time.monotonic() + 30
+        while left := leftovers() - before:
+            assert time.monotonic() < until, left
+            time.sleep(0.2)
 
 
 def leftovers() -> set[str]:

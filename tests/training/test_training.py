@@ -12,7 +12,7 @@ from families import timm
 
 from vit_convert.conversion.files import keras2torch
 from vit_convert.exporters import open_artifact
-from vit_convert.inference.predict import prepare
+from vit_convert.inference.running import prepare
 from vit_convert.training.devices import strategy_of
 from vit_convert.training.folders import read_folder
 from vit_convert.training.pipeline import TrainingBatches, ValidationBatches
