@@ -59,7 +59,7 @@ def test_numbers_are_those_of_timms_logits(
 
 
 def test_the_text_lists_classes_and_what_cannot_be_read(command: Command, project: Path) -> None:
-    done = command("evaluate", project / "vit_float32.tflite", project / "pictures")
+    done = command("--verbose", "evaluate", project / "vit_float32.tflite", project / "pictures")
     assert done.code == 0, done.err
     for name in ("ant", "gnu", "images/s", "top-5 %"):
         assert name in done.out

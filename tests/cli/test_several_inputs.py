@@ -186,7 +186,8 @@ def test_a_signal_ends_all_processes_and_leaves_nothing_half_written(
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     until = time.monotonic() + 60
-    while not list(Path().glob("out/*.h5")):
+    # One of each process may be taken back: it is in its place, and not yet on the disk for good.
+    while len(list(Path().glob("out/*.h5"))) < 3:
         assert process.poll() is None
         assert time.monotonic() < until
         time.sleep(0.001)

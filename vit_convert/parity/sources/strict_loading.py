@@ -18,13 +18,15 @@ def load_strictly(model: torch.nn.Module, state: Mapping[str, torch.Tensor]) -> 
     Raises:
         UsageError: it has others; the message has a table of them.
     """
-    problems = list(misfits(state, model.state_dict()))
-    if problems:
+    try:
+        model.load_state_dict(dict(state), strict=True)  # a model may rename what is older than it
+    except RuntimeError as error:
+        problems = list(misfits(state, model.state_dict()))
         raise UsageError(
-            f"the checkpoint's tensors are not those of the converted model:\n{table(problems)}",
+            "the checkpoint's tensors are not those of the converted model:\n"
+            f"{table(problems) if problems else error}",
             expected="the checkpoint that the artifact was made from",
-        )
-    model.load_state_dict(dict(state), strict=True)
+        ) from error
 
 
 def misfits(tensors: Mapping[str, Any], own: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
