@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -155,9 +156,13 @@ def export_file(
     from vit_convert.exporters import artifact_size, export_all
     from vit_convert.statements.option_file import Options
 
-    with tempfile.TemporaryDirectory(prefix="vit-convert-") as scratch:
-        model, converted = source, None
+    model, converted = source, None
+    with ExitStack() as stack:
         if is_checkpoint(source):
+            # What is written must not be called a failure because this cannot be removed.
+            scratch = stack.enter_context(
+                tempfile.TemporaryDirectory(prefix="vit-convert-", ignore_cleanup_errors=True)
+            )
             model = Path(scratch, f"{options.stem(source)}.h5")
             try:
                 converted = convert_file(source, model, Options(), False, progress)

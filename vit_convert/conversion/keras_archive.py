@@ -48,7 +48,8 @@ def unpacked(path: Path) -> Iterator[tuple[bytes, Path]]:
     archive = ZipArchive(FileBytes.open(path))
     JSON_BYTES.check(archive.size(_CONFIG), str(path), error=ArtifactError)
     config = archive.read(_CONFIG, check=True).tobytes()
-    with tempfile.TemporaryDirectory(prefix="vit-convert-") as folder:
+    scratch = tempfile.TemporaryDirectory(prefix="vit-convert-", ignore_cleanup_errors=True)
+    with scratch as folder:
         weights = Path(folder) / _WEIGHTS
         try:
             weights.write_bytes(archive.read(_WEIGHTS).data)

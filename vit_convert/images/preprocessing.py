@@ -170,11 +170,14 @@ def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:
         float32 (..., width, 3).
     """
     # Row by row and in place: NumPy is five times slower along an axis of three.
-    width, how = pixels.shape[-2], preprocessing
+    mean, std = (
+        np.tile(np.array(value, np.float32), pixels.shape[-2])
+        for value in (preprocessing.mean, preprocessing.std)
+    )
     values = pixels.reshape(*pixels.shape[:-2], -1).astype(np.float32)
     values /= np.float32(255)
-    values -= np.tile(np.array(how.mean, np.float32), width)
-    values /= np.tile(np.array(how.std, np.float32), width)
+    values -= mean
+    values /= std
     return values.reshape(pixels.shape)
 
 

@@ -12,9 +12,6 @@ import tf_keras
 
 from vit_convert.architectures.stored import built
 
-PACKAGE = "vit_convert"  # "vit_convert>Attention" in files, beside Keras's own "Attention"
-
-
 _KERAS = {*signature(tf_keras.layers.Layer.__init__).parameters}  # in its own get_config
 
 
@@ -22,14 +19,15 @@ class Layer(tf_keras.layers.Layer):
     """A layer that Keras can save in any model, and whose own weights can be frozen alone.
 
     `get_config` gives the arguments of `__init__`; they may be plain values, dataclasses of such
-    (configurations) and other layers. A subclass is registered under its name in our package.
+    (configurations) and other layers. A subclass is registered under its name and its package's:
+    "vit_convert>Attention" in files, beside Keras's own "Attention" and those of other packages.
     """
 
     _frozen: frozenset[int] = frozenset()  # ids of weights
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        tf_keras.saving.register_keras_serializable(PACKAGE)(cls)
+        tf_keras.saving.register_keras_serializable(cls.__module__.partition(".")[0])(cls)
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Keep the arguments; Keras does so too, but of plain values alone."""
@@ -83,8 +81,8 @@ def _restored(value: Any, hint: Any) -> Any:
     """The inverse of `_plain`, for an argument with that annotation."""
     if isinstance(hint, type) and is_dataclass(hint):
         return built(hint, value)
-    if isinstance(value, dict) and str(value.get("class_name", "")).startswith(f"{PACKAGE}>"):
-        return tf_keras.saving.get_registered_object(value["class_name"]).from_config(
-            value["config"]
-        )
+    if isinstance(value, dict) and isinstance(name := value.get("class_name"), str):
+        found = tf_keras.saving.get_registered_object(name)
+        if isinstance(found, type) and issubclass(found, Layer):
+            return found.from_config(value["config"])
     return tuple(value) if isinstance(value, list) else value
