@@ -116,6 +116,7 @@ class _Handler(SimpleHTTPRequestHandler):
     extensions_map = {  # noqa: RUF012 - so declared by the class above
         "": "application/octet-stream",
         ".css": "text/css",
+        ".gz": "application/gzip",
         ".html": "text/html",
         ".js": "text/javascript",
         ".json": "application/json",
