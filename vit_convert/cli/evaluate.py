@@ -52,7 +52,6 @@ def evaluate(
     five most probable classes, labels and probabilities, error.
     """
     from vit_convert.exporters import open_artifact
-    from vit_convert.images.storage import find_labelled
     from vit_convert.inference.evaluate import evaluate as run
     from vit_convert.inference.evaluate import evaluate_on_ray
     from vit_convert.progress import counted
@@ -63,10 +62,9 @@ def evaluate(
         raise UsageError("there are no rows to write", where="--format", expected="-o FILE")
     if confusion is not None:
         check_output(confusion, force)
-    find_labelled(image_folder)  # so that a bad folder is refused before anything is opened
     with console.progress("evaluating") as progress, kept_unfinished(output):
         paths = counted(progress, "opening artifacts", artifacts)
-        opened = [open_artifact(path) for path in paths]
+        opened = map(open_artifact, paths)  # by `run`, when it has seen the folder
         asked: dict[str, Any] = {
             "limit": limit,
             "resume": resume,

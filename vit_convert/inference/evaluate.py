@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ _TOP = 5
 
 
 def evaluate(
-    artifacts: Sequence[Artifact],
+    artifacts: Iterable[Artifact],
     folder: str | Path,
     *,
     limit: int | None = None,
@@ -37,7 +37,8 @@ def evaluate(
     """Evaluate artifacts on the same pictures.
 
     Args:
-        artifacts: open artifacts, of models with the same classes.
+        artifacts: open artifacts, of models with the same classes. They are asked for once the
+            folder has been looked through, so that a bad one is refused before anything is opened.
         folder: one subfolder per class, named as the labels or in the order of the classes; or the
             address of such a folder in object storage.
         limit: at most so many pictures, spread evenly over the folder.
@@ -60,6 +61,7 @@ def evaluate(
         MissingDependencyError: Parquet or object storage is asked for, and pyarrow is missing.
     """
     classes, items = labelled(folder, limit)
+    artifacts = tuple(artifacts)
     counter = Counter(artifacts, classes, str(folder))
     names, table = [name for name, _ in items], table_of(artifacts)
     pool = Pool(artifacts, table.top, storage_of([folder]).read, workers)
@@ -94,7 +96,7 @@ def evaluate(
 
 
 def evaluate_on_ray(
-    artifacts: Sequence[Artifact],
+    artifacts: Iterable[Artifact],
     folder: str | Path,
     address: str,
     *,
@@ -119,6 +121,7 @@ def evaluate_on_ray(
         VitConvertError: as `evaluate` and `scored_on_ray`.
     """
     classes, items = labelled(folder, limit)
+    artifacts = tuple(artifacts)
     counter = Counter(artifacts, classes, str(folder))
     storage = storage_of([folder])
     table, done = table_of(artifacts), 0
