@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from vit_convert.runtime.processors import cores
+
 
 class ImageSize(click.ParamType):
     """N or HxW -> (height, width)."""
@@ -187,9 +189,9 @@ jobs = click.option(
 )
 
 
-def cores(stated: int | None) -> int:
+def at_a_time(stated: int | None) -> int:
     """How many inputs are worked on at a time: memory is needed for each."""
-    return stated or min(os.cpu_count() or 1, 4)
+    return stated or min(cores(), 4)
 
 
 force = click.option("--force", is_flag=True, help="Replace an existing output.")

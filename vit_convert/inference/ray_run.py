@@ -17,7 +17,7 @@ from vit_convert.errors import MissingDependencyError, VitConvertError
 from vit_convert.exporters import artifact_size
 from vit_convert.inference.ray_address import HERE, check_reachable
 from vit_convert.inference.ray_worker import Job, Unit, UnitDone
-from vit_convert.inference.scoring import cores
+from vit_convert.runtime.processors import cores
 from vit_convert.runtime.worker_process import Worker, WorkerError
 
 _START = 300  # seconds in which Ray must have started, or the cluster have answered

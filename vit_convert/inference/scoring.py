@@ -12,7 +12,6 @@ that it runs score one chunk at a time, while other threads decode the next.
 
 from __future__ import annotations
 
-import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +29,7 @@ from vit_convert.errors import VitConvertError
 from vit_convert.exporters.artifact import DYNAMIC, Artifact, Repeatable
 from vit_convert.images.preprocessing import ImageError, decode_image, to_pixels
 from vit_convert.inference.running import as_input, probabilities
+from vit_convert.runtime.processors import cores
 
 _AHEAD = 2  # chunks for each thread that are done or waiting, before the next is begun
 _SMALL = 8  # pictures of a chunk where each is computed by itself
@@ -263,13 +263,6 @@ def opened_again(artifact: Artifact) -> Artifact:
     if not isinstance(run, Repeatable):
         return artifact
     return replace(artifact, run=Repeatable(run.again(), run.again))
-
-
-def cores() -> int:
-    """How many this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def chunk_size(artifacts: Sequence[Artifact]) -> int:

@@ -6,10 +6,8 @@ sees what it would have seen.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,6 +15,7 @@ import tensorflow as tf
 from vit_convert.architectures import ModelSpec
 from vit_convert.images.preprocessing import normalise, to_pixels
 from vit_convert.progress import Progress, silent
+from vit_convert.runtime.processors import cores
 from vit_convert.training.folders import LabelledPictures
 from vit_convert.training.mixing import BatchNoise
 from vit_convert.training.recipe import Recipe
@@ -55,9 +54,8 @@ class TrainingBatches:
         budget: int = DEFAULT_BUDGET,
         progress: Progress = silent,
     ) -> None:
-        threads = os.cpu_count() or 1
         self.pictures = pictures
-        self.store = PictureStore(pictures.paths, budget=budget, threads=threads, progress=progress)
+        self.store = PictureStore(pictures.paths, budget=budget, progress=progress)
         self.recipe = settled(recipe, self.store, spec)
         self._usable = np.array(
             [i for i in range(len(pictures)) if i not in self.store.unreadable], np.int64
@@ -81,7 +79,8 @@ class TrainingBatches:
         noise = BatchNoise(self.recipe)
         classes = len(self.pictures.classes)
         smoothing = self.recipe.label_smoothing
-        mean, std = (np.array(v, np.float32) for v in self._normalisation())
+        how = self._spec.preprocessing
+        mean, std = (np.array(value, np.float32) for value in (how.mean, how.std))
 
         def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
             pixels, labels, weights = tf.numpy_function(
@@ -106,14 +105,11 @@ class TrainingBatches:
         options.experimental_optimization.apply_default_optimizations = True
         return (
             tf.data.Dataset.range(start, end)
-            .map(load, num_parallel_calls=os.cpu_count() or 1, deterministic=True)
+            .map(load, num_parallel_calls=cores(), deterministic=True)
             .map(prepare, num_parallel_calls=1, deterministic=True)
             .prefetch(4)
             .with_options(options)
         )
-
-    def _normalisation(self) -> tuple[Any, Any]:
-        return self._spec.preprocessing.mean, self._spec.preprocessing.std
 
     def _order(self, epoch: int) -> np.ndarray:
         with self._lock:
@@ -163,7 +159,6 @@ class ValidationBatches:
             pictures.paths,
             lambda image: Image.fromarray(to_pixels(image, size, spec.preprocessing)),
             budget=budget,
-            threads=os.cpu_count() or 1,
             progress=progress,
         )
         self.pictures = pictures

@@ -13,6 +13,7 @@ from PIL import Image
 from vit_convert.errors import VitConvertError
 from vit_convert.images.preprocessing import load_image
 from vit_convert.progress import Progress, silent
+from vit_convert.runtime.processors import cores
 
 Prepare = Callable[[Image.Image], Image.Image]
 DEFAULT_BUDGET = 2_000_000_000  # bytes
@@ -27,7 +28,6 @@ class PictureStore:
         paths: the files.
         prepare: what is done to each after decoding; it is kept as that leaves it.
         budget: bytes of pixels to keep.
-        threads: that decode.
         progress: told how many are decoded.
 
     Attributes:
@@ -41,7 +41,6 @@ class PictureStore:
         prepare: Prepare | None = None,
         *,
         budget: int = DEFAULT_BUDGET,
-        threads: int = 2,
         progress: Progress = silent,
     ) -> None:
         self.paths = tuple(paths)
@@ -49,10 +48,10 @@ class PictureStore:
         self.sizes: Counter[tuple[int, int]] = Counter()
         self._prepare = prepare
         self._kept: list[np.ndarray | None] = []
-        self._fill(budget, threads, progress)
+        self._fill(budget, progress)
 
-    def _fill(self, budget: int, threads: int, progress: Progress) -> None:
-        with ThreadPoolExecutor(threads) as pool:
+    def _fill(self, budget: int, progress: Progress) -> None:
+        with ThreadPoolExecutor(cores()) as pool:
             for start in range(0, len(self.paths), _AT_ONCE):
                 progress("decoding pictures", start, len(self.paths))
                 part = range(start, min(start + _AT_ONCE, len(self.paths)))
