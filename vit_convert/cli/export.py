@@ -99,7 +99,7 @@ def export(
     repeats it.
     """
     from vit_convert.cli.converting import export_file, targets_in
-    from vit_convert.cli.many import made_folder, run_all
+    from vit_convert.cli.many import as_dicts, done_of_all, made_folder
     from vit_convert.errors import VitConvertError
     from vit_convert.exporters import ExportOptions
 
@@ -123,38 +123,30 @@ def export(
         else:
             _print(result)
         raise SystemExit(0 if result.passed else 1)
-    results: dict[int, Any] = {}
     tasks = [(source, wanted, folder, force) for source in sources]
+    at_a_time = options.at_a_time(jobs)
     with made_folder(folder), console.progress("models") as progress:
-        for index, result in run_all("exporting", tasks, sources, options.cores(jobs), progress):
-            results[index] = result
-            if isinstance(result, VitConvertError):
-                console.error(result, str(sources[index]))
-            else:
-                _say(result, f"{sources[index]}: ")
-    ordered = [results[index] for index in range(len(sources))]
-    failed = [result for result in ordered if isinstance(result, VitConvertError)]
-    passed = all(result.passed for result in ordered if result not in failed)
+        results = done_of_all("exporting", tasks, sources, at_a_time, progress, _say)
+    failed = [result for result in results if isinstance(result, VitConvertError)]
+    passed = all(result.passed for result in results if result not in failed)
     if as_json:
-        entries = [
-            console.error_dict(source, result)
-            if isinstance(result, VitConvertError)
-            else result.as_dict() | {"error": None}
-            for source, result in zip(sources, ordered, strict=True)
-        ]
+        entries = as_dicts(sources, results)
         console.out_json({"models": entries, "failed": len(failed), "passed": passed})
     else:
-        rows, styles = _rows(sources, ordered)
+        rows, styles = _rows(sources, results)
         console.table(("model", "artifact", "size", "against its float32"), rows, styles=styles)
     raise SystemExit(2 if failed else 0 if passed else 1)
 
 
 def _rows(sources: Sequence[Path], results: Sequence[Any]) -> tuple[list[Any], list[str]]:
     """Of the table of several models: the cells, and the styles of the rows."""
+    from vit_convert.cli.many import failed_row
+    from vit_convert.errors import VitConvertError
+
     rows, styles = [], []
     for source, result in zip(sources, results, strict=True):
-        if isinstance(result, Exception):
-            rows.append((str(source), f"failed: {getattr(result, 'what', result)}", "-", "-"))
+        if isinstance(result, VitConvertError):
+            rows.append(failed_row(source, result))
             styles.append("red")
             continue
         for artifact, size in zip(result.artifacts, result.sizes, strict=True):

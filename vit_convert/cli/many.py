@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
 
-from vit_convert.errors import VitConvertError
+from vit_convert.cli import console
+from vit_convert.errors import OutputError, VitConvertError
 from vit_convert.progress import Progress
 from vit_convert.runtime.worker_process import Worker, WorkerError
 
@@ -74,6 +75,48 @@ def run_all(
             thread.join()
 
 
+def done_of_all(
+    verb: str,
+    arguments: Sequence[Any],
+    names: Sequence[Path],
+    jobs: int,
+    progress: Progress,
+    say: Callable[[Result, str], None],
+) -> list[Result]:
+    """As `run_all`, and say of each input what there is to say as soon as it is done.
+
+    Args:
+        verb, arguments, names, jobs, progress: as of `run_all`.
+        say: prints warnings and notes of a result, given what to put in front of each.
+
+    Returns:
+        what `run_all` gives, in the order of the inputs.
+    """
+    results: dict[int, Result] = {}
+    for index, result in run_all(verb, arguments, names, jobs, progress):
+        results[index] = result
+        if isinstance(result, VitConvertError):
+            console.error(result, str(names[index]))
+        else:
+            say(result, f"{names[index]}: ")
+    return [results[index] for index in range(len(names))]
+
+
+def as_dicts(names: Sequence[Path], results: Sequence[Result]) -> list[dict[str, Any]]:
+    """Results and errors of all inputs in values that JSON knows."""
+    return [
+        console.error_dict(name, result)
+        if isinstance(result, VitConvertError)
+        else result.as_dict() | {"error": None}
+        for name, result in zip(names, results, strict=True)
+    ]
+
+
+def failed_row(name: Path, error: VitConvertError) -> tuple[str, str, str, str]:
+    """The row of an input that failed, in a table of four columns."""
+    return str(name), f"failed: {error.what}", "-", "-"
+
+
 class _Processes:
     """Those that were started."""
 
@@ -113,8 +156,6 @@ def made_folder(folder: Path) -> Iterator[None]:
     Raises:
         OutputError: it cannot be made.
     """
-    from vit_convert.errors import OutputError
-
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)

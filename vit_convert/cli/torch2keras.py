@@ -122,8 +122,8 @@ def torch2keras(
     Of several checkpoints, each is converted in a process of its own with the same options; where
     one fails, the others are converted all the same. Exits with 2 then.
     """
-    from vit_convert.cli.converting import convert_file, targets_in
-    from vit_convert.cli.many import made_folder, run_all
+    from vit_convert.cli.converting import Converted, convert_file, targets_in
+    from vit_convert.cli.many import as_dicts, done_of_all, made_folder
     from vit_convert.errors import UsageError, VitConvertError
     from vit_convert.statements.option_file import Options, read_options
 
@@ -156,43 +156,30 @@ def torch2keras(
             console.out(f"{target}: {found.architecture}, {found.model}, {size}")
         return
     assert folder is not None
-    results: dict[int, Any] = {}
-    at_a_time = options.cores(jobs)
+    at_a_time = options.at_a_time(jobs)
     with made_folder(folder), console.progress("checkpoints") as progress:
         stated.arguments()  # so that wrong options are said once
         tasks = [(source, target, stated, force) for source, target in targets.items()]
-        for index, result in run_all("converting", tasks, checkpoints, at_a_time, progress):
-            results[index] = result
-            if isinstance(result, VitConvertError):
-                console.error(result, str(checkpoints[index]))
-            else:
-                result.say(f"{checkpoints[index]}: ")
-    ordered = [results[index] for index in range(len(checkpoints))]
-    failed = [result for result in ordered if isinstance(result, VitConvertError)]
+        results = done_of_all("converting", tasks, checkpoints, at_a_time, progress, Converted.say)
+    failed = [result for result in results if isinstance(result, VitConvertError)]
     if as_json:
-        console.out_json(
-            {
-                "models": [
-                    console.error_dict(source, result)
-                    if isinstance(result, VitConvertError)
-                    else result.as_dict() | {"error": None}
-                    for source, result in zip(checkpoints, ordered, strict=True)
-                ],
-                "failed": len(failed),
-            }
-        )
+        models = as_dicts(checkpoints, results)
+        console.out_json({"models": models, "failed": len(failed)})
     else:
         console.table(
             ("checkpoint", "model", "written", "size"),
-            [_row(source, result) for source, result in zip(checkpoints, ordered, strict=True)],
-            styles=["red" if result in failed else "" for result in ordered],
+            [_row(source, result) for source, result in zip(checkpoints, results, strict=True)],
+            styles=["red" if result in failed else "" for result in results],
         )
     raise SystemExit(2 if failed else 0)
 
 
 def _row(source: Path, result: Any) -> tuple[str, str, str, str]:
     """Of the table of several checkpoints."""
-    if isinstance(result, Exception):
-        return str(source), f"failed: {getattr(result, 'what', result)}", "-", "-"
+    from vit_convert.cli.many import failed_row
+    from vit_convert.errors import VitConvertError
+
+    if isinstance(result, VitConvertError):
+        return failed_row(source, result)
     model = f"{result.architecture}, {result.model}"
     return str(source), model, str(result.path), console.megabytes(result.size)
