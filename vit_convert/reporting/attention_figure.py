@@ -3,9 +3,7 @@ it, as in figures 6 and 7 of the CaiT paper (arXiv:2103.17239)."""
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +14,7 @@ from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.preprocessing import load_image, to_pixels
 from vit_convert.inference.attention import AttentionView, Query, attention_of, look
 from vit_convert.inference.running import as_input, probabilities
+from vit_convert.reporting.drawing import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,15 +88,8 @@ def attention_png(
         heading: of the figure.
         head: show this one alone.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
     figure = _draw(pixels, view, heading, head)
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        # names of classes and files may be in any script; what the font lacks is drawn as a box
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
+    return png_of(figure)
 
 
 def _draw(pixels: np.ndarray, view: AttentionView, heading: str, head: int | None) -> Figure:

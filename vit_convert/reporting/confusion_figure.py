@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
+
+from vit_convert.reporting.drawing import png_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +38,6 @@ def confusion_png(results: Sequence[Counted]) -> bytes:
 
     A cell is coloured by the share of its row: of the pictures of that class.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     occurring = sum((r.confusion.sum(axis=0) + r.confusion.sum(axis=1) for r in results), start=0)
@@ -52,12 +51,7 @@ def confusion_png(results: Sequence[Counted]) -> bytes:
     )
     for result, axes in zip(results, np.ravel(figure.subplots(1, len(results))), strict=True):
         _draw(result, classes, axes)
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        # names of classes may be in any script; what the font lacks is drawn as a box
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
+    return png_of(figure)
 
 
 def _draw(result: Counted, classes: np.ndarray, axes: Axes) -> None:

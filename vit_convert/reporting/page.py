@@ -13,6 +13,7 @@ from vit_convert.exporters.options import QUANTISED
 from vit_convert.exporters.quantisation_report import ENOUGH, rounded_down
 from vit_convert.parity.report import assumed_line, float16_lines
 from vit_convert.parity.result import VerifyResult
+from vit_convert.reporting.drawing import templates
 from vit_convert.reporting.facts import Subject
 from vit_convert.reporting.plots import block_plot, digits_plot, output_plot, range_plot
 
@@ -34,17 +35,9 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     """
     import platform
 
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from vit_convert.runtime.versions import versions
 
-    environment = Environment(
-        loader=PackageLoader("vit_convert.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = templates()
     environment.filters["readable"] = readable
     environment.filters["breakable"] = _breakable
     environment.globals["float16_lines"] = float16_lines

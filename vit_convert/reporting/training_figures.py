@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import math
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vit_convert.reporting.drawing import png_of
 from vit_convert.training.history import EpochRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
     from vit_convert.reporting.training_report import Mistake
 
@@ -47,7 +45,7 @@ def curves_png(history: Sequence[EpochRow]) -> bytes:
             axes.annotate(
                 "head alone", (0.02, 0.97), xycoords="axes fraction", va="top", fontsize=8
             )
-    return _png(figure)
+    return png_of(figure)
 
 
 def mistakes_png(mistakes: Sequence[Mistake]) -> bytes:
@@ -77,7 +75,7 @@ def mistakes_png(mistakes: Sequence[Mistake]) -> bytes:
                 mistake.saliency, cmap="inferno", alpha=0.55, extent=extent, interpolation="bicubic"
             )
         below.set_title(mistake.name, fontsize=6.5, color="0.4", parse_math=False)
-    return _png(figure)
+    return png_of(figure)
 
 
 def _curves(
@@ -89,14 +87,3 @@ def _curves(
             epochs, validation, color=_VALIDATION, label="validation", marker=".", markersize=4
         )
     axes.legend(fontsize=8, frameon=False)
-
-
-def _png(figure: Figure) -> bytes:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    content = io.BytesIO()
-    with warnings.catch_warnings():
-        # names of classes and files may be in any script; what the font lacks is drawn as a box
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()

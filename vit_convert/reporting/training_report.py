@@ -17,6 +17,7 @@ from vit_convert.inference.attention import look
 from vit_convert.inference.running import softmax
 from vit_convert.progress import Progress, silent
 from vit_convert.reporting.confusion_figure import confusion_png
+from vit_convert.reporting.drawing import templates
 from vit_convert.reporting.training_figures import curves_png, mistakes_png
 from vit_convert.runtime.atomic_write import atomic_write
 from vit_convert.training.history import EpochRow
@@ -169,17 +170,8 @@ def _page(
     output: Path,
     command: str,
 ) -> str:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
     from vit_convert.runtime.versions import versions
 
-    environment = Environment(
-        loader=PackageLoader("vit_convert.reporting"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     captions = {
         "curves.png": "Loss, accuracy and learning rate of each epoch",
         "confusion.png": "Pictures of the class of a row that were taken for that of a column",
@@ -190,7 +182,8 @@ def _page(
         for name, caption in captions.items()
         if name in contents
     ]
-    return environment.get_template("training.html").render(
+    template = templates().get_template("training.html")
+    return template.render(
         output=output.name,
         command=command,
         found=found,
