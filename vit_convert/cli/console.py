@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vit_convert.errors import escaped
-from vit_convert.progress import silent
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from rich.console import Console
     from rich.progress import Progress as Bars
 
     from vit_convert.errors import VitConvertError
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 Amount = Literal["quiet", "normal", "verbose"]
 _amount: Amount = "normal"
-_BETWEEN = {"normal": 5.0, "verbose": 0.0}  # seconds from one line of progress to the next
+# seconds from one line of progress to the next
+_BETWEEN = {"quiet": math.inf, "normal": 5.0, "verbose": 0.0}
 _OPTION = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]+")
 _NUMBER = re.compile(r"-?[\d.,]+(e[+-]?\d+)?( ?(%|ms|s|[kMG]?B))?|-")
 
@@ -144,21 +145,14 @@ def progress(what: str) -> Iterator[Progress]:
     all parts where there are several. Lines come at most every five seconds; with --verbose there
     is one for each step, and one for each tenth of its things. With --quiet nothing is shown.
     """
-    if _amount == "quiet":
-        yield silent
-        return
-    if not sys.stderr.isatty():
+    console = _terminal()
+    if console is None:
         yield _lines(what)
         return
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
     from rich.table import Column
 
-    console = Console(stderr=True)
-    if not console.is_interactive:  # TERM=dumb
-        yield _lines(what)
-        return
     columns = (  # the text comes last, so that bars stay where they are
         BarColumn(bar_width=max(8, min(30, console.width // 4))),
         TextColumn("{task.fields[count]}"),
@@ -168,6 +162,16 @@ def progress(what: str) -> Iterator[Progress]:
     # What is printed to stdout meanwhile must not end up on stderr, where the bars are.
     with Bars(*columns, console=console, transient=True, redirect_stdout=False) as bars:
         yield _bars(bars, what)
+
+
+def _terminal() -> Console | None:
+    """The terminal that stderr is, where bars can be drawn on it and are wanted."""
+    if _amount == "quiet" or not sys.stderr.isatty():
+        return None
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    return console if console.is_interactive else None  # None with TERM=dumb
 
 
 def _bars(bars: Bars, what: str) -> Progress:
@@ -209,17 +213,13 @@ def _lines(what: str) -> Progress:
 def training_progress() -> Iterator[Observer]:
     """Show where a training is, on stderr: as a bar, or as lines if stderr is not a terminal: one
     when an epoch ends, and one each minute."""
-    if not sys.stderr.isatty():
+    console = _terminal()
+    if console is None:
         yield _training_lines()
         return
-    from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
 
-    console = Console(stderr=True)
-    if not console.is_interactive:  # TERM=dumb
-        yield _training_lines()
-        return
     with Bars(BarColumn(bar_width=20), TextColumn("{task.description}"), console=console) as bars:
         task = bars.add_task("the first step")
 
