@@ -23,7 +23,7 @@ from cosmic_ray.mutating import mutate_code
 
 
 def places(source: str) -> dict[tuple[Any, Any], list[tuple[str, int]]]:
-    """Where something can be changed, and by which occurrences of which operators."""
+    """A place in the code that can be changed, and the occurrences of operators that change it."""
     found = defaultdict(list)
     tree = get_ast(source)
     for name in sorted(cosmic_ray.plugins.operator_names()):
@@ -53,7 +53,7 @@ class _WithoutAnnotations(ast.NodeTransformer):
 
 
 def meaning(source: str) -> str:
-    """What tells apart two sources that do not mean the same."""
+    """A key that two sources share if and only if they mean the same."""
     return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
 
 

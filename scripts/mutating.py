@@ -1,4 +1,4 @@
-"""What `scripts/mutate` and `scripts/mutate_code` share.
+"""Code that `scripts/mutate` and `scripts/mutate_code` share.
 
 A copy of the project has something wrong in it, and its tests run in forks of a process that has
 imported what takes seconds.
@@ -79,7 +79,7 @@ def changed(file: Path, source: str) -> Iterator[None]:
 def run_tests(
     place: Path, arguments: Sequence[str], seconds: float = SECONDS, plugins: Sequence[object] = ()
 ) -> tuple[bool, str]:
-    """Whether tests pass in a copy, and the last line that they print or the first that fails.
+    """Run tests in a copy: do they pass, and what is their last line, or the first that fails?
 
     Args:
         place: the copy.

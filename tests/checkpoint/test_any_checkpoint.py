@@ -61,7 +61,7 @@ def tensors(draw: st.DrawFn, dtypes: list[torch.dtype], bases: list[torch.Tensor
 
 
 def plain(dtypes: list[torch.dtype], bases: list[torch.Tensor]) -> st.SearchStrategy[Any]:
-    """What may stand beside weights: values in values, and tensors that share with the weights."""
+    """Values that may stand beside weights: nested, or tensors that share with the weights."""
     leaves = (
         st.none()
         | st.booleans()
@@ -84,7 +84,7 @@ def plain(dtypes: list[torch.dtype], bases: list[torch.Tensor]) -> st.SearchStra
 
 @st.composite
 def checkpoints(draw: st.DrawFn) -> tuple[Any, str, bool, int]:
-    """What is saved, the key of its weights, whether as a zip archive, and pickle's protocol."""
+    """An object to save, the key of its weights, whether it is a zip archive, and the protocol."""
     zipped = draw(st.booleans())
     dtypes, bases = [*FLOATS, *WHOLE, *(WIDE if zipped else [])], []
     names = draw(st.lists(KEYS, min_size=1, max_size=5, unique=True))

@@ -66,7 +66,7 @@ def read_folder(folder: Path) -> LabelledPictures:
             expected="pictures in each of the subfolders",
             hint="remove the folder, or fill it",
         )
-    return _labelled(found)
+    return _labelled(found, found.classes)
 
 
 def read_validation(folder: Path, classes: Sequence[str]) -> LabelledPictures:
@@ -85,9 +85,7 @@ def read_validation(folder: Path, classes: Sequence[str]) -> LabelledPictures:
             expected=f"the classes of training: {', '.join(classes[:10])}"
             f"{', ...' if len(classes) > 10 else ''}",
         )
-    place = {name: i for i, name in enumerate(classes)}
-    labels = np.array([place[name] for _, name in found], np.int64)
-    return LabelledPictures(tuple(path for path, _ in found), labels, tuple(classes))
+    return _labelled(found, classes)
 
 
 def split(
@@ -121,7 +119,7 @@ def split(
     return pictures.subset(sorted(kept)), pictures.subset(sorted(held))
 
 
-def _labelled(found: ImageFolder) -> LabelledPictures:
-    place = {name: i for i, name in enumerate(found.classes)}
+def _labelled(found: ImageFolder, classes: Sequence[str]) -> LabelledPictures:
+    place = {name: i for i, name in enumerate(classes)}
     labels = np.array([place[name] for _, name in found], np.int64)
-    return LabelledPictures(tuple(path for path, _ in found), labels, found.classes)
+    return LabelledPictures(tuple(path for path, _ in found), labels, tuple(classes))

@@ -86,12 +86,12 @@ def write_page(
 
 def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
     """The runtime's files where the page looks for them, the builds to a third of their size."""
-    return {
-        f"{RUNTIME}/{name}.gz" if name.endswith(_BUILD) else f"{RUNTIME}/{name}": (
-            gzip.compress(content, 6, mtime=0) if name.endswith(_BUILD) else content
-        )
-        for name, content in files.items()
-    }
+    packed = {}
+    for name, content in files.items():
+        if name.endswith(_BUILD):
+            name, content = f"{name}.gz", gzip.compress(content, 6, mtime=0)
+        packed[f"{RUNTIME}/{name}"] = content
+    return packed
 
 
 def _samples(paths: Sequence[str | Path]) -> dict[str, tuple[bytes, str]]:
