@@ -8,7 +8,7 @@ class attention, and proj_l, proj_w) are square, as they must be.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -511,3 +511,28 @@ OPTIONS: dict[str, Callable[..., Family]] = {
 MODELS: dict[str, Callable[..., Family]] = SHALLOW | SPECIAL | OPTIONS
 # those that stand for the others where each takes long
 CLASSIFIERS = (*SHALLOW, "layer scale", "average pool")
+
+
+def covering(families: Mapping[str, Callable[..., Family]]) -> tuple[str, ...]:
+    """Names of so many of these that each option of any of them is in one.
+
+    For what takes long and must hold for each option, where other tests have the options together.
+    """
+
+    makers: dict[object, set[str]] = {}
+    for make in families.values():
+        if isinstance(make, partial):
+            makers.setdefault(make.func, set()).update(make.keywords.keys() - {"depth"})
+
+    def options(make: Callable[..., Family]) -> set[tuple[object, ...]]:
+        """Those that it has, and of which the others of its maker have some that it has not."""
+        maker, given = (make.func, make.keywords) if isinstance(make, partial) else (make, {})
+        return {(maker,), *((maker, key, given.get(key)) for key in makers.get(maker, ()))}
+
+    left = set().union(*map(options, families.values()))
+    chosen = []
+    while left:
+        name = max(families, key=lambda name: len(options(families[name]) & left))
+        chosen.append(name)
+        left -= options(families[name])
+    return tuple(chosen)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -39,7 +38,26 @@ OF_NAME = {
 }
 
 
-def imported(source: str, inside_functions: bool) -> Iterator[str]:
+@cache
+def parsed(file: Path) -> ast.Module:
+    """The source of a module of tests/."""
+    return ast.parse(file.read_text(encoding="utf-8"))
+
+
+@cache
+def functions_of(file: Path) -> dict[tuple[int, str], ast.AST]:
+    """(first line, as its code object counts; name) -> a function of a module of tests/."""
+    found: dict[tuple[int, str], ast.AST] = {}
+    for node in ast.walk(parsed(file)):
+        if isinstance(node, ast.FunctionDef):
+            lines = [node.lineno, *(decorator.lineno for decorator in node.decorator_list)]
+            found[min(lines), node.name] = node
+        elif isinstance(node, ast.Lambda):
+            found[node.lineno, "<lambda>"] = node
+    return found
+
+
+def imported(source: ast.AST, inside_functions: bool) -> Iterator[str]:
     """The full names that a piece of source imports, except those that only a type checker sees.
 
     Imports inside functions count only where asked for: importing the module does not run them.
@@ -55,11 +73,13 @@ def imported(source: str, inside_functions: bool) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
+        elif isinstance(node, ast.expr):
+            return  # which holds no statement
         elif not passed_over(node):
             for child in ast.iter_child_nodes(node):
                 yield from visit(child)
 
-    yield from visit(ast.parse(source))
+    yield from visit(source)
 
 
 def helper_file(name: str, folder: Path) -> Path | None:
@@ -85,7 +105,7 @@ def names_of_file(path: Path) -> frozenset[str]:
         file = waiting.pop()
         if file.is_file() and file not in seen:
             seen.add(file)
-            found = set(imported(file.read_text(encoding="utf-8"), False))
+            found = set(imported(parsed(file), False))
             names |= found
             waiting += filter(None, (helper_file(name, file.parent) for name in found))
     return frozenset(names)
@@ -109,13 +129,14 @@ def reach(function: Callable[..., Any]) -> frozenset[str]:
         if current in seen or TESTS not in file.parents:
             continue
         seen.add(current)
-        body = textwrap.dedent(inspect.getsource(current))
+        code = current.__code__
+        body = functions_of(file)[code.co_firstlineno, code.co_name]
         inside = set(imported(body, True))
         names |= inside
         for name in inside:
             helper = helper_file(name, file.parent)
             names |= names_of_file(helper) if helper else frozenset()
-        used = {node.id for node in ast.walk(ast.parse(body)) if isinstance(node, ast.Name)}
+        used = {node.id for node in ast.walk(body) if isinstance(node, ast.Name)}
         values = [value for name, value in current.__globals__.items() if name in used]
         names.update(map(full_name, values))
         waiting += filter(inspect.isfunction, values)
@@ -131,6 +152,7 @@ def found_in(names: Iterable[str], marker: str) -> bool:
     )
 
 
+@cache
 def needs_pytorch(path: Path) -> bool:
     """Whether a module of tests/ cannot be imported where PyTorch is missing."""
     names = names_of_file(path)
@@ -144,9 +166,15 @@ def markers_of(item: pytest.Function) -> set[str]:
     found = {marker for fixture, marker in OF_FIXTURE.items() if fixture in fixtures}
     hypothesis = getattr(item.function, "hypothesis", None)  # stands in for the test
     test = hypothesis.inner_test if hypothesis else item.function
-    names = reach(test).union(*(reach(defined[-1].func) for defined in fixtures.values()))
-    if needs_pytorch(item.path) or found_in(names, "torch"):
-        found.add("torch")
-    if found_in(names, "slow"):
-        found.add("slow")
-    return found
+    used = frozenset(defined[-1].func for defined in fixtures.values())
+    return found | _markers(test, used, item.path)
+
+
+@cache
+def _markers(
+    test: Callable[..., Any], fixtures: frozenset[Callable[..., Any]], path: Path
+) -> frozenset[str]:
+    """Those of a test, whatever its parameters, that follow from the names it reaches."""
+    names = reach(test).union(*map(reach, fixtures))
+    found = {marker for marker in OF_NAME if found_in(names, marker)}
+    return frozenset(found | {"torch"} if needs_pytorch(path) else found)

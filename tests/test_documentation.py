@@ -20,6 +20,7 @@ import vit_convert
 from vit_convert.cli import cli
 from vit_convert.exporters.tflite.lint import RULES
 
+pytestmark = pytest.mark.once  # it reads documents, or runs what they show
 HOME = Path(__file__).parent.parent
 SCRIPTS = HOME / "scripts"
 README = HOME / "README.md"

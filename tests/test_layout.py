@@ -11,6 +11,7 @@ import pytest
 
 import vit_convert
 
+pytestmark = pytest.mark.once  # it reads source
 ROOT = Path(vit_convert.__file__).parent
 # Each floor may use its own rooms and those below it. DESIGN: imports point one way.
 FLOORS = (

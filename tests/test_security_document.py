@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once  # it reads a document
 HOME = Path(__file__).parent.parent
 TEXT = (HOME / "SECURITY.md").read_text(encoding="utf-8")
 THREATS = TEXT.partition("## Threats, promises, tests\n")[2].partition("\n## ")[0]

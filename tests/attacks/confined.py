@@ -75,7 +75,11 @@ class Confined:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if "PYTEST_VERSION" in os.environ else None,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(sys.path),
+                    "PYTHONDONTWRITEBYTECODE": "1",  # a module it imports would be a file it makes
+                },
                 start_new_session=True,
             )
         process = self._process

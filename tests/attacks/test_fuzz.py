@@ -16,6 +16,7 @@ def fuzz(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True)
 
 
+@pytest.mark.once
 def test_500_broken_files_of_each_format(tmp_path: Path) -> None:
     done = fuzz("--files", "500", folder=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

@@ -87,6 +87,7 @@ def looks_up(folder: Path) -> Any:
     return LooksUp()
 
 
+@pytest.mark.once
 def test_our_own_is_opened(saved: Path) -> None:
     check_graph(saved, "saved_model.pb")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,13 +19,16 @@ from vit_convert.exporters import ExportOptions, export
 
 
 @pytest.fixture
-def command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Command:
-    """Run vit-convert as `main` does, in an empty folder."""
-    monkeypatch.chdir(tmp_path)
+def command_in(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Done]:
+    """`command_in(folder, *arguments)` runs vit-convert as `main` does, in a folder.
 
-    def run(*arguments: str | Path) -> Done:
+    A process of its own would import TensorFlow anew.
+    """
+
+    def run(folder: Path, *arguments: str | Path) -> Done:
+        monkeypatch.chdir(folder)
         monkeypatch.setattr(sys, "argv", ["vit-convert", *map(str, arguments)])
         capsys.readouterr()
         with pytest.raises(SystemExit) as ending:
@@ -33,6 +38,15 @@ def command(
         return Done(code if isinstance(code, int) else 0, said.out, said.err)
 
     return run
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command_in: Callable[..., Done]
+) -> Command:
+    """As `command_in`, in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return partial(command_in, tmp_path)
 
 
 @pytest.fixture(scope="session")

@@ -11,30 +11,21 @@ import zipfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from commands import Command
 from families import small_vit
 
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 STATED = ("--num-heads", "4", "--image-size", "24x50")
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    """Run vit-convert in an empty folder, as a user would."""
-
-    def command(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "vit_convert", *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            **options,  # type: ignore[call-overload]  # passed on as they are
-        )
-
-    return command
+def process(folder: Path, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run vit-convert in a folder, as a user would."""
+    command = [sys.executable, "-m", "vit_convert", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, **options)
 
 
 def state() -> dict[str, torch.Tensor]:
@@ -91,47 +82,47 @@ def write_nothing(path: Path) -> None:
     ids=lambda x: x.__name__ if callable(x) else "",
 )
 def test_unusable_checkpoint(
-    write: Callable[[Path], None], says: str, run: Run, tmp_path: Path
+    write: Callable[[Path], None], says: str, command: Command, tmp_path: Path
 ) -> None:
     write(tmp_path / "source.pth")
-    done = run("torch2keras", "source.pth", *STATED)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert "error" in done.stderr
-    assert "expected:" in done.stderr
-    assert says in done.stderr
-    assert "Traceback" not in done.stderr
+    done = command("torch2keras", "source.pth", *STATED)
+    assert done.code == 2
+    assert done.out == ""
+    assert "error" in done.err
+    assert "expected:" in done.err
+    assert says in done.err
+    assert "Traceback" not in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
 
 
-def test_missing_file(run: Run, tmp_path: Path) -> None:
-    for command in ("inspect", "torch2keras", "keras2torch", "export", "verify"):
-        extra = ("--reference", "x.npz") if command == "verify" else ()
-        done = run(command, "nowhere", *extra)
-        assert (done.returncode, done.stdout) == (2, ""), command
-        assert "nowhere" in done.stderr
+def test_missing_file(command: Command, tmp_path: Path) -> None:
+    for name in ("inspect", "torch2keras", "keras2torch", "export", "verify"):
+        extra = ("--reference", "x.npz") if name == "verify" else ()
+        done = command(name, "nowhere", *extra)
+        assert (done.code, done.out) == (2, ""), name
+        assert "nowhere" in done.err
     assert not list(tmp_path.iterdir())
 
 
-def test_existing_output_is_kept(run: Run, tmp_path: Path) -> None:
+def test_existing_output_is_kept(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "source.h5").write_text("precious")
-    done = run("torch2keras", "source.pth", *STATED)
-    assert done.returncode == 2
-    assert "--force" in done.stderr
+    done = command("torch2keras", "source.pth", *STATED)
+    assert done.code == 2
+    assert "--force" in done.err
     assert (tmp_path / "source.h5").read_text() == "precious"
-    assert run("torch2keras", "source.pth", *STATED, "--force").returncode == 0
+    assert command("torch2keras", "source.pth", *STATED, "--force").code == 0
     assert (tmp_path / "source.h5").stat().st_size > 1000
 
 
-def test_no_space_left(run: Run, tmp_path: Path) -> None:
+def test_no_space_left(tmp_path: Path) -> None:
     """A limit on the size of files stands for a full disk; the failing call is a real write."""
     torch.save(state(), tmp_path / "source.pth")
 
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
-    done = run("torch2keras", "source.pth", *STATED, preexec_fn=limit)
+    done = process(tmp_path, "torch2keras", "source.pth", *STATED, preexec_fn=limit)
     assert done.returncode == 2
     assert "cannot be written" in done.stderr
     assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
@@ -156,23 +147,23 @@ def test_full_disk(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_folder_that_does_not_exist(run: Run, tmp_path: Path) -> None:
+def test_folder_that_does_not_exist(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
-    done = run("torch2keras", "source.pth", *STATED, "-o", "nowhere/model.h5")
-    assert done.returncode == 2
-    assert "mkdir -p nowhere" in done.stderr
+    done = command("torch2keras", "source.pth", *STATED, "-o", "nowhere/model.h5")
+    assert done.code == 2
+    assert "mkdir -p nowhere" in done.err
 
 
-def test_export_without_model(run: Run, tmp_path: Path) -> None:
-    done = run("export", "--tflite")
-    assert done.returncode == 2
-    assert "there is none" in done.stderr
+def test_export_without_model(command: Command, tmp_path: Path) -> None:
+    done = command("export", "--tflite")
+    assert done.code == 2
+    assert "there is none" in done.err
     torch.save(state(), tmp_path / "source.pth")
     for name in ("a.h5", "b.h5"):
-        assert run("torch2keras", "source.pth", *STATED, "-o", name).returncode == 0
-    done = run("export", "--tflite")
-    assert done.returncode == 2
-    assert "there are 2: a.h5, b.h5" in done.stderr
+        assert command("torch2keras", "source.pth", *STATED, "-o", name).code == 0
+    done = command("export", "--tflite")
+    assert done.code == 2
+    assert "there are 2: a.h5, b.h5" in done.err
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.h5", "b.h5", "source.pth"]
 
 
@@ -192,49 +183,49 @@ def test_export_without_model(run: Run, tmp_path: Path) -> None:
     ],
     ids=" ".join,
 )
-def test_bad_options(options: tuple[str, ...], run: Run, tmp_path: Path) -> None:
+def test_bad_options(options: tuple[str, ...], command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
-    done = run("torch2keras", "source.pth", *options)
-    assert done.returncode == 2
-    assert "rror" in done.stderr
-    assert "Traceback" not in done.stderr
+    done = command("torch2keras", "source.pth", *options)
+    assert done.code == 2
+    assert "rror" in done.err
+    assert "Traceback" not in done.err
     assert [p.name for p in tmp_path.iterdir()] == ["source.pth"]
 
 
-def test_debug_shows_the_traceback(run: Run, tmp_path: Path) -> None:
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
     write_text(tmp_path / "source.pth")
-    done = run("--debug", "inspect", "source.pth")
+    done = process(tmp_path, "--debug", "inspect", "source.pth")
     assert "Traceback" in done.stderr
     assert done.returncode != 0
 
 
-def test_labels_must_match_the_classes(run: Run, tmp_path: Path) -> None:
+def test_labels_must_match_the_classes(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "labels.txt").write_text("a\nb\n")
-    done = run("torch2keras", "source.pth", *STATED, "--labels", "labels.txt")
-    assert done.returncode == 2
-    assert "7" in done.stderr
+    done = command("torch2keras", "source.pth", *STATED, "--labels", "labels.txt")
+    assert done.code == 2
+    assert "7" in done.err
     assert not (tmp_path / "source.h5").exists()
 
 
-def test_verify_needs_something_to_compare_with(run: Run, tmp_path: Path) -> None:
+def test_verify_needs_something_to_compare_with(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
-    assert run("torch2keras", "source.pth", *STATED).returncode == 0
-    done = run("verify", "source.h5")
-    assert done.returncode == 2
+    assert command("torch2keras", "source.pth", *STATED).code == 0
+    done = command("verify", "source.h5")
+    assert done.code == 2
     np.savez(tmp_path / "empty.npz", nothing=np.ones(3))
-    done = run("verify", "source.h5", "--reference", "empty.npz")
-    assert done.returncode == 2
-    assert "images" in done.stderr
+    done = command("verify", "source.h5", "--reference", "empty.npz")
+    assert done.code == 2
+    assert "images" in done.err
 
 
 @pytest.mark.slow
-def test_a_name_that_is_nearly_right_is_told(run: Run, tmp_path: Path) -> None:
+def test_a_name_that_is_nearly_right_is_told(command: Command, tmp_path: Path) -> None:
     for name in ("model.pth", "model.h5", "vit_float32.tflite", "picture.jpg", "reference.npz"):
         (tmp_path / name).touch()
     (tmp_path / "pictures").mkdir()
     torch.save(state(), tmp_path / "source.pth")
-    assert run("torch2keras", "source.pth", *STATED, "-o", "real.h5").returncode == 0
+    assert command("torch2keras", "source.pth", *STATED, "-o", "real.h5").code == 0
     for arguments, there in (
         (("inspect", "modle.pth"), "model.pth"),
         (("export", "mode.h5"), "model.h5"),
@@ -243,12 +234,12 @@ def test_a_name_that_is_nearly_right_is_told(run: Run, tmp_path: Path) -> None:
         (("verify", "real.h5", "--reference", "referense.npz"), "reference.npz"),
         (("evaluate", "real.h5", "picture"), "pictures"),
     ):
-        done = run(*arguments)
-        assert (done.returncode, done.stdout) == (2, ""), arguments
-        assert f"try: {there}, which is there" in done.stderr, done.stderr
+        done = command(*arguments)
+        assert (done.code, done.out) == (2, ""), arguments
+        assert f"try: {there}, which is there" in done.err, done.err
 
 
-def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> None:
+def test_another_kind_of_file_is_told_by_its_kind(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "photo.h5").write_bytes(b"\xff\xd8\xff and so on")
     (tmp_path / "half.h5").write_bytes(b"\x89HDF\r\n\x1a\n and so on")
@@ -267,9 +258,9 @@ def test_another_kind_of_file_is_told_by_its_kind(run: Run, tmp_path: Path) -> N
         (("predict", "source.pth", "x.jpg"), "try: vit-convert torch2keras source.pth, then"),
         (("verify", "photo.h5", "--source", "source.pth"), "it is a JPEG picture"),
     ):
-        done = run(*arguments)
-        assert (done.returncode, done.stdout) == (2, ""), arguments
-        assert says in done.stderr, done.stderr
+        done = command(*arguments)
+        assert (done.code, done.out) == (2, ""), arguments
+        assert says in done.err, done.err
 
 
 def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
@@ -293,14 +284,14 @@ def test_a_folder_is_not_replaced_by_something_else(tmp_path: Path) -> None:
     assert not list((tmp_path / "mine").iterdir())
 
 
-def test_an_output_is_a_file_of_the_right_name(run: Run, tmp_path: Path) -> None:
+def test_an_output_is_a_file_of_the_right_name(command: Command, tmp_path: Path) -> None:
     torch.save(state(), tmp_path / "source.pth")
     (tmp_path / "results").mkdir()
-    done = run("torch2keras", "source.pth", *STATED, "-o", "model.txt", "--force")
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "-o model.h5" in done.stderr
-    done = run("keras2torch", "source.pth", "-o", "results", "--force")
-    assert (done.returncode, done.stdout) == (2, "")
+    done = command("torch2keras", "source.pth", *STATED, "-o", "model.txt", "--force")
+    assert (done.code, done.out) == (2, "")
+    assert "-o model.h5" in done.err
+    done = command("keras2torch", "source.pth", "-o", "results", "--force")
+    assert (done.code, done.out) == (2, "")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["results", "source.pth"]
     assert not list((tmp_path / "results").iterdir())
 

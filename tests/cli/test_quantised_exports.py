@@ -24,7 +24,8 @@ from vit_convert.exporters.tflite.flatbuffer import tree_of
 from vit_convert.labels.names import read_labels
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
-pytestmark = pytest.mark.slow  # trained models are exported, by the command itself
+# trained models are exported, by the command itself
+pytestmark = [pytest.mark.slow, pytest.mark.once]
 PRECISIONS = ("--precision", "int8-dynamic", "--precision", "int8")
 
 

@@ -18,7 +18,7 @@ from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from ai_edge_quantizer import quantizer
 from exporting import CLASSIFIERS, FAMILIES, relative
-from families import PREPROCESSING, small_vit, with_outliers
+from families import PREPROCESSING, covering, small_vit, with_outliers
 from pictures import paint
 from PIL import Image
 
@@ -152,7 +152,7 @@ def test_what_breaks_a_vit_in_int8_is_in_float(quantised, family, precision):
     assert seen == FLOAT
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", covering(FAMILIES))
 def test_int8_dynamic_is_what_ai_edge_quantizer_makes_of_the_same_graph(exported, family):
     """Weight by weight, scale by scale, operation by operation."""
     wide = exported("tflite", family)

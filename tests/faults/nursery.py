@@ -64,6 +64,7 @@ class Commands:
             | {
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
                 "TF_CPP_MIN_LOG_LEVEL": "3",  # as vit-convert sets it before it imports TensorFlow
+                **{"OMP_NUM_THREADS": "1", "TF_NUM_INTRAOP_THREADS": "1"},  # trainings repeat
             },
         )
         self._ask({"imports": imports})

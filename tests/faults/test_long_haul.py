@@ -13,6 +13,7 @@ from recovery import CONVERT, fingerprint
 from vit_convert.architectures import architecture
 from vit_convert.architectures.vit.config import ViTConfig
 
+pytestmark = pytest.mark.once  # of the system, and not of Python
 ROOT = Path(__file__).parents[2]
 GIGABYTE = 10**9
 # Opens a checkpoint, and tells the seconds of computing, the megabytes above those of the imports,

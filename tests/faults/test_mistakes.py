@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.once  # it reads source
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "scripts"))
 from mutants_explained import EXPLAINED  # noqa: E402  # from scripts/

@@ -131,6 +131,7 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.once
 def test_a_node_that_is_killed_loses_nothing(model: Path, large: Path, tmp_path: Path) -> None:
     """Two nodes with an actor each; one is killed at a seeded moment."""
     expected = local_rows(model, tmp_path, large)
@@ -157,6 +158,7 @@ def test_a_node_that_is_killed_loses_nothing(model: Path, large: Path, tmp_path:
     assert not (tmp_path / "rows.partial").exists()
 
 
+@pytest.mark.once
 def test_a_run_that_is_killed_goes_on(model: Path, large: Path, tmp_path: Path) -> None:
     """By SIGTERM, which leaves nothing running, and by SIGKILL; then `evaluate` counts the same
     from the parts of before and from those that it adds."""

@@ -40,6 +40,7 @@ def weights(path: Path) -> dict[str, np.ndarray]:
         return {name: tensor.read() for name, tensor in tensors.items()}
 
 
+@pytest.mark.once
 def test_killed_and_resumed_gives_the_same_weights(tmp_path: Path, pictures: Path) -> None:
     whole = start(tmp_path, pictures, "whole.h5")
     said, _ = whole.communicate(timeout=200)

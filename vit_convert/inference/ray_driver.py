@@ -9,18 +9,19 @@ from __future__ import annotations
 import logging
 import os
 import pickle
-import shutil
 import signal
-import threading
-import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from vit_convert.errors import VitConvertError
 from vit_convert.inference.ray_address import unreachable
-from vit_convert.inference.ray_worker import Job, Unit, UnitDone, UnitScorer, packed
+from vit_convert.runtime.guarded import guarded
 from vit_convert.runtime.worker_process import serve
 
+if TYPE_CHECKING:  # this process forks, before NumPy has started threads
+    from vit_convert.inference.ray_worker import Job, Unit, UnitDone
+
+SCRATCH = "VIT_CONVERT_RAY_FOLDER"  # the folder of a cluster that is started for one run
 # Actors ask for half a core each: when a node is lost, those that it had find room on the others.
 _CORES_OF_ACTOR = 0.5
 _SHARED_MEMORY = 128 << 20  # bytes, besides the artifacts, of Ray's object store on one machine
@@ -62,6 +63,8 @@ class Driver:
         """(job, actors, units) -> nothing; the units are scored from then on."""
         import ray
         import ray.data
+
+        from vit_convert.inference.ray_worker import UnitScorer, packed
 
         job, actors, units = argument
         context = ray.data.DataContext.get_current()
@@ -109,20 +112,14 @@ def _own(error: BaseException) -> Exception:
     return RuntimeError(str(error))
 
 
-def _end_with(parent: int) -> None:
-    """End this process when the one that started it was killed, whatever Ray is doing."""
-    while os.getppid() == parent:
-        time.sleep(1)
-    if folder := os.environ.get("RAY_TMPDIR"):
-        shutil.rmtree(folder, ignore_errors=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
 def main() -> None:
     """Answer requests until there are none."""
     # Ctrl-C in a terminal reaches this process too; whoever started it decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+    guarded(_serve, os.environ.get(SCRATCH))
+
+
+def _serve() -> None:
     try:
         serve(Driver)
     finally:

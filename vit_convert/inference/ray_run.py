@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -16,6 +15,7 @@ from pathlib import Path
 from vit_convert.errors import MissingDependencyError, VitConvertError
 from vit_convert.exporters import artifact_size
 from vit_convert.inference.ray_address import HERE, check_reachable
+from vit_convert.inference.ray_driver import SCRATCH
 from vit_convert.inference.ray_worker import Job, Unit, UnitDone
 from vit_convert.runtime.processors import cores
 from vit_convert.runtime.worker_process import Worker, WorkerError
@@ -79,15 +79,16 @@ def on_ray(address: str, workers: int | None, artifacts: Sequence[Path]) -> Iter
             "Ray is not installed", where="--ray", hint='pip install "vit-convert[ray]"'
         )
     check_reachable(address)
-    folder = tempfile.mkdtemp(prefix="vc-ray-")  # short: the names of sockets in it are limited
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
         "RAY_USAGE_STATS_ENABLED": "0",  # says nothing to anybody
         "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
         "RAY_prestart_worker_first_driver": "0",  # only processes that are needed
     }
+    folder = None
     if address == HERE:
-        environment |= {"RAY_TMPDIR": folder, "TMPDIR": folder}
+        folder = tempfile.mkdtemp(prefix="vc-ray-")  # short: names of sockets in it are limited
+        environment |= {"RAY_TMPDIR": folder, "TMPDIR": folder, SCRATCH: folder}
         environment.pop("RAY_ADDRESS", None)
     worker = Worker("vit_convert.inference.ray_driver", environment)
     try:
@@ -95,21 +96,11 @@ def on_ray(address: str, workers: int | None, artifacts: Sequence[Path]) -> Iter
         yield RayRun(worker, address, workers, size)
         worker.close()
     except WorkerError as error:
-        worker.kill()
         raise VitConvertError(
             f"failed: {error}", where="Ray", expected="a cluster that runs", hint="--resume"
         ) from error
-    except BaseException:
-        worker.kill()
-        raise
     finally:
-        _remove(folder)
-
-
-def _remove(folder: str) -> None:
-    """Remove a folder in which processes that are being ended may still write."""
-    for _ in range(50):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not os.path.exists(folder):
-            return
-        time.sleep(0.1)
+        worker.stop()  # it ends Ray and removes the folder
+        worker.close()
+        if folder:  # unless it was ended itself
+            shutil.rmtree(folder, ignore_errors=True)

@@ -27,6 +27,9 @@ _FLAGS = (
 )
 
 
+_READ = 1 << 30  # bytes: ViT-L in float16 and ViT-B in float32 are smaller
+
+
 def open_input(path: str | Path) -> int:
     """Open a regular file to be read, and return its descriptor, which the caller closes.
 
@@ -75,8 +78,12 @@ def read_head(path: str | Path, count: int) -> bytes:
         return file.read(count)
 
 
-def map_input(path: str | Path) -> np.ndarray:
-    """A file's bytes, (size,) uint8, on the disk.
+def load_input(path: str | Path) -> np.ndarray:
+    """A file's bytes, (size,) uint8, which are only read.
+
+    They are in memory, because a mapped file that is truncated meanwhile (by a download, another
+    export, another user) ends the process with SIGBUS. Only what is larger than `_READ` is mapped:
+    there a copy could be more than the machine has.
 
     Raises:
         OSError: as `open_input`.
@@ -85,7 +92,12 @@ def map_input(path: str | Path) -> np.ndarray:
     import numpy as np
 
     with os.fdopen(open_input(path), "rb") as file:
-        return np.memmap(file, np.uint8, mode="r")
+        if os.fstat(file.fileno()).st_size > _READ:
+            return np.memmap(file, np.uint8, mode="r")
+        content = file.read()
+    if not content:
+        raise ValueError("the file is empty")
+    return np.frombuffer(content, np.uint8)
 
 
 def _kind(mode: int) -> str:

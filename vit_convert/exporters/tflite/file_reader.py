@@ -1,4 +1,4 @@
-"""Everything that a .tflite file holds but its weights, which stay on the disk; anybody's file.
+"""Everything that a .tflite file holds but its weights, which stay bytes; anybody's file.
 
 The numbers of fields are those of the schema, tensorflow/lite/schema/schema.fbs.
 """
@@ -16,7 +16,7 @@ import numpy as np
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.tflite.flatbuffer import ENTRY, is_tflite
 from vit_convert.exporters.tflite.tables import MOST_ENTRIES, BrokenFile, Reader, Table
-from vit_convert.runtime.input_file import map_input
+from vit_convert.runtime.input_file import load_input
 
 STANDARD_ENTRY = "TFLITE_METADATA"
 _DETAILS = {  # what an entry of the metadata table is
@@ -99,7 +99,7 @@ class TfliteFile:
 
     Attributes:
         path: where it is.
-        data: all its bytes, (size,) uint8, on the disk.
+        data: all its bytes, (size,) uint8.
         description: what its maker says.
         subgraphs: at least one; the first is the main graph.
         signatures: how it can be called by name.
@@ -143,7 +143,7 @@ def read_file(path: Path) -> TfliteFile:
         raise ArtifactError(
             "is no .tflite file", where=str(path), expected="a file whose bytes 4 to 8 are TFL3"
         )
-    data = map_input(path)
+    data = load_input(path)
     try:
         return _read(path, data)
     except (BrokenFile, ValueError, IndexError, OverflowError) as error:

@@ -16,7 +16,7 @@ import numpy as np
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.tflite.tables import MOST_ENTRIES, BrokenFile, Reader
 from vit_convert.progress import Progress, counted, silent
-from vit_convert.runtime.input_file import map_input, read_head
+from vit_convert.runtime.input_file import load_input, read_head
 
 ENTRY = "vit_convert"
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
@@ -228,13 +228,13 @@ def _lay_out(tables: bytearray, contents: Mapping[int, Content]) -> dict[int, in
 
 
 def read_entry(path: Path) -> bytes | None:
-    """The entry of a .tflite file, or None if it has none; weights stay on the disk.
+    """The entry of a .tflite file, or None if it has none.
 
     Raises:
         ArtifactError: the file is truncated or damaged.
     """
     try:
-        data = map_input(path)
+        data = load_input(path)
     except (OSError, ValueError) as error:
         raise damaged(path) from error
     found = _entry_in(path, data)

@@ -14,6 +14,7 @@ from vit_convert.architectures import architecture
 from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Repeatable, Run
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
+from vit_convert.runtime.input_file import load_input
 from vit_convert.runtime.quiet_tensorflow import quiet
 
 _DELEGATE = "DELEGATE"  # the interpreter's name of an operation that stands for many
@@ -63,11 +64,21 @@ def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(str(path), num_threads=threads or os.cpu_count(), **options)
+            interpreter = Interpreter(
+                **_source(path), num_threads=threads or os.cpu_count(), **options
+            )
             interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise damaged(path) from error
     return interpreter
+
+
+def _source(path: Path) -> dict[str, Any]:
+    """What LiteRT is given: the bytes of a file, which it would map otherwise; see `load_input`."""
+    data = load_input(path)
+    if isinstance(data, np.memmap):
+        return {"model_path": str(path)}
+    return {"model_content": data.base}
 
 
 def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
