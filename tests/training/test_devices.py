@@ -16,7 +16,7 @@ from vit_convert.training.recipe import FROM_SCRATCH, Recipe
 
 # Nothing is drawn by a device for itself, so that the batches are the same.
 RECIPE = FROM_SCRATCH.but(
-    {"epochs": 6, "batch_size": 16, "warmup_epochs": 1, "drop_path": 0.0, "ema": 0.9}
+    {"epochs": 6, "batch_size": 16, "warmup_epochs": 1, "drop_path": 0.0, "ema": 0.9, "xla": False}
 )
 
 
