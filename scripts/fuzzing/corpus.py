@@ -6,14 +6,18 @@ import io
 import json
 import pickle
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+import h5py
 import numpy as np
 from PIL import Image
 
 from vit_convert.architectures import ModelSpec, ViTConfig
 from vit_convert.checkpoint import write_safetensors, write_torch
+from vit_convert.conversion.h5_file import open_keras
+from vit_convert.conversion.keras_archive import datasets_in_archive
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import ExportOptions
 
@@ -115,6 +119,25 @@ def _goldens(*patterns: str) -> list[bytes]:
     return [path.read_bytes() for path in paths]
 
 
+def keras_archive(h5: Path = _GOLDENS / "artifacts_0_1/vit.h5") -> bytes:
+    """The model of an .h5 as a .keras archive, as tf-keras lays it out."""
+    with open_keras(h5) as (spec, tensors):
+        classes = dict.fromkeys((p.layer for p in spec.parameters()), "Layer")
+        places = datasets_in_archive(spec.parameters(), classes)
+        weights = io.BytesIO()
+        with h5py.File(weights, "w") as file:
+            for parameter in spec.parameters():
+                array = tensors[parameter.name].read()
+                file[places[parameter.name]] = parameter.to_keras(array)
+    config = {"class_name": "Model", "config": {"spec": spec.to_dict(), "layers": classes}}
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.21.0"}))
+        archive.writestr("config.json", json.dumps(config))
+        archive.writestr("model.weights.h5", weights.getvalue())
+    return content.getvalue()
+
+
 def _nested() -> list[bytes]:
     value = {"epoch": 3, "args": {"lr": 0.1}, "model": {"a": np.arange(6.0)}, "opt": [(1, "x")]}
     head = b"".join(pickle.dumps(v, 2) for v in (0x1950A86A20F9469CFC6C, 1001, {}))
@@ -144,6 +167,7 @@ FORMATS: dict[str, tuple[str, str, Callable[[], list[bytes]]]] = {
     ),
     "npz": ("checkpoint", "x.npz", lambda: [_npz(True), _npz(False)]),
     "h5": ("h5", "x.h5", lambda: _goldens("artifacts_0_1/*.h5")),
+    "keras": ("h5", "x.keras", lambda: [keras_archive()]),
     "saved_model": ("saved_model", "assets.extra/vit_convert.json", lambda: [_metadata()]),
     "tflite": ("tflite", "x.tflite", lambda: _goldens("artifacts_0_1/*.tflite")),
     "images": (

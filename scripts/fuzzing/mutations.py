@@ -336,6 +336,13 @@ _OWN: dict[str, tuple[Mutation, ...]] = {
     "npz": (_zip_field, _member(_npy_header, ".npy"), _member(_number, ".npy")),
     "reference": (_zip_field, _member(_npy_header, ".npy"), _member(_number, ".npy")),
     "h5": (_h5_field, _h5_field, _json_inside),
+    "keras": (
+        _zip_field,
+        _member(_json, "config.json"),
+        _member(_json, "config.json"),
+        _member(_h5_field, ".h5"),
+        _member(_flip, ".h5"),
+    ),
     "tflite": (_near_offset, _near_offset, _json_inside),
     "saved_model": (_json,),
     "json": (_json,),

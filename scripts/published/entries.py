@@ -10,7 +10,7 @@ from published.modules import Reading, read_module
 from torch import nn
 
 from vit_convert.architectures import ModelSpec, resolve
-from vit_convert.architectures.published import TRAINING, default_values
+from vit_convert.architectures.published import TRAINING, PublishedModel, default_values
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects import read_as_canonical
 from vit_convert.errors import VitConvertError
@@ -44,6 +44,8 @@ def entry(name: str) -> tuple[str, dict[str, Any]]:
                 problems.append(difference)
         else:
             problems.append("its tensors are those of no model here")
+    if reading.dialect != PublishedModel.dialect:
+        found["dialect"] = reading.dialect
     found["pictures"] = _pictures(name)
     if problems:
         found["unsupported"] = "; ".join(problems)

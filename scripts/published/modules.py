@@ -28,6 +28,7 @@ class Reading:
         family: the architecture whose names its tensors have.
         values: field of the configuration -> value.
         shapes: canonical name -> shape.
+        dialect: the naming scheme of its own names.
         foreign: why its tensors are those of no model here.
         problems: what else no configuration here can say.
     """
@@ -35,6 +36,7 @@ class Reading:
     family: Architecture
     values: dict[str, Any] = field(default_factory=dict)
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    dialect: str = "timm"
     foreign: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
@@ -79,6 +81,7 @@ def _read_tensors(model: nn.Module, reading: Reading) -> None:
     except VitConvertError as error:
         reading.foreign.append(error.what)
         return
+    reading.dialect = ledger.dialect.name
     strange = dict.fromkeys([*ledger.unexpected, *ledger.problems])
     if strange:
         patterns = dict.fromkeys(re.sub(r"(?<=\.)\d+(?=\.)", "{i}", name) for name in strange)

@@ -21,6 +21,9 @@ from vit_convert.cli import many
 from vit_convert.errors import VitConvertError
 from vit_convert.progress import silent
 
+sys.path.append(str(Path(__file__).parents[2] / "scripts"))
+from fuzzing.corpus import keras_archive
+
 GOLDEN = Path(__file__).parents[1] / "goldens/dialects/timm-vit/model.pth"
 HEADS = ("--num-heads", "3")
 
@@ -202,3 +205,15 @@ def test_a_signal_ends_all_processes_and_leaves_nothing_half_written(
     for path in written:
         assert command("torch2keras", f"{path.stem}.pth", *HEADS).code == 0
         assert path.read_bytes() == Path(path.name).read_bytes()
+
+
+def test_export_without_a_model_takes_the_one_that_is_there(command: Command) -> None:
+    command("torch2keras", GOLDEN, *HEADS, "-o", "alone.h5")
+    Path("other.keras").write_bytes(keras_archive(Path("alone.h5")))
+    done = command("export", "--tflite")
+    assert done.code == 2
+    assert "there are 2: alone.h5, other.keras" in done.err
+    Path("alone.h5").unlink()
+    done = command("export", "--tflite")
+    assert done.code == 0, done.err
+    assert Path("other_float32.tflite").is_file()

@@ -7,8 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import CLASSES, Command
 from PIL import Image
+
+from vit_convert.conversion.h5_file import open_keras
+from vit_convert.parity.sources.torch_compat import import_vision
 
 
 @pytest.fixture
@@ -45,6 +49,33 @@ def test_finetune_keeps_the_head_of_its_own_classes_and_reports(
     again = command("finetune", project / "vit.h5", animals, "-o", "out.h5")
     assert again.code == 2
     assert "exists already" in again.err
+
+
+def test_positions_are_resampled_to_the_size_that_is_asked_for(
+    command: Command, project: Path, animals: Path, tmp_path: Path
+) -> None:
+    options = ("--validation", "0", "--epochs", "1", "--head-epochs", "1", "--batch-size", "7")
+    with open_keras(project / "vit.h5") as (spec, tensors):
+        (height, width), old = spec.config.image_size, tensors["pos_embed"].read()
+    size = (2 * height, 3 * width)
+    asked = f"{size[0]}x{size[1]}"
+    done = command(
+        "finetune", project / "vit.h5", animals, "-o", "out.h5", "--image-size", asked, *options
+    )
+    assert done.code == 0, done.err
+    assert f"positions resampled from {height}x{width} to {asked}" in done.err
+    with open_keras(tmp_path / "out.h5") as (after, tensors):
+        assert after.config.image_size == size
+        found = tensors["pos_embed"].read()
+    grids = [spec.config.grid, after.config.grid]
+    expected = import_vision("timm.layers").resample_abs_pos_embed(
+        torch.from_numpy(old.copy()), new_size=grids[1], old_size=grids[0]
+    )
+    # the head alone was trained
+    np.testing.assert_allclose(found, expected.numpy(), atol=1e-5)
+    refused = command("finetune", project / "vit.h5", animals, "--image-size", "5")
+    assert refused.code == 2
+    assert "5" in refused.err
 
 
 @pytest.mark.parametrize(

@@ -158,6 +158,41 @@ def test_a_node_that_is_killed_loses_nothing(model: Path, large: Path, tmp_path:
     assert not (tmp_path / "rows.partial").exists()
 
 
+CRASHING = """
+import os, signal
+import PIL.Image
+
+opened = PIL.Image.open
+
+def crash(file, *arguments, **options):
+    if file.getvalue().endswith(b"crash"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return opened(file, *arguments, **options)
+
+PIL.Image.open = crash
+"""
+
+
+@pytest.mark.once
+def test_a_picture_at_which_workers_crash_ends_the_run(
+    model: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """A decoder that crashes stands for a defect of Pillow's."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text(CRASHING)
+    (tmp_path / "bad").mkdir()
+    whole = (pictures / "ant" / "0.png").read_bytes()
+    (tmp_path / "bad" / "1.png").write_bytes(whole + b"crash")
+    (tmp_path / "bad" / "2.png").write_bytes(whole)
+    command = (*VIT_CONVERT, "predict", model, "bad", "-o", "rows", "--ray", "--workers", "1")
+    path = os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")])
+    done = run(*command, folder=tmp_path, PYTHONPATH=path.rstrip(os.pathsep))
+    assert done.returncode == 2, done.stderr
+    assert "5 workers died at the same pictures" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "rows").exists()
+
+
 @pytest.mark.once
 def test_a_run_that_is_killed_goes_on(model: Path, large: Path, tmp_path: Path) -> None:
     """By SIGTERM, which leaves nothing running, and by SIGKILL; then `evaluate` counts the same

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tf_keras
+import torch
 from families import FAMILIES, OPTIONS, SPECIAL, timm
 
 import vit_convert
@@ -18,6 +19,7 @@ from vit_convert.architectures.initialisation import initial_values
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError
 from vit_convert.models.creation import create_model
+from vit_convert.models.fine_tuning import linears
 
 TINY: dict[str, Any] = {"embed_dim": 48, "depth": 3, "num_classes": 7, "image_size": 32}
 # what both libraries call otherwise
@@ -60,6 +62,41 @@ def test_values_are_distributed_as_timms(name: str) -> None:
             assert abs(mine.std() - theirs.std()) <= noise * theirs.std() + 1e-9, key
             assert abs(mine.mean() - theirs.mean()) <= noise * theirs.std() + 1e-9, key
     assert compared >= len(got) - len(layer_scale) - 8  # q, k, v biases of Beit and Eva apart
+
+
+@pytest.mark.parametrize(
+    ("name", "dialect"),
+    [
+        ("vit_tiny_patch16_224", "timm"),
+        ("beit_base_patch16_224", "timm-beit"),
+        ("eva02_tiny_patch14_224", "timm-beit"),
+        ("eva02_base_patch14_224", "timm-eva"),
+        ("vit_small_patch16_rope_mixed_224", "timm-gamma"),
+    ],
+)
+def test_it_goes_back_to_timms_module(name: str, dialect: str, tmp_path: Path) -> None:
+    options = {**TINY, "depth": 2, "patch_size": 8, "num_heads": 3}
+    model = create_model(name, **options, seed=1)
+    rng = np.random.default_rng(0)
+    arrays = {key: rng.normal(0, 0.2, a.shape).astype("f") for key, a in model.arrays().items()}
+    for linear in (layer for layer in linears(model) if layer.bias_mask is not None):
+        key = f"{linear.kernel.name.removesuffix('/kernel:0').replace('/', '.')}.bias"
+        arrays[key] *= linear.bias_mask.astype("f")  # keys have none, and it is not trained
+    model.assign(arrays)
+    model.save(tmp_path / "model.keras")
+    back = tmp_path / "model.pth"
+    assert vit_convert.keras2torch(tmp_path / "model.keras", back) == dialect
+    options["img_size"] = options.pop("image_size")
+    theirs = timm.create_model(name, pretrained=False, **options).eval()
+    state = torch.load(back)
+    computed = {key for key in theirs.state_dict() if key not in state}
+    theirs.load_state_dict(state | {key: theirs.state_dict()[key] for key in computed})
+    assert all("relative_position_index" in key for key in computed), computed
+    images = rng.standard_normal((3, 32, 32, 3)).astype("f")
+    with torch.inference_mode():
+        expected = theirs(torch.from_numpy(images.transpose(0, 3, 1, 2).copy())).numpy()
+    got = model(images, training=False).numpy()
+    np.testing.assert_allclose(got, expected, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(18, 0.1), (24, 1e-5), (25, 1e-6)])

@@ -1,4 +1,4 @@
-"""A training that is killed and goes on ends with the weights of one that was not, bit by bit."""
+"""A training that is stopped or killed, and goes on, ends with the weights of one that was not."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import time
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from vit_convert.conversion.h5_file import open_keras
 
@@ -32,6 +31,8 @@ def start(folder: Path, pictures: Path, name: str, *more: str) -> subprocess.Pop
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        # a shell that starts the tests in the background has them ignore it
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
@@ -40,25 +41,63 @@ def weights(path: Path) -> dict[str, np.ndarray]:
         return {name: tensor.read() for name, tensor in tensors.items()}
 
 
+def stop(process: subprocess.Popen[str], number: signal.Signals) -> str:
+    """Send a signal; what the process has said until its end."""
+    process.send_signal(number)
+    said, _ = process.communicate(timeout=60)
+    return said
+
+
+def wait_until_it_goes_on(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    said = ""
+    while "going on after epoch" not in said:
+        line = process.stdout.readline()
+        assert line, said
+        said += line
+    return said
+
+
 @pytest.mark.once
-def test_killed_and_resumed_gives_the_same_weights(tmp_path: Path, pictures: Path) -> None:
+def test_stopped_killed_and_resumed_gives_the_same_weights(tmp_path: Path, pictures: Path) -> None:
     whole = start(tmp_path, pictures, "whole.h5")
     said, _ = whole.communicate(timeout=200)
     assert whole.returncode == 0, said
-    killed = start(tmp_path, pictures, "killed.h5")
-    log = tmp_path / "killed_training" / "log.csv"
+
+    stopped = start(tmp_path, pictures, "stopped.h5")
+    log = tmp_path / "stopped_training" / "log.csv"
     deadline = time.monotonic() + 120
     while not log.exists() and time.monotonic() < deadline:  # after the first epoch
         time.sleep(0.005)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate(timeout=30)
-    if killed.returncode == 0:
-        pytest.fail("it was over before it could be killed")
-    assert not (tmp_path / "killed.h5").exists()
-    resumed = start(tmp_path, pictures, "killed.h5", "--resume")
+    said = stop(stopped, signal.SIGINT)
+    assert stopped.returncode == 130, said
+    assert "--resume goes on after epoch" in said
+    assert "Traceback" not in said
+    for number, code in ((signal.SIGTERM, 143), (signal.SIGKILL, -9)):
+        assert not (tmp_path / "stopped.h5").exists()
+        resumed = start(tmp_path, pictures, "stopped.h5", "--resume")
+        wait_until_it_goes_on(resumed)
+        said = stop(resumed, number)
+        assert resumed.returncode == code, said
+        assert "Traceback" not in said
+    resumed = start(tmp_path, pictures, "stopped.h5", "--resume")
     said, _ = resumed.communicate(timeout=200)
     assert resumed.returncode == 0, said
     assert "going on after epoch" in said
-    expected, found = weights(tmp_path / "whole.h5"), weights(tmp_path / "killed.h5")
+    expected, found = weights(tmp_path / "whole.h5"), weights(tmp_path / "stopped.h5")
     for name, array in expected.items():
         np.testing.assert_array_equal(found[name], array, err_msg=name)
+
+
+def test_stopped_before_the_first_epoch_has_ended_leaves_nothing(
+    tmp_path: Path, pictures: Path
+) -> None:
+    stopped = start(tmp_path, pictures, "stopped.h5")
+    folder = tmp_path / "stopped_training"
+    deadline = time.monotonic() + 120
+    while not folder.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+    said = stop(stopped, signal.SIGTERM)
+    assert stopped.returncode == 143, said
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []

@@ -44,10 +44,10 @@ def new_spec(
     if isinstance(model, str):
         family, published, pictures = _published(model)
         config: TransformerConfig = family.config_class(**published.values)
-        preprocessing = pictures.preprocessing
+        preprocessing, dialect = pictures.preprocessing, published.dialect
     else:
         family = _family(model)
-        config, preprocessing = model, Preprocessing()
+        config, preprocessing, dialect = model, Preprocessing(), Source.dialect
     given = {name: _value(family, name, value) for name, value in options.items()}
     if labels and "num_classes" not in given:
         given["num_classes"] = len(labels)
@@ -76,7 +76,7 @@ def new_spec(
         config=changed,
         preprocessing=replace(preprocessing, **{k: v for k, v in given.items() if k in _PICTURES}),
         labels=tuple(labels),
-        source=Source(variant=str(model) if same else "", provenance=provenance),
+        source=Source(variant=str(model) if same else "", dialect=dialect, provenance=provenance),
     )
 
 

@@ -43,6 +43,7 @@ class PublishedModel:
         source: where the numbers come from.
         unsupported: why it cannot be converted, "" if it can.
         schemes: the naming schemes of its checkpoints, its own first; () for any.
+        dialect: the naming scheme of timm's module of it, which a new model goes back to.
     """
 
     name: str
@@ -51,6 +52,7 @@ class PublishedModel:
     source: str
     unsupported: str = ""
     schemes: tuple[str, ...] = ()
+    dialect: str = "timm"
 
     def variants(self, config_class: type[TransformerConfig]) -> Iterator[Variant]:
         """The model as a configuration, once for each way to prepare pictures; nothing where it
@@ -97,7 +99,14 @@ def _model(
         Pictures(tuple(p["tags"]), Preprocessing(**{k: _tuples(p[k]) for k in p if k != "tags"}))
         for p in entry["pictures"]
     )
-    return PublishedModel(name, values, pictures, source, entry.get("unsupported", ""))
+    return PublishedModel(
+        name,
+        values,
+        pictures,
+        source,
+        entry.get("unsupported", ""),
+        dialect=entry.get("dialect", PublishedModel.dialect),
+    )
 
 
 def _tuples(value: Any) -> Any:

@@ -85,10 +85,11 @@ def export(
     as_json: bool,
     **settings: Any,
 ) -> None:
-    """Turn Keras .h5 files into SavedModels, TF Hub modules and TFLite files.
+    """Turn Keras .h5 and .keras files into SavedModels, TF Hub modules and TFLite files.
 
-    Without MODEL it takes the one converted .h5 of the current folder. A CHECKPOINT is converted
-    first, as torch2keras does without options. Without a target option it writes all three.
+    Without MODEL it takes the one converted .h5 or .keras of the current folder. A CHECKPOINT is
+    converted first, as torch2keras does without options. Without a target option it writes all
+    three.
 
     Of several inputs, each is exported in a process of its own with the same options; where one
     fails, the others are exported all the same. Exits with 2 then.
@@ -198,12 +199,13 @@ def _only_model() -> Path:
     from vit_convert.errors import UsageError
     from vit_convert.exporters.keras_h5 import KERAS_H5
 
-    found = sorted(p for p in Path().glob("*.h5") if KERAS_H5.matches(p))
+    files = (p for kind in ("*.h5", "*.keras") for p in Path().glob(kind))
+    found = sorted(p for p in files if KERAS_H5.matches(p))
     if len(found) == 1:
         return found[0]
     raise UsageError(
         f"there are {len(found)}: {', '.join(map(str, found))}" if found else "there is none",
-        where="converted .h5 files in the current folder",
+        where="converted .h5 and .keras files in the current folder",
         expected="exactly one, or MODEL given",
         hint=f"vit-convert export {found[0]}" if found else "vit-convert torch2keras CHECKPOINT",
     )

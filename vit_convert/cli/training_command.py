@@ -183,6 +183,7 @@ def _say_sizes(batches: Any, spec: Any) -> None:
 
 def _train(options: Run, training: Training) -> None:
     """Train to the end; where that diverges, keep the last good weights and exit with 1."""
+    from vit_convert.runtime.signals import Stopped
     from vit_convert.training.run import DivergedError
     from vit_convert.training.saving import write_trained
     from vit_convert.training.state import load_state
@@ -206,11 +207,24 @@ def _train(options: Run, training: Training) -> None:
             with atomic_write(kept, force=True) as path:
                 write_trained(path, training.spec, error.weights)
             failed, kept_in = error, kept
+        except (KeyboardInterrupt, Stopped):
+            _say_how_to_go_on(options, len(training.history))
+            raise
         else:
             return
     console.error(failed)
     console.note(f"{kept_in}: the last good weights")
     sys.exit(1)
+
+
+def _say_how_to_go_on(options: Run, epochs: int) -> None:
+    """What a training that was stopped leaves; nothing where no epoch had ended."""
+    from vit_convert.training.state import FILE
+
+    if (options.folder / FILE).exists():
+        console.note(f"the same command with --resume goes on after epoch {epochs}")
+    else:
+        shutil.rmtree(options.folder, ignore_errors=True)
 
 
 def _finish(options: Run, training: Training) -> None:

@@ -33,7 +33,7 @@ def is_keras_archive(path: Path) -> bool:
     try:
         return {_CONFIG, _WEIGHTS} <= ZipArchive(FileBytes.open(path)).members.keys()
     except CheckpointError:
-        return False
+        return path.suffix == ".keras"  # `unpacked` says what is wrong with it
 
 
 @contextmanager
@@ -52,7 +52,7 @@ def unpacked(path: Path) -> Iterator[tuple[bytes, Path]]:
     with scratch as folder:
         weights = Path(folder) / _WEIGHTS
         try:
-            weights.write_bytes(archive.read(_WEIGHTS).data)
+            weights.write_bytes(archive.read(_WEIGHTS, check=True).data)
         except OSError as error:
             raise ArtifactError(
                 f"its weights cannot be unpacked: {error.strerror}",

@@ -14,7 +14,7 @@ from vit_convert.inference.ray_rows import scored_on_ray
 from vit_convert.inference.ray_worker import UnitDone
 from vit_convert.inference.rows import Row, Table, format_of
 from vit_convert.inference.run_identity import identity_of
-from vit_convert.inference.scoring import Pool
+from vit_convert.inference.scoring import Pool, none_was_read
 from vit_convert.inference.unfinished import Unfinished
 
 
@@ -125,13 +125,13 @@ def predicted_on_ray(
         VitConvertError: as `scored_on_ray`.
     """
     items = [(name, "") for name in names]
-    error = ""
+    problem: ImageError | None = None
     read = 0
     for unit in scored_on_ray([artifact], items, storage, table, address, **options):
         read += unit.count - unit.unreadable
-        error = error or next((row["error"] for row in unit.rows if row["error"]), "")
+        bad = next((row for row in unit.rows if row["error"]), None)
+        if problem is None and bad is not None:
+            problem = ImageError(bad["error"], where=bad["path"])
         yield unit
-    if not read:
-        raise ImageError(
-            f"none of {len(names):,} pictures can be read; the first {error}", where=names[0]
-        )
+    if problem is not None and not read:
+        raise none_was_read(len(names), problem)

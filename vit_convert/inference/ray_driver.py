@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # this process forks, before NumPy has started threads
 SCRATCH = "VIT_CONVERT_RAY_FOLDER"  # the folder of a cluster that is started for one run
 # Actors ask for half a core each: when a node is lost, those that it had find room on the others.
 _CORES_OF_ACTOR = 0.5
+# How often pictures are tried again whose worker died. Ray would go on for ever, and a picture at
+# which the decoder crashes kills every worker; machines that are lost are fewer.
+_RETRIES = 4
 _SHARED_MEMORY = 128 << 20  # bytes, besides the artifacts, of Ray's object store on one machine
 
 
@@ -82,6 +85,7 @@ class Driver:
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_cpus=_CORES_OF_ACTOR,
                 scheduling_strategy="SPREAD",
+                max_task_retries=_RETRIES,
             )
             .iter_rows()
         )
@@ -103,11 +107,20 @@ class Driver:
 
 def _own(error: BaseException) -> Exception:
     """The error of ours that Ray has wrapped; else one that says what it says."""
+    from ray.exceptions import RayActorError
+
     seen: BaseException | None = error
     while seen is not None:
         for each in (seen, getattr(seen, "cause", None)):
             if isinstance(each, VitConvertError):
                 return each
+            if isinstance(each, RayActorError):
+                return VitConvertError(
+                    f"{_RETRIES + 1} workers died at the same pictures",
+                    where="Ray",
+                    expected="pictures that can be decoded, and enough memory",
+                    hint="predict without --ray, which ends at the picture; or a smaller --workers",
+                )
         seen = seen.__cause__
     return RuntimeError(str(error))
 

@@ -232,15 +232,8 @@ class Pool:
 
     def refuse_if_none_was_read(self, count: int) -> None:
         """Raises ImageError if none of `count` pictures could be read."""
-        if self.problem is None or any(scorer.images for scorer in self._scorers):
-            return
-        if count == 1:
-            raise self.problem
-        raise ImageError(
-            f"none of {count:,} pictures can be read; the first {self.problem.what}",
-            where=self.problem.where,
-            expected=self.problem.expected,
-        )
+        if self.problem is not None and not any(scorer.images for scorer in self._scorers):
+            raise none_was_read(count, self.problem)
 
     @property
     def rates(self) -> list[float | None]:
@@ -256,6 +249,17 @@ class Pool:
 
     def _opened(self, again: bool) -> list[Artifact]:
         return [opened_again(a) if again else a for a in self._artifacts]
+
+
+def none_was_read(count: int, first: VitConvertError) -> VitConvertError:
+    """The error where none of `count` pictures can be read: that of the first, if it is alone."""
+    if count == 1:
+        return first
+    return ImageError(
+        f"none of {count:,} pictures can be read; the first {first.what}",
+        where=first.where,
+        expected=first.expected,
+    )
 
 
 def opened_again(artifact: Artifact) -> Artifact:

@@ -62,9 +62,10 @@ class BatchNoise:
         if recipe.mixup:
             self._mix_up = layers.MixUp(recipe.mixup, dtype="float32")
         if recipe.cutmix:
-            # It draws alpha itself, from a range; this one is a point.
-            alpha = (min(recipe.cutmix, 1.0),) * 2
-            self._cut_mix = layers.CutMix(alpha, dtype="float32")
+            # It draws alpha itself, from a range, and refuses one above 1. This range is a point,
+            # and Beta(alpha, alpha) is what the paper says for any alpha.
+            self._cut_mix = layers.CutMix((1.0, 1.0), dtype="float32")
+            self._cut_mix.factor = (recipe.cutmix, recipe.cutmix)
 
     def __call__(
         self, images: tf.Tensor, targets: tf.Tensor, seed: tf.Tensor

@@ -34,8 +34,10 @@ def parameter_groups(spec: ModelSpec, layer_decay: float) -> dict[str, Parameter
 
     Layer-wise decay (Clark et al. 2020, arXiv:2003.10555; BEiT, arXiv:2106.08254) counts as timm's
     `param_groups_layer_decay` does: patches, tokens and positions are the lowest layer, each block
-    is one, and the head is the highest; the last norm goes with the last block. Weight decay holds
-    for the weights of linear layers and convolutions, not for norms, biases, tokens and positions.
+    is one, and the head is the highest; the last norm goes with the last block. The blocks of a
+    CaiT's class attention stand above its others, as in the model (timm puts them beside the last
+    of these). Weight decay holds for the weights of linear layers and convolutions, not for norms,
+    biases, tokens and positions.
 
     Args:
         spec: what the model is.

@@ -29,23 +29,28 @@ class Recipe:
         optimizer: "adamw" (Loshchilov and Hutter 2017, arXiv:1711.05101), or "muon" for the
             matrices of the blocks and AdamW for the rest (Jordan et al. 2024; see
             `vit_convert.training.muon`).
-        learning_rate: the highest one, for `batch_size` as it is. Fine-tuning: 5e-4, the base rate
-            of BEiT and MAE for layer-wise decay (arXiv:2111.06377, table 9, per 256 pictures);
-            from scratch: 1e-3 (arXiv:2205.01580, at 1024; and what 128 bears in this small a
-            model).
-        head_learning_rate: the highest one while only the head is trained (arXiv:2202.10054 takes
-            larger ones for the probe than for the rest).
-        min_learning_rate: where the cosine ends (DeiT's 1e-5, arXiv:2012.12877).
-        warmup_epochs: in which the rate grows linearly from 0 (DeiT's 5 of 300, MAE's 5 of 100).
-        weight_decay: AdamW's; of weights of linear layers and convolutions alone (DeiT's and MAE's
-            0.05).
-        layer_decay: factor of the learning rate from each block to the one below it (BEiT,
-            arXiv:2106.08254; 0.75 of MAE); 1 for none.
+        learning_rate: the highest one, for `batch_size` as it is. Fine-tuning: 5e-4, which MAE's
+            FINETUNE.md has for ViT-B per 256 pictures (1e-3 for larger models); not made smaller
+            for batches of 64, which is a choice. From scratch: 1e-3 (arXiv:2205.01580, at 1024;
+            and what 128 bears in this small a model).
+        head_learning_rate: the highest one while only the head is trained (1e-3, which
+            arXiv:1412.6980 recommends for Adam; layer-wise decay does not lower the head's).
+        min_learning_rate: where the cosine ends (`--min_lr` 1e-6 of MAE's main_finetune.py; from
+            scratch, `--min-lr` 1e-5 of DeiT's main.py).
+        warmup_epochs: in which the rate grows linearly from 0 (5 of 300 in DeiT's main.py, 5 of 50
+            in BEiT's commands for its large model).
+        weight_decay: AdamW's; of weights of linear layers and convolutions alone (0.05 of DeiT's
+            main.py and of MAE's FINETUNE.md).
+        layer_decay: factor of the learning rate from each block to the one below it (ELECTRA,
+            arXiv:2003.10555; BEiT, arXiv:2106.08254; 0.75 is the default of MAE's
+            main_finetune.py, and what MAE and BEiT take for large models; 0.65 for base ones); 1
+            for none.
         beta1, beta2, epsilon: of AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101).
-        clip_norm: the largest global norm of the gradients (1.0 of arXiv:2205.01580); 0 for no
-            limit.
+        clip_norm: the largest global norm of the gradients (1.0, `grad_clip_norm` of big_vision's
+            vit_s16_i1k.py for arXiv:2205.01580); 0 for no limit.
         label_smoothing: share of the target that all classes have (0.1, arXiv:1512.00567).
-        drop_path: the last block's rate of stochastic depth (0.1, DeiT's).
+        drop_path: the last block's rate of stochastic depth (0.1, of DeiT's main.py and of MAE's
+            FINETUNE.md for ViT-B).
         patch_dropout: the share of each picture's patches that is left out (Liu et al. 2022,
             arXiv:2208.07220), which makes steps as much cheaper; 0 for none.
         whole_epochs: the last epochs, in which all patches are seen, as at inference (unmasked
@@ -61,8 +66,10 @@ class Recipe:
         flip: whether pictures are flipped left to right.
         policy: "trivial" is TrivialAugment (arXiv:2103.10158), which has nothing to choose; "rand"
             is RandAugment (arXiv:1909.13719).
-        rand_operations, rand_magnitude: of RandAugment, the latter in 0..30 (2 and 9, DeiT's).
-        mixup: alpha of mixup (arXiv:1710.09412); 0 for none (0.2 of arXiv:2106.10270).
+        rand_operations, rand_magnitude: of RandAugment, the latter in 0..30 (2 and 9, torchvision's
+            defaults; timm's and DeiT's "rand-m9" counts to 10, and is 27 here).
+        mixup: alpha of mixup (arXiv:1710.09412); 0 for none (0.2 in big_vision's vit_s16_i1k.py for
+            arXiv:2205.01580, and the least of arXiv:2106.10270).
         cutmix: alpha of CutMix (arXiv:1905.04899); 0 for none. Where both are on, each batch has
             one of them, by a coin (timm's `switch_prob=0.5`).
         mix_probability: share of the batches that are mixed.
@@ -217,8 +224,9 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-# DeiT's recipe (arXiv:2012.12877) made milder, because small models and short trainings underfit
-# under strong augmentation (Steiner et al. 2021, arXiv:2106.10270, section 4.2)
+# DeiT's recipe (arXiv:2012.12877) made milder: small models do best with little augmentation
+# (Steiner et al. 2021, arXiv:2106.10270, figure 4; big_vision's vit_i1k.py has none but "light1",
+# crops and flips, for Ti/16)
 FROM_SCRATCH = Recipe(
     epochs=100,
     head_epochs=0,

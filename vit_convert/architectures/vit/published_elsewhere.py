@@ -164,4 +164,5 @@ def published_elsewhere(timm: Sequence[PublishedModel]) -> Iterator[PublishedMod
                 published.source,
                 model.unsupported,
                 published.schemes,
+                model.dialect,
             )
