@@ -17,7 +17,7 @@ from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.options import QUANTISED
+from vit_convert.exporters.options import QUANTISED, ExportOptions
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
 from vit_convert.exporters.tflite.flatbuffer import (
     TfliteModel,
@@ -177,6 +177,19 @@ def _normalisation(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...
     if spec.config.in_channels != len(preprocessing.mean):
         return (), ()
     return tuple(255 * m for m in preprocessing.mean), tuple(255 * s for s in preprocessing.std)
+
+
+def caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
+    """As `Target.caveats`: MediaPipe knows one mean and one deviation for all channels (its task
+    ImagePreprocessingGraph, `tasks/cc/components/processors/image_preprocessing_graph.cc`)."""
+    differ = any(len({*values}) > 1 for values in _normalisation(spec))
+    if options.embed_preprocessing or not differ:
+        return ()
+    return (
+        "mean or std differ between the channels, which MediaPipe's vision tasks refuse when they "
+        'run ("Per-channel image normalization is not available"); for them, '
+        "--embed-preprocessing normalises in the graph",
+    )
 
 
 def _output(metadata: Metadata, name: str) -> _Table:
