@@ -144,16 +144,20 @@ def _has_labels(metadata: Metadata) -> bool:
 
 
 def _images(metadata: Metadata) -> _Table:
-    """Task libraries normalise pixels in 0..255 themselves, by (pixel - mean) / std."""
+    """Task libraries normalise pixels in 0..255 themselves, by (pixel - mean) / std; those that are
+    floats they refuse where they are not told how."""
     spec = metadata.spec
     height, width = spec.config.image_size
     channels = spec.config.in_channels
-    mean, std = _normalisation(spec) if metadata.input_range == "normalised" else ((), ())
-    what = "normalised by mean and standard deviation" if mean else "0 to 255"
+    outside = metadata.input_range == "normalised"
+    mean, std = _normalisation(spec) if outside else ((), ())
+    if not outside and metadata.options.input_type == "float32":
+        mean, std = (0.0,), (1.0,)
+    what = "normalised by mean and standard deviation" if outside else "0 to 255"
     largest = [(255 - m) / s for m, s in zip(mean, std, strict=True)] or [255.0]
     least = [-m / s for m, s in zip(mean, std, strict=True)] or [0.0]
     colour = {1: _GRAYSCALE, 3: _RGB}.get(channels, 0)
-    known = bool(mean) or metadata.input_range != "normalised"
+    known = bool(mean) or not outside
     return _Table(
         {
             0: "images",
