@@ -182,9 +182,9 @@ def _say(result: ExportedModel, name: str) -> None:
         result.converted.say(name)
     for caveat in dict.fromkeys(said for each in result.artifacts for said in each.caveats):
         console.note(f"{name}{caveat}")
-    for artifact in result.artifacts:
-        for picture in artifact.report.unreadable if artifact.report else ():
-            console.warn(f"{name}not read: {picture}")
+    reports = [artifact.report for artifact in result.artifacts if artifact.report]
+    for picture in dict.fromkeys(picture for each in reports for picture in each.unreadable):
+        console.warn(f"{name}not read: {picture}")
 
 
 def _print(result: ExportedModel) -> None:
