@@ -24,7 +24,7 @@ from families import small_cait, small_deit, small_vit
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 from vit_convert.web.description import describe
 from vit_convert.web.runtime import runtime_files
 from vit_convert.web.server import HEADERS

@@ -27,7 +27,8 @@ import numpy as np
 from vit_convert.architectures import Preprocessing
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters.artifact import DYNAMIC, Artifact, Repeatable
-from vit_convert.images.preprocessing import ImageError, decode_image, to_pixels
+from vit_convert.images.decoding import ImageError, decode_image
+from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.running import as_input, probabilities
 from vit_convert.runtime.processors import cores
 

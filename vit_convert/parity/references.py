@@ -10,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import find_images
-from vit_convert.images.preprocessing import load_image, preprocess
+from vit_convert.images.preprocessing import preprocess
 from vit_convert.parity.recorded import Recording
 from vit_convert.parity.sources import SourceModel
 

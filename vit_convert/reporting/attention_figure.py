@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from vit_convert.exporters.artifact import Artifact
-from vit_convert.images.preprocessing import load_image, to_pixels
+from vit_convert.images.decoding import load_image
+from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.attention import AttentionView, Query, attention_of, look
 from vit_convert.inference.running import as_input, probabilities
 from vit_convert.reporting.drawing import png_of

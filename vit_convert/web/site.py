@@ -96,8 +96,8 @@ def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
 
 def _samples(paths: Sequence[str | Path]) -> dict[str, tuple[bytes, str]]:
     """Pictures under names that every web server can serve: their bytes, and titles for people."""
+    from vit_convert.images.decoding import load_image
     from vit_convert.images.folders import find_images
-    from vit_convert.images.preprocessing import load_image
 
     found: list[Path] = []
     for path in map(Path, paths):
