@@ -1,7 +1,8 @@
-"""scripts/check_runtimes: what it says of a runtime is what the runtime did."""
+"""scripts/check_runtimes and check_mediapipe: what they say of a runtime is what it did."""
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
@@ -111,3 +112,30 @@ def test_the_classic_front_end_is_judged_alone(tried, saying, log, code, verdict
     from runtimes.trying import on_classic
 
     assert on_classic(saying(log, code), tried).verdict == verdict
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory: pytest.TempPathFactory):
+    """What MediaPipe refuses, and what it takes."""
+    from runtimes.mediapipe_forms import FORMS, written
+
+    folder = tmp_path_factory.mktemp("forms")
+    return [written(form, folder) for form in FORMS[:2]]
+
+
+def test_what_export_says_of_mediapipe_is_held_against_it(forms, saying) -> None:
+    from runtimes.mediapipe_forms import judged
+
+    refused, taken = forms
+    log = "RuntimeError: Per-channel image normalization is not available."
+    assert judged(saying(log), refused).good
+    assert not judged(saying(log), taken).good
+    assert not judged(saying("RuntimeError: something else"), refused).good
+
+    def scores(tried, change: float) -> str:
+        found = [dict(zip(tried.labels, row + change, strict=True)) for row in tried.expected]
+        return "a warning\n" + json.dumps([{k: float(v) for k, v in e.items()} for e in found])
+
+    assert judged(saying(scores(taken, 0), 0), taken).good
+    assert not judged(saying(scores(taken, 1e-3), 0), taken).good
+    assert "export says that it is refused" in str(judged(saying(scores(refused, 0), 0), refused))

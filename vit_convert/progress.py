@@ -50,3 +50,11 @@ def counted(progress: Progress, step: str, items: Sequence[_Item]) -> Iterator[_
     for done, item in enumerate(items, 1):
         yield item
         progress(step, done, len(items))
+
+
+def duration(seconds: float) -> str:
+    """125.0 -> "2 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"

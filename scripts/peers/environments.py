@@ -14,6 +14,17 @@ PEERS = {
     "onnx2tf": (*_TORCH, ("onnx2tf==1.29.24", "timm==1.0.31")),
 }
 
+MEDIAPIPE = "1.2.3"
+
+
+def python_with_mediapipe(folder: Path) -> Path:
+    """The interpreter of an environment that has MediaPipe.
+
+    Raises:
+        subprocess.CalledProcessError: pip cannot install it.
+    """
+    return python_with(f"mediapipe-{MEDIAPIPE}", ((f"mediapipe=={MEDIAPIPE}",),), folder)
+
 
 def python_of(peer: str, folder: Path) -> Path:
     """The interpreter of a peer's environment.

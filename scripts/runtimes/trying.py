@@ -75,10 +75,8 @@ def on_litert(python: Path, tried: Tried, where: str) -> Result:
 
 def on_classic(python: Path, tried: Tried) -> Result:
     """Offer a file to the front end of the classic delegate."""
-    script = Path(__file__).with_name("mediapipe_worker.py")
-    height, width = tried.images.shape[1:3]
-    command = [python, script, tried.path, height, width]
-    code, log = _run([*map(str, command)], {**os.environ, **_MESA})
+    pictures = np.random.default_rng(0).integers(0, 256, tried.images.shape, np.uint8)
+    code, log = on_mediapipe(python, tried.path, pictures, "gpu")
     if _REFUSED_AT_THE_FRONT in log:  # it does not say which operation it means
         known = [
             f.rule.name for f in findings(TfliteGraph(tried.path)) if CLASSIC in f.rule.runtimes
@@ -88,6 +86,26 @@ def on_classic(python: Path, tried: Tried) -> Result:
     if code == 0 or _BEHIND_THE_FRONT in log:
         return Result("accepted")
     return _failure(code, log)
+
+
+def on_mediapipe(python: Path, path: Path, pictures: np.ndarray, where: str) -> tuple[int, str]:
+    """Have MediaPipe's ImageClassifier run a file.
+
+    Args:
+        python: of its environment.
+        path: the .tflite file.
+        pictures: (n, height, width, 3) uint8.
+        where: "cpu" or "gpu".
+
+    Returns:
+        exit status, and all that was said: where it ran, the last line is JSON, for each picture
+        {class: score}.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        saved = Path(folder, "pictures.npy")
+        np.save(saved, pictures)
+        command = [python, Path(__file__).with_name("mediapipe_worker.py"), path, saved, where]
+        return _run([*map(str, command)], {**os.environ, **_MESA})
 
 
 def _run(command: list[str], environment: dict[str, str]) -> tuple[int, str]:

@@ -41,8 +41,8 @@ from vit_convert.exporters.tflite.calibration import (
     held_out,
 )
 from vit_convert.exporters.tflite.flatbuffer import Content, TfliteModel, read_entry, tree_of, write
+from vit_convert.exporters.tflite.layer_search import rank as rank_of
 from vit_convert.exporters.tflite.quantisation import layers_of
-from vit_convert.exporters.tflite.quantised import _rank
 from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import find_images
 from vit_convert.images.preprocessing import normalise, preprocess
@@ -575,10 +575,10 @@ def test_of_files_that_fall_short_the_one_that_agrees_best_is_kept():
     as where one of 40 pictures lies between two classes."""
 
     def rank(agreement: float, cosine: float) -> tuple[float, float]:
-        return _rank(Difference(agreement, cosine, max_abs=1.0, relative=0.1))
+        return rank_of(Difference(agreement, cosine, max_abs=1.0, relative=0.1))
 
     assert rank(97.5, 0.96) < rank(97.5, 0.9997) == rank(97.5, 0.9999) < rank(98, 0.96)
-    features = [_rank(Difference(None, cosine, 1.0, 0.1)) for cosine in (0.9, 0.95, 0.98)]
+    features = [rank_of(Difference(None, cosine, 1.0, 0.1)) for cosine in (0.9, 0.95, 0.98)]
     assert features == sorted(set(features))
 
 

@@ -16,8 +16,10 @@ from ai_edge_litert.compiled_model import CompiledModel
 from exporting import relative
 from families import PREPROCESSING, small_cait, small_vit
 
+from vit_convert.architectures import Preprocessing
 from vit_convert.conversion.h5_file import write_h5
-from vit_convert.exporters import ExportOptions, export, open_artifact
+from vit_convert.exporters import ExportOptions, export, export_all, open_artifact
+from vit_convert.exporters.tflite.model_metadata import caveats
 from vit_convert.images.preprocessing import normalise
 
 GOLDEN = Path(__file__).parents[1] / "goldens/tflite_metadata/image_classifier.tflitemeta"
@@ -152,6 +154,16 @@ def test_embedded_preprocessing_leaves_nothing_to_normalise(labelled):
     assert images["stats"] == {"max": [255.0], "min": [0.0]}
 
 
+def test_pixels_that_are_floats_are_left_as_they_are_and_libraries_are_told_so(labelled):
+    """MediaPipe refuses a float input without it; see scripts/check_mediapipe."""
+    path = labelled(small_vit(depth=1), embed_preprocessing=True, input_type="float32")
+    (images,) = metadata(path)["subgraphs"][0]["inputs"]
+    (unit,) = images["process_units"]
+    assert unit["options"] == {"mean": [0.0], "std": [1.0]}
+    assert images["stats"] == {"max": [255.0], "min": [0.0]}
+    assert images["description"].endswith("0 to 255.")
+
+
 def test_one_channel_is_grey_and_its_normalisation_unknown(labelled):
     (graph,) = metadata(labelled(small_vit(depth=1, in_channels=1)))["subgraphs"]
     (images,) = graph["inputs"]
@@ -196,6 +208,28 @@ def test_every_runtime_reads_the_model_before_the_zip(labelled):
     entering.write(images)
     compiled.run_by_index(0, [entering], [leaving])
     assert relative(expected, leaving.read(7, np.float32)[None]) <= 1e-5
+
+
+def test_what_mediapipe_refuses_is_told_at_the_export(tmp_path):
+    """scripts/check_mediapipe holds it against MediaPipe."""
+    family = small_vit(depth=1)
+    grey = Preprocessing((0.5, 0.5, 0.5), (0.3, 0.3, 0.3), "bicubic", 0.9)
+    uneven = replace(grey, std=(0.3, 0.3, 0.31))
+    one = small_vit(depth=1, in_channels=1).spec
+    refused = [caveats(s, ExportOptions()) for s in (
+        family.spec, replace(family.spec, preprocessing=uneven)
+    )]  # fmt: skip
+    for said in refused:
+        assert "Per-channel image normalization is not available" in said[0]
+        assert "--embed-preprocessing" in said[0]
+    embedded = ExportOptions(embed_preprocessing=True)
+    assert caveats(family.spec, embedded) == ()
+    for spec in (replace(family.spec, preprocessing=grey), one):
+        assert caveats(spec, ExportOptions()) == ()
+    write_h5(tmp_path / "m.h5", family.spec, family.tensors())
+    jobs = [("tflite", ExportOptions()), ("saved_model", ExportOptions())]
+    tflite, saved_model = export_all(tmp_path / "m.h5", jobs, tmp_path)
+    assert (tflite.caveats, saved_model.caveats) == (refused[0], ())
 
 
 @pytest.mark.parametrize("options", [{"output": "features"}, {}])

@@ -100,6 +100,8 @@ def cli(amount: console.Amount | None, debug: bool) -> None:
     if debug:
         logging.basicConfig(level=logging.INFO)
         logging.getLogger("vit_convert").setLevel(logging.DEBUG)
+    else:
+        console.show_log()
 
 
 for _command in chain.from_iterable(_SECTIONS.values()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import re
 import sys
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from vit_convert.errors import escaped
+from vit_convert.progress import duration
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,6 +60,24 @@ def note(text: str) -> None:
     """A line about what is happening."""
     if _amount != "quiet":
         click.echo(escaped(text), err=True)
+
+
+class _Notes(logging.Handler):
+    """Shows what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a record."""
+        note(record.getMessage())
+
+
+_notes = _Notes(logging.INFO)
+
+
+def show_log() -> None:
+    """Show as notes what exporters have to say before long work."""
+    exporters = logging.getLogger("vit_convert.exporters")
+    exporters.addHandler(_notes)
+    exporters.setLevel(logging.INFO)
 
 
 def warn(text: str) -> None:
@@ -247,7 +267,7 @@ def _where(report: TrainingReport) -> str:
     """Where a training is, in a line."""
     known = report.seconds_left == report.seconds_left  # not NaN
     speed = f", {report.images_per_second:.0f} images/s" if known else ""
-    left = f", {_duration(report.seconds_left)} left" if known else ""
+    left = f", {duration(report.seconds_left)} left" if known else ""
     found = report.validation_accuracy
     validation = "" if found is None else f", validation {found:.2f} %"
     return (
@@ -255,14 +275,6 @@ def _where(report: TrainingReport) -> str:
         f"step {report.step}/{report.steps}: loss {report.loss:.3f}, "
         f"accuracy {report.accuracy:.1f} %{validation}{speed}{left}"
     )
-
-
-def _duration(seconds: float) -> str:
-    """125.0 -> "2 min"."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def megabytes(size: int) -> str:

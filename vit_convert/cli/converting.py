@@ -133,6 +133,7 @@ class ExportedModel:
                 entry |= {
                     "measurement": artifact.report.measurement.to_dict(),
                     "passed": artifact.passed,
+                    "in_float": [kept.to_dict() for kept in artifact.report.in_float],
                 }
             found.append(entry)
         said: dict[str, Any] = {"source": str(self.source), "artifacts": found}

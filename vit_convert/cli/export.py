@@ -13,8 +13,17 @@ from vit_convert.cli import console, options
 if TYPE_CHECKING:
     from vit_convert.cli.converting import ExportedModel
     from vit_convert.exporters import QuantisationReport
+    from vit_convert.exporters.options import KeepFloat
 
 _ONE_IN = 100  # pictures, of which 99 % leave room for one
+
+
+def _keep_float(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> KeepFloat:
+    """`ExportOptions.keep_float`."""
+    alone: dict[tuple[str, ...], KeepFloat] = {(): "auto", ("auto",): "auto", ("none",): "none"}
+    if value not in alone and {"auto", "none"} & {*value}:
+        raise click.BadParameter("auto and none stand alone, without another --keep-float")
+    return alone.get(value, value)
 
 
 @click.command()
@@ -47,6 +56,17 @@ _ONE_IN = 100  # pictures, of which 99 % leave room for one
     metavar="DIR",
     help="Pictures, at least 16. One half of each class calibrates int8 and int16x8 and chooses "
     "the layers that stay in float; the other half measures the agreement with float32.",
+)
+@click.option(
+    "--keep-float",
+    type=options.Name(lambda: ("auto", "none")),
+    multiple=True,
+    metavar="auto|none|PATTERN",
+    callback=_keep_float,
+    help="Linear layers of int8 files that stay in float. auto: where less than 99 % of the "
+    "calibration pictures agree, those that a search finds to cost most. none: no search, every "
+    "layer is quantised. PATTERN: no search, the layers whose names it matches, such as "
+    "'blocks.0.*'; may be repeated.  [default: auto]",
 )
 @click.option("--batch-size", type=options.BatchSize(), help="[default: dynamic; 1 for TFLite]")
 @click.option("--attention", is_flag=True, help="Give the attention maps too.")
@@ -161,9 +181,11 @@ def _say(result: ExportedModel, name: str) -> None:
     """What goes to stderr."""
     if result.converted is not None:
         result.converted.say(name)
-    for artifact in result.artifacts:
-        for picture in artifact.report.unreadable if artifact.report else ():
-            console.warn(f"{name}not read: {picture}")
+    for caveat in dict.fromkeys(said for each in result.artifacts for said in each.caveats):
+        console.note(f"{name}{caveat}")
+    reports = [artifact.report for artifact in result.artifacts if artifact.report]
+    for picture in dict.fromkeys(picture for each in reports for picture in each.unreadable):
+        console.warn(f"{name}not read: {picture}")
 
 
 def _print(result: ExportedModel) -> None:
@@ -183,8 +205,8 @@ def _show(report: QuantisationReport) -> None:
         f"max |difference| {found.max_abs:.1e} (relative {found.relative:.1e})"
     )
     console.out(f"  measured on {report.source}")
-    for cost in report.in_float:
-        console.out(f"  computes in float: {cost}")
+    for kept in report.in_float:
+        console.out(f"  computes in float: {kept}")
     if not report.passed:
         console.out(f"  FALLS SHORT: {report.measurement.sentence}")
         if report.measurement.images < _ONE_IN:

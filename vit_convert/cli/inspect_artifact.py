@@ -95,6 +95,9 @@ def _print_summary(path: Path, found: dict[str, Any]) -> None:
 
         measured = Measurement.from_dict(found["measured"])
         console.out(f"precision: {found['precision']}, {measured.sentence} with its float32")
+    for kept in found["in_float"]:
+        text = f"{kept['layer']} ({kept['why']})"
+        console.out(f"computes in float: {console.one_line(text)}")
     if found["labels"]:
         some = ", ".join(found["labels"][:3])
         console.out(f"labels: {len(found['labels'])} ({some}, ...)")

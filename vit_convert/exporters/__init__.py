@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vit_convert.checkpoint.lookalikes import looks_like
@@ -63,10 +63,12 @@ class Exported:
     Attributes:
         path: where.
         report: how a quantised one compares with its float32; None for others.
+        caveats: where it will not run, and what to do for that.
     """
 
     path: Path
     report: QuantisationReport | None = None
+    caveats: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -125,14 +127,15 @@ def export_all(
 
     Raises:
         UsageError: a target is not known or is no export target, two jobs write the same file,
-            int8 is asked for without calibration images or these without int8, or the options do
-            not fit the model.
+            int8 is asked for without calibration images, or these or layers to keep in float
+            without int8, or the options do not fit the model.
         OutputError: an output exists already, or cannot be written.
         ArtifactError: the model cannot be read.
     """
     source = Path(model)
     _check_calibration(jobs)
-    plan = [(*_exporter(name), options) for name, options in jobs]
+    _check_keep_float(jobs)
+    plan = [(*_exporter(name), _relevant(name, options)) for name, options in jobs]
     paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
     progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
@@ -142,12 +145,14 @@ def export_all(
                 raise UsageError("would be written twice", where=str(path), hint="ask for it once")
         outputs = [(p, target.folder_with) for p, (target, _, _) in zip(paths, plan, strict=True)]
         scratch = stack.enter_context(atomic_writes(outputs, force))
-        reports = []
-        for part, ((_, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
+        exported = []
+        for part, ((target, write, options), path) in enumerate(zip(plan, scratch, strict=True)):
             inner = of_part(progress, path.name, part, len(plan))
             inner("writing")
-            reports.append(write(opened, path, options, inner))
-    return [Exported(path, report) for path, report in zip(paths, reports, strict=True)]
+            report = write(opened, path, options, inner)
+            caveats = target.caveats(opened.spec, options)
+            exported.append(Exported(paths[part], report, caveats))
+    return exported
 
 
 def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
@@ -167,6 +172,36 @@ def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
             where="--calibration",
             expected=f"--tflite with --precision {' or '.join(QUANTISED)}",
         )
+
+
+def _check_keep_float(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
+    """Raises UsageError for layers to keep in float that are no patterns, or without int8."""
+    chosen = [options.keep_float for _, options in jobs if options.keep_float != "auto"]
+    for keep_float in chosen:
+        if isinstance(keep_float, str) and keep_float != "none":
+            raise UsageError(
+                f"{keep_float!r} is a text, and patterns come in a tuple",
+                where="keep_float",
+                expected='"auto", "none", or patterns of names of layers',
+                hint=f"keep_float=({keep_float!r},)",
+            )
+    if chosen and not any(map(_is_quantised, jobs)):
+        raise UsageError(
+            "which layers stay in float is asked of int8 precisions of TFLite, and none is asked "
+            "for",
+            where="--keep-float",
+            expected=f"--tflite with --precision {' or '.join(QUANTISED)}",
+        )
+
+
+def _is_quantised(job: tuple[str, ExportOptions]) -> bool:
+    name, options = job
+    return name == "tflite" and options.precision in QUANTISED
+
+
+def _relevant(name: str, options: ExportOptions) -> ExportOptions:
+    """The options of an artifact without those that say nothing about it."""
+    return options if _is_quantised((name, options)) else replace(options, keep_float="auto")
 
 
 def _exporter(name: str) -> tuple[Target, Write]:

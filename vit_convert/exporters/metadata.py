@@ -16,7 +16,7 @@ from vit_convert.architectures.stored import built
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
 from vit_convert.exporters.options import ExportOptions, InputRange
-from vit_convert.exporters.quantisation_report import Measurement
+from vit_convert.exporters.quantisation_report import KeptLayer, Measurement
 from vit_convert.runtime.limits import JSON_BYTES
 
 _PACKAGES = ("vit-convert", "tensorflow")
@@ -37,6 +37,7 @@ class Metadata:
     outputs: names of the outputs; logits, softmax or features first.
     stream_scale: what the artifact's residual stream is multiplied by (see vit_convert.folding).
     float32_outputs, measured: see Artifact.
+    in_float: of a quantised artifact, linear layers that compute in float, and why.
     """
 
     target: str
@@ -47,6 +48,7 @@ class Metadata:
     stream_scale: float = 1.0
     float32_outputs: np.ndarray | None = field(default=None, compare=False)
     measured: Measurement | None = None
+    in_float: tuple[KeptLayer, ...] = ()
 
     def _attention(self, run: Run) -> Run | None:
         """`Artifact.attention` of an artifact with this metadata, by its `run`."""
@@ -73,6 +75,7 @@ class Metadata:
                 "stream_scale": self.stream_scale,
                 "float32_outputs": _encoded(self.float32_outputs),
                 "measured": self.measured and self.measured.to_dict(),
+                "in_float": [asdict(layer) for layer in self.in_float],
                 "versions": {name: _version(name) for name in _PACKAGES},
             }
         )
@@ -155,6 +158,7 @@ class Metadata:
                     "stream_scale": data.get("stream_scale", 1.0),
                     "float32_outputs": _decoded(data.get("float32_outputs")),
                     "measured": None if measured is None else Measurement.from_dict(measured),
+                    "in_float": [built(KeptLayer, kept) for kept in data.get("in_float", ())],
                 },
             )
         except _BROKEN as error:

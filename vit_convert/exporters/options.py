@@ -13,6 +13,9 @@ CALIBRATED: tuple[Precision, ...] = ("int8", "int16x8")  # made with the ranges 
 QUANTISED: tuple[Precision, ...] = ("int8-dynamic", *CALIBRATED)
 # How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
 InputRange = Literal["normalised", "0..255", "0..1"]
+# Which linear layers of a quantised file stay in float: those that a search finds, none, or those
+# whose names match one of these patterns
+KeepFloat = Literal["auto", "none"] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,10 @@ class ExportOptions:
         input_type: of such pixels in a TFLite file. GPU delegates take float32 alone.
         calibration: a folder of pictures that int8 precisions are made and compared on. The
             artifact does not tell it.
+        keep_float: the linear layers of int8 precisions that stay in float. "auto": those that a
+            search on the calibration pictures finds, where too few of these agree without. "none":
+            no search, every layer is quantised. Shell patterns, `("blocks.0.*", "head")`: no
+            search, the layers whose names match one. Names are those that `export` tells.
     """
 
     precision: Precision = "float32"
@@ -37,3 +44,4 @@ class ExportOptions:
     embed_preprocessing: bool = False
     input_type: Literal["uint8", "float32"] = "uint8"
     calibration: Path | None = None
+    keep_float: KeepFloat = "auto"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -134,6 +134,46 @@ class Cost:
 
 
 @dataclass(frozen=True)
+class KeptLayer:
+    """A linear layer of a quantised artifact that computes in float, and why; the artifact carries
+    it.
+
+    Attributes:
+        operation: as LiteRT calls it.
+        layer: its name in the model, "blocks.3.mlp.fc2".
+        pattern: the one that it was asked for by; "" where a search found that it costs too much.
+        relative: what the search found: see `Cost`. None where there was none, or it is infinite.
+    """
+
+    operation: str
+    layer: str
+    pattern: str = ""
+    relative: float | None = None
+
+    @property
+    def why(self) -> str:
+        """ "asked for by blocks.0.*", for people."""
+        if self.pattern:
+            return f"asked for by {self.pattern}"
+        if self.relative is None:
+            return "not finite alone"
+        return f"relative difference {self.relative:.1e} alone"
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.layer} ({self.why})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """In values that JSON knows, with the reason for people."""
+        return {**asdict(self), "why": self.why}
+
+    @staticmethod
+    def of(cost: Cost) -> KeptLayer:
+        """A layer that a search found."""
+        relative = cost.relative if math.isfinite(cost.relative) else None
+        return KeptLayer(cost.operation, cost.layer, relative=relative)
+
+
+@dataclass(frozen=True)
 class QuantisationReport:
     """The comparison of a quantised artifact with its float32, for the user.
 
@@ -142,8 +182,8 @@ class QuantisationReport:
         source: what the images are that it was measured on, for people.
         unreadable: files of the calibration folder that could not be read.
         size, float_size: of the two files, in bytes.
-        in_float: layers that compute in float, because otherwise the pictures that calibrate agreed
-            too rarely; the costliest first.
+        in_float: layers that compute in float, because they were asked for, or because otherwise
+            the pictures that calibrate agreed too rarely; then the costliest first.
         costs: of the costliest layers, where the check fell short.
     """
 
@@ -152,7 +192,7 @@ class QuantisationReport:
     unreadable: tuple[str, ...]
     size: int
     float_size: int
-    in_float: tuple[Cost, ...] = ()
+    in_float: tuple[KeptLayer, ...] = ()
     costs: tuple[Cost, ...] = ()
 
     @property

@@ -39,6 +39,11 @@ class SourceModel(Protocol):
         """The Keras model, built when it is asked for."""
 
 
+def no_caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
+    """The caveats of a target that has none."""
+    return ()
+
+
 Write = Callable[[SourceModel, Path, ExportOptions, Progress], QuantisationReport | None]
 
 
@@ -59,6 +64,8 @@ class Target:
         prepare: (path, threads) -> Inference, in a process that runs nothing else; raises as `open`
             does.
         folder_with: a file that is in every such folder; "" where it is a file itself.
+        caveats: (model, options) -> sentences on where such an artifact will not run, and what to
+            do for that.
     """
 
     name: str
@@ -70,3 +77,4 @@ class Target:
     describe: Callable[[Path], Metadata]
     prepare: Callable[[Path, int], Inference]
     folder_with: str = ""
+    caveats: Callable[[ModelSpec, ExportOptions], tuple[str, ...]] = no_caveats

@@ -47,6 +47,7 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
         "outputs": list(metadata.outputs),
         "precision": metadata.options.precision,
         "measured": metadata.measured and metadata.measured.to_dict(),
+        "in_float": [kept.to_dict() for kept in metadata.in_float],
         "labels": list(spec.labels),
         "values": values(spec),
     }

@@ -24,6 +24,8 @@ _LEGEND = {
     "assumed": "a default, which the checkpoint cannot confirm",
     "": "not recorded in the artifact",
 }
+_SHORT = 12  # characters of a word that always has room
+_LONGEST = 88  # of a name: four lines of a phone, with room for breaks between words
 
 
 def page(subjects: Sequence[Subject], command: str) -> str:
@@ -102,9 +104,20 @@ _SEVERAL = {
 }
 
 
-def _breakable(name: str) -> Markup:
-    """A name of a file, that may be broken where its words end."""
-    return Markup(re.sub(r"([_.\-/])(?=.)", r"\1<wbr>", str(escape(name))))
+def _breakable(text: str) -> Markup:
+    """A text whose names of files may be broken where their words end. Of names that would take
+    more than four lines on a phone the middle is left out; the title of the element has all."""
+    words = text.split(" ")
+    return Markup(" ").join(_file(word) if len(word) > _SHORT else escape(word) for word in words)
+
+
+def _file(name: str) -> Markup:
+    shown, title = name, ""
+    if len(name) > _LONGEST:
+        half = _LONGEST // 2
+        shown, title = f"{name[:half]}\u2026{name[-half:]}", Markup(' title="{}"').format(name)
+    broken = Markup(re.sub(r"([_.\-/\u2026])(?=.)", r"\1<wbr>", str(escape(shown))))
+    return Markup('<span class="file"{}>{}</span>').format(title, broken)
 
 
 def _limit_of_blocks(result: VerifyResult) -> float | None:

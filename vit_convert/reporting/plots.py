@@ -111,7 +111,8 @@ def _axes(across: str, up: str) -> tuple[Figure, Axes]:
     axes.patch.set_alpha(0)
     axes.set_yscale("log")
     axes.set_xlabel(across, color=_INK)
-    axes.set_ylabel(up, color=_INK)
+    # above, where long names below leave it its place; beside the axis it was cut off
+    axes.set_title(up, color=_INK, loc="left", fontsize=10)
     axes.tick_params(colors=_INK, which="both", labelsize=9)
     axes.grid(axis="y", color=_LINE, linewidth=0.6)
     axes.set_axisbelow(True)

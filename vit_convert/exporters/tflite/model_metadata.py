@@ -17,7 +17,7 @@ from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.options import QUANTISED
+from vit_convert.exporters.options import QUANTISED, ExportOptions
 from vit_convert.exporters.tflite.flatbuffer import ENTRY as OWN_ENTRY
 from vit_convert.exporters.tflite.flatbuffer import (
     TfliteModel,
@@ -144,16 +144,20 @@ def _has_labels(metadata: Metadata) -> bool:
 
 
 def _images(metadata: Metadata) -> _Table:
-    """Task libraries normalise pixels in 0..255 themselves, by (pixel - mean) / std."""
+    """Task libraries normalise pixels in 0..255 themselves, by (pixel - mean) / std; those that are
+    floats they refuse where they are not told how."""
     spec = metadata.spec
     height, width = spec.config.image_size
     channels = spec.config.in_channels
-    mean, std = _normalisation(spec) if metadata.input_range == "normalised" else ((), ())
-    what = "normalised by mean and standard deviation" if mean else "0 to 255"
+    outside = metadata.input_range == "normalised"
+    mean, std = _normalisation(spec) if outside else ((), ())
+    if not outside and metadata.options.input_type == "float32":
+        mean, std = (0.0,), (1.0,)
+    what = "normalised by mean and standard deviation" if outside else "0 to 255"
     largest = [(255 - m) / s for m, s in zip(mean, std, strict=True)] or [255.0]
     least = [-m / s for m, s in zip(mean, std, strict=True)] or [0.0]
     colour = {1: _GRAYSCALE, 3: _RGB}.get(channels, 0)
-    known = bool(mean) or metadata.input_range != "normalised"
+    known = bool(mean) or not outside
     return _Table(
         {
             0: "images",
@@ -177,6 +181,19 @@ def _normalisation(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...
     if spec.config.in_channels != len(preprocessing.mean):
         return (), ()
     return tuple(255 * m for m in preprocessing.mean), tuple(255 * s for s in preprocessing.std)
+
+
+def caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
+    """As `Target.caveats`: MediaPipe knows one mean and one deviation for all channels (its task
+    ImagePreprocessingGraph, `tasks/cc/components/processors/image_preprocessing_graph.cc`)."""
+    differ = any(len({*values}) > 1 for values in _normalisation(spec))
+    if options.embed_preprocessing or not differ:
+        return ()
+    return (
+        "mean or std differ between the channels, which MediaPipe's vision tasks refuse when they "
+        'run ("Per-channel image normalization is not available"); for them, '
+        "--embed-preprocessing normalises in the graph",
+    )
 
 
 def _output(metadata: Metadata, name: str) -> _Table:

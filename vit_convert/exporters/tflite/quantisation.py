@@ -57,8 +57,16 @@ class Layer:
 
 
 def layers_of(path: Path) -> list[Layer]:
-    """The linear layers of a .tflite file, but for talking heads, in the order of execution."""
-    tree = tree_of(np.memmap(path, np.uint8, mode="r"))
+    """The linear layers of a .tflite file; see `linear_layers`."""
+    return linear_layers(tree_of(np.memmap(path, np.uint8, mode="r")))
+
+
+def linear_layers(tree: Any) -> list[Layer]:
+    """The linear layers of a graph, but for talking heads, in the order of execution.
+
+    Args:
+        tree: the model in flatbuffers' object form.
+    """
     (main,) = tree.subgraphs
     kinds = [operation_name(tree.operatorCodes[node.opcodeIndex]) for node in main.operators]
     followers: dict[int, list[int]] = {}

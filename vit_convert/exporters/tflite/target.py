@@ -8,6 +8,7 @@ from vit_convert.exporters.options import CALIBRATED, ExportOptions
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import SourceModel, Target
 from vit_convert.exporters.tflite.flatbuffer import is_tflite
+from vit_convert.exporters.tflite.model_metadata import caveats
 from vit_convert.exporters.tflite.opening import describe_file, open_file, prepare_file
 from vit_convert.exporters.tflite.quantised import write_calibrated, write_uncalibrated
 from vit_convert.exporters.tflite.writer import NAME, TfliteWriter
@@ -23,7 +24,7 @@ def _write(
         writer.write(path, options.precision, progress=progress)
         return None
     if options.precision in CALIBRATED or options.calibration is not None:
-        return write_calibrated(writer, path, progress)
+        return write_calibrated(model, writer, path, progress)
     return write_uncalibrated(writer, path, progress)
 
 
@@ -36,4 +37,5 @@ TFLITE = Target(
     open=open_file,
     describe=describe_file,
     prepare=prepare_file,
+    caveats=caveats,
 )
