@@ -61,8 +61,8 @@ def web(
     the model, is downloaded from the npm registry once, and checked.
     """
     from vit_convert.labels.names import read_labels
-    from vit_convert.web.server import server, url
-    from vit_convert.web.site import write_page
+    from vit_convert.browser.server import server, url
+    from vit_convert.browser.site import write_page
 
     names = read_labels(labels) if labels else ()
     with ExitStack() as stack:

@@ -12,8 +12,8 @@ from pathlib import Path
 from vit_convert.errors import UsageError
 from vit_convert.progress import Progress, silent
 from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
-from vit_convert.web import runtime
-from vit_convert.web.description import describe
+from vit_convert.browser import runtime
+from vit_convert.browser.description import describe
 
 MODEL = "model.tflite"
 DESCRIPTION = "model.json"

@@ -16,7 +16,7 @@ from vit_convert.conversion.files import torch2keras
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.labels.names import read_labels
-from vit_convert.web.site import write_page
+from vit_convert.browser.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 CHECKPOINTS = {"vit": "vit_cifar10.pth", "cait": "cait_cifar10.safetensors"}

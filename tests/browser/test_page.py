@@ -27,7 +27,7 @@ from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.attention import attention_of, look, towards_patches
 from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
-from vit_convert.web.site import write_page
+from vit_convert.browser.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 PICTURES = WEIGHTS / "images"

@@ -25,10 +25,10 @@ from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.images.preprocessing import ImageError
-from vit_convert.web.description import describe
-from vit_convert.web.runtime import runtime_files
-from vit_convert.web.server import HEADERS
-from vit_convert.web.site import write_page
+from vit_convert.browser.description import describe
+from vit_convert.browser.runtime import runtime_files
+from vit_convert.browser.server import HEADERS
+from vit_convert.browser.site import write_page
 
 PICTURES = Path(__file__).parents[2] / "weights" / "images"
 
