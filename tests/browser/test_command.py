@@ -21,14 +21,14 @@ import pytest
 from browsing import served
 from families import small_cait, small_deit, small_vit
 
+from vit_convert.browser.description import describe
+from vit_convert.browser.runtime import runtime_files
+from vit_convert.browser.server import HEADERS
+from vit_convert.browser.site import web
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.images.preprocessing import ImageError
-from vit_convert.browser.description import describe
-from vit_convert.browser.runtime import runtime_files
-from vit_convert.browser.server import HEADERS
-from vit_convert.browser.site import write_page
 
 PICTURES = Path(__file__).parents[2] / "weights" / "images"
 
@@ -151,7 +151,7 @@ def test_samples_that_the_page_could_not_show_are_refused(
         (PICTURES, UsageError),
     ):
         with pytest.raises(error, match=re.escape(str(sample)) if error is ImageError else "12"):
-            write_page(models("small"), tmp_path / "page", samples=[sample])
+            web(models("small"), tmp_path / "page", samples=[sample])
         assert not (tmp_path / "page").exists()
 
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any, overload
 
-from vit_convert.errors import UsageError
-from vit_convert.progress import Progress, silent
-from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
-from vit_convert.browser import runtime
+from vit_convert.browser import runtime as litert_js
 from vit_convert.browser.description import describe
+from vit_convert.errors import UsageError
+from vit_convert.exporters import artifact_size
+from vit_convert.exporters.given import ArtifactLike, given_artifacts
+from vit_convert.images.pictures import HeldPicture, Pictures, given_pictures
+from vit_convert.images.preprocessing import decode_image
+from vit_convert.progress import Progress, of_part, silent
+from vit_convert.results import Result
+from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
 
 MODEL = "model.tflite"
 DESCRIPTION = "model.json"
@@ -24,41 +32,114 @@ _BUILD = ".wasm"  # of LiteRT.js; the page unpacks the one that it loads
 _CHUNK = 2**22
 
 
-def write_page(
-    model: str | Path,
-    folder: str | Path,
+@dataclass(frozen=True)
+class WebPage(Result):
+    """A page that was written.
+
+    Attributes:
+        folder: with all that the page needs: `index.html`, the model, LiteRT.js, the samples.
+        model: the .tflite file that it runs a copy of.
+        size: of all files, in bytes.
+    """
+
+    folder: Path
+    model: Path
+    size: int
+
+
+@overload
+def web(  # type: ignore[overload-overlap]  # a text is a path, and no list
+    artifacts: ArtifactLike,
+    folder: str | Path | None = None,
     *,
-    given_runtime: str | Path | None = None,
+    runtime: str | Path | None = None,
     labels: Sequence[str] = (),
-    samples: Sequence[str | Path] = (),
+    samples: Pictures = (),
     force: bool = False,
     progress: Progress = silent,
-) -> Path:
-    """Write a folder that any web server can serve, and that asks no other server for anything.
+) -> WebPage: ...
+
+
+@overload
+def web(
+    artifacts: Iterable[ArtifactLike],
+    folder: str | Path | None = None,
+    *,
+    runtime: str | Path | None = None,
+    labels: Sequence[str] = (),
+    samples: Pictures = (),
+    force: bool = False,
+    progress: Progress = silent,
+) -> list[WebPage]: ...
+
+
+def web(
+    artifacts: ArtifactLike | Iterable[ArtifactLike],
+    folder: str | Path | None = None,
+    *,
+    runtime: str | Path | None = None,
+    labels: Sequence[str] = (),
+    samples: Pictures = (),
+    force: bool = False,
+    progress: Progress = silent,
+) -> WebPage | list[WebPage]:
+    """Write static pages that run .tflite files in the browser, and ask no other server for
+    anything.
 
     Args:
-        model: a .tflite file that `vit-convert export` wrote. Its bytes are copied unchanged.
-        folder: what to write.
-        given_runtime: LiteRT.js as the user has it; see `runtime_files`.
+        artifacts: the path of a .tflite file that `export` wrote, an open one, or several of
+            either. Its bytes are copied unchanged.
+        folder: what to write, `<name>_web` in the current folder by default; of several artifacts,
+            an existing folder in which each page is a folder of that name.
+        runtime: LiteRT.js, where there is no network: what `npm pack` gave, or its folder.
         labels: class names; those that the file carries by default.
-        samples: pictures, and folders of them, that the page offers to those who have none at hand.
-        force: replace the folder if it is there.
-        progress: told of each step as it begins.
+        samples: pictures, as `predict` takes them, that the page offers to those who have none at
+            hand.
+        force: replace a folder that is there.
+        progress: told of each step; each page is a part.
 
     Returns:
-        the folder.
+        the page that was written; of several artifacts a list, in their order.
 
     Raises:
-        UsageError, ArtifactError: the model cannot be shown (see `describe`), or a sample.
+        UsageError, ArtifactError: an artifact cannot be shown, or two have one name, or there are
+            too many samples.
+        ImageError: a sample cannot be read.
         MissingDependencyError: LiteRT.js cannot be fetched, or is another than was pinned.
         OutputError: the folder exists, or cannot be written.
     """
-    source, target = Path(model), Path(folder)
-    check_output(target, force, DESCRIPTION)
-    progress(f"reading {source.name}")
-    description = describe(source, labels)
+    given = given_artifacts(artifacts)
+    names = [Path(f"{path.stem}_web") for path in given.paths]
+    targets = [Path(folder or ".", name) for name in names]
+    if folder is not None and not given.several:
+        targets = [Path(folder)]
+    for target in targets:
+        if targets.count(target) > 1:
+            raise UsageError(
+                "would be written twice", where=str(target), expected="files with different names"
+            )
+        check_output(target, force, DESCRIPTION)
+    descriptions = [describe(path, labels) for path in given.paths]
     pictures = _samples(samples)
-    files = _packed(runtime.runtime_files(given_runtime, progress))
+    pages = []
+    for part, (source, target) in enumerate(zip(given.paths, targets, strict=True)):
+        inner = of_part(progress, source.name, part, len(targets))
+        _write(source, target, descriptions[part], runtime, pictures, force, inner)
+        pages.append(WebPage(target, source, artifact_size(target)))
+    return pages if given.several else pages[0]
+
+
+def _write(
+    source: Path,
+    target: Path,
+    description: dict[str, Any],
+    given_runtime: str | Path | None,
+    pictures: Mapping[str, tuple[bytes, str]],
+    force: bool,
+    progress: Progress,
+) -> None:
+    """Write the page of a .tflite file."""
+    files = _packed(litert_js.runtime_files(given_runtime, progress))
     files |= {f"{SAMPLES}/{name}": content for name, (content, _) in pictures.items()}
     size = source.stat().st_size
     check_space(target.parent, size + sum(map(len, files.values())))
@@ -74,14 +155,13 @@ def write_page(
             "file": MODEL,
             "size": size,
             "sha256": _copy(source, scratch / MODEL),
-            "runtime": f"LiteRT.js {runtime.VERSION}",
+            "runtime": f"LiteRT.js {litert_js.VERSION}",
             "samples": [
                 {"file": f"{SAMPLES}/{name}", "title": title}
                 for name, (_, title) in pictures.items()
             ],
         }
         (scratch / DESCRIPTION).write_text(json.dumps(description, indent=1), encoding="utf-8")
-    return target
 
 
 def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
@@ -94,25 +174,29 @@ def _packed(files: Mapping[str, bytes]) -> dict[str, bytes]:
     return packed
 
 
-def _samples(paths: Sequence[str | Path]) -> dict[str, tuple[bytes, str]]:
-    """Pictures under names that every web server can serve: their bytes, and titles for people."""
-    from vit_convert.images.folders import find_images
-    from vit_convert.images.preprocessing import load_image
+def _samples(samples: Pictures) -> dict[str, tuple[bytes, str]]:
+    """Pictures under names that every web server can serve: their bytes, and titles for people.
 
-    found: list[Path] = []
-    for path in map(Path, paths):
-        found += find_images(path) if path.is_dir() else [path]
-    if len(found) > _MAX_SAMPLES:
+    Files are copied; what lies in memory is written as PNG.
+    """
+    given = given_pictures(samples, "samples")
+    if len(given) > _MAX_SAMPLES:
         raise UsageError(
-            f"{len(found)} pictures",
+            f"{len(given)} pictures",
             where="--sample",
             expected=f"at most {_MAX_SAMPLES}: the page shows all of them",
         )
-    for path in found:
-        load_image(path)
-    return {
-        f"{i}{path.suffix.lower()}": (path.read_bytes(), path.stem) for i, path in enumerate(found)
-    }
+    found = {}
+    for place, picture in enumerate(given.each):
+        if isinstance(picture, HeldPicture):
+            png = io.BytesIO()
+            picture.decode().save(png, "PNG")
+            found[f"{place}.png"] = png.getvalue(), picture.name
+            continue
+        content, name = given.storage.read(picture), PurePath(picture)
+        decode_image(content, picture)
+        found[f"{place}{name.suffix.lower()}"] = content, name.stem
+    return found
 
 
 def _write_own(folder: Path) -> None:

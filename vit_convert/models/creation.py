@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,11 @@ from vit_convert.architectures.creation import new_spec
 from vit_convert.architectures.initialisation import initial_values
 from vit_convert.models import ConvertedModel, build
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vit_convert.architectures.options import ModelOptions
+
 
 def create_model(
     model: str | TransformerConfig,
@@ -19,7 +24,7 @@ def create_model(
     labels: Sequence[str] = (),
     seed: int | None = None,
     dtype: str | None = None,
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> ConvertedModel:
     """Make a Keras model with fresh weights, ready to be trained.
 
