@@ -97,8 +97,16 @@ class Family:
     def logits(self, images: np.ndarray) -> np.ndarray:
         """What timm gives for normalised images (n, height, width, channels)."""
         with torch.inference_mode():
-            channels_first = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-            return self.model(torch.from_numpy(channels_first)).numpy()
+            return self.model(channels_first(images)).numpy()
+
+
+def channels_first(images: np.ndarray) -> torch.Tensor:
+    """Images (n, height, width, channels) as PyTorch takes them, (n, channels, height, width).
+
+    The copy matters where bits are compared: PyTorch's convolution takes another path for another
+    order of memory, which differs in the last bit on some processors.
+    """
+    return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
 def tensors_of(model: torch.nn.Module) -> dict[str, LazyTensor]:

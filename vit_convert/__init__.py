@@ -26,7 +26,7 @@ _HOMES = {
     "ExportOptions": "exporters",
     "Exported": "exporters",
     "Features": "inference.features",
-    "ImageError": "images.preprocessing",
+    "ImageError": "images.decoding",
     "MappingError": "errors",
     "MissingDependencyError": "errors",
     "Options": "statements.option_file",
@@ -94,7 +94,7 @@ if TYPE_CHECKING:  # the same, for type checkers, which follow no string
     from vit_convert.exporters import export_all as export_all
     from vit_convert.exporters import open_artifact as open_artifact
     from vit_convert.exporters.keras_h5 import load_model as load_model
-    from vit_convert.images.preprocessing import ImageError as ImageError
+    from vit_convert.images.decoding import ImageError as ImageError
     from vit_convert.inference.benchmark import Benchmark as Benchmark
     from vit_convert.inference.benchmark import benchmark as benchmark
     from vit_convert.inference.evaluate import evaluate as evaluate

@@ -171,7 +171,7 @@ def _sidecars(path: Path) -> None:
 
 
 def _image(path: Path) -> None:
-    from vit_convert.images.preprocessing import load_image
+    from vit_convert.images.decoding import load_image
 
     load_image(path)
 

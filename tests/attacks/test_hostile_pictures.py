@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vit_convert.images.preprocessing import ImageError, load_image
+from vit_convert.images.decoding import ImageError, load_image
 from vit_convert.runtime.limits import IMAGE_BYTES, IMAGE_FILE_BYTES
 
 SECONDS, MEGABYTES = 5, 512
@@ -25,7 +25,8 @@ WORK = """
 import json, os, resource, sys, time
 from PIL import Image
 from vit_convert.architectures.base import Preprocessing
-from vit_convert.images.preprocessing import ImageError, load_image, preprocess
+from vit_convert.images.decoding import ImageError, load_image
+from vit_convert.images.preprocessing import preprocess
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

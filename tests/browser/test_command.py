@@ -28,7 +28,7 @@ from vit_convert.browser.site import web
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 
 PICTURES = Path(__file__).parents[2] / "weights" / "images"
 

@@ -16,7 +16,8 @@ from PIL import Image
 
 import vit_convert.browser
 from vit_convert.architectures import Preprocessing
-from vit_convert.images.preprocessing import INTERPOLATIONS, load_image, normalise, to_pixels
+from vit_convert.images.decoding import load_image
+from vit_convert.images.preprocessing import INTERPOLATIONS, normalise, to_pixels
 
 PAGE = Path(vit_convert.browser.__file__).parent / "page"
 

@@ -16,8 +16,9 @@ from PIL import Image
 
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import open_artifact
+from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import ImageFolder
-from vit_convert.images.preprocessing import load_image, preprocess
+from vit_convert.images.preprocessing import preprocess
 from vit_convert.inference.evaluate import evaluate
 from vit_convert.labels.names import imagenet1k, imagenet1k_synsets
 

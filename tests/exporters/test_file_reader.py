@@ -163,10 +163,10 @@ def test_a_small_file_cannot_ask_for_endless_work(width: int, tmp_path: Path) ->
     assert time.process_time() - began < 5
 
 
-def test_the_same_shape_without_repetition_is_read(tmp_path: Path) -> None:
+def test_the_same_shape_with_less_repetition_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m.tflite"
-    path.write_bytes(bomb(20))
-    assert len(read_file(path).subgraphs) == 20
+    path.write_bytes(bomb(10))
+    assert len(read_file(path).subgraphs) == 10
 
 
 def test_weights_stay_on_the_disk(tmp_path: Path) -> None:

@@ -43,8 +43,9 @@ from vit_convert.exporters.tflite.calibration import (
 from vit_convert.exporters.tflite.flatbuffer import Content, TfliteModel, read_entry, tree_of, write
 from vit_convert.exporters.tflite.quantisation import layers_of
 from vit_convert.exporters.tflite.quantised import _rank
+from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import find_images
-from vit_convert.images.preprocessing import load_image, normalise, preprocess
+from vit_convert.images.preprocessing import normalise, preprocess
 from vit_convert.parity.compare import TOLERANCES
 
 _KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from vit_convert.images.decoding import ImageError
 from vit_convert.images.folders import SUFFIXES, ImageFolder, find_images
-from vit_convert.images.preprocessing import ImageError
 from vit_convert.parity.sources.torch_compat import import_vision
 
 

@@ -18,14 +18,8 @@ from PIL import Image
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
-from vit_convert.images.preprocessing import (
-    ImageError,
-    Size,
-    load_image,
-    normalise,
-    preprocess,
-    to_pixels,
-)
+from vit_convert.images.decoding import ImageError, load_image
+from vit_convert.images.preprocessing import Size, normalise, preprocess, to_pixels
 from vit_convert.parity.sources.torch_compat import import_vision
 
 WIDE = (57, 83)  # height, width

@@ -11,7 +11,7 @@ import pytest
 
 from vit_convert.errors import MissingDependencyError
 from vit_convert.images import storage
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 from vit_convert.images.storage import find_labelled, find_pictures, storage_of
 from vit_convert.runtime.limits import VARIABLE
 

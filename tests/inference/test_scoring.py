@@ -15,7 +15,8 @@ from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact
 from vit_convert.exporters.artifact import Outputs, Repeatable
 from vit_convert.exporters.tflite.opening import open_file
-from vit_convert.images.preprocessing import ImageError, decode_image, load_image, to_pixels
+from vit_convert.images.decoding import ImageError, decode_image, load_image
+from vit_convert.images.preprocessing import to_pixels
 from vit_convert.images.storage import find_pictures, storage_of
 from vit_convert.inference.predict import predict
 from vit_convert.inference.running import as_input, softmax

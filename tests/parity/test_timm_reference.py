@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from families import Family, small_cait, small_deit, small_vit
+from families import Family, channels_first, small_cait, small_deit, small_vit
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.checkpoint.tensor import LazyTensor
@@ -65,7 +65,7 @@ def test_features_are_what_the_source_gives_before_its_head(build: Build) -> Non
     images = family.images(2)
     features = TorchReference(family.spec, family.tensors(), features=True).run(images)
     with torch.inference_mode():
-        tokens = family.model.forward_features(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+        tokens = family.model.forward_features(channels_first(images))
         expected = family.model.forward_head(tokens, pre_logits=True).numpy()
     np.testing.assert_array_equal(features, expected)
 
@@ -88,7 +88,7 @@ def test_embeddings_and_blocks_are_what_the_modules_of_a_vit_give() -> None:
     assert list(blocks) == ["embeddings", "blocks.0", "blocks.1", "blocks.2"]
     assert {block.shape for block in blocks.values()} == {(2, 2 + 15, 36)}
     with torch.inference_mode():
-        x = family.model.patch_embed(torch.from_numpy(images.transpose(0, 3, 1, 2)))
+        x = family.model.patch_embed(channels_first(images))
         x = family.model._pos_embed(x)
         np.testing.assert_array_equal(blocks["embeddings"], x.numpy())
         for i, block in enumerate(family.model.blocks):

@@ -17,8 +17,8 @@ from vit_convert.browser.description import describe
 from vit_convert.errors import UsageError
 from vit_convert.exporters import artifact_size
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
+from vit_convert.images.decoding import decode_image
 from vit_convert.images.pictures import HeldPicture, Pictures, given_pictures
-from vit_convert.images.preprocessing import decode_image
 from vit_convert.progress import Progress, of_part, silent
 from vit_convert.results import Result
 from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vit_convert.errors import similar_to
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 
 # those of torchvision's ImageFolder
 SUFFIXES = frozenset((".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"))

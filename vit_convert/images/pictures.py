@@ -14,13 +14,7 @@ import numpy as np
 from PIL import Image
 
 from vit_convert.errors import UsageError, described
-from vit_convert.images.preprocessing import (
-    _WITHOUT_WARNINGS,
-    ImageError,
-    _rgb,
-    _upright,
-    decode_image,
-)
+from vit_convert.images.decoding import ImageError, decode_image, upright_rgb
 from vit_convert.images.storage import Storage, find_pictures, storage_of
 
 PictureLike: TypeAlias = str | os.PathLike[str] | bytes | Image.Image | np.ndarray[Any, Any]
@@ -63,8 +57,7 @@ class HeldPicture:
                 raise ImageError(
                     f"cannot be loaded ({error})", where=self.name, expected="a whole picture"
                 ) from error
-            with _WITHOUT_WARNINGS:
-                return _rgb(_upright(self.content), self.name)
+            return upright_rgb(self.content, self.name)
 
 
 @dataclass(frozen=True)

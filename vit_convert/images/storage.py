@@ -16,8 +16,8 @@ from typing import Any
 from urllib.parse import unquote, urlparse
 
 from vit_convert.errors import MissingDependencyError
+from vit_convert.images.decoding import ImageError, read_picture
 from vit_convert.images.folders import SUFFIXES, ImageFolder, is_picture, picture_names
-from vit_convert.images.preprocessing import ImageError, read_picture
 from vit_convert.runtime.limits import IMAGE_FILE_BYTES
 
 _ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")

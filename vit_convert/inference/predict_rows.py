@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from vit_convert.exporters.artifact import Artifact
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 from vit_convert.images.storage import Storage
 from vit_convert.inference.predict import class_names
 from vit_convert.inference.ray_rows import scored_on_ray

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import MissingDependencyError, UsageError
-from vit_convert.images.preprocessing import ImageError
+from vit_convert.images.decoding import ImageError
 from vit_convert.images.storage import PARQUET_HINT
 from vit_convert.inference.scoring import Scores
 

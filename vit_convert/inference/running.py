@@ -10,7 +10,8 @@ import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters.artifact import Artifact
-from vit_convert.images.preprocessing import load_image, normalise, to_pixels
+from vit_convert.images.decoding import load_image
+from vit_convert.images.preprocessing import normalise, to_pixels
 
 
 def prepare(paths: Sequence[Path], artifact: Artifact) -> np.ndarray:

@@ -27,8 +27,9 @@ import numpy as np
 from vit_convert.architectures import Preprocessing
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters.artifact import DYNAMIC, Artifact, Repeatable
+from vit_convert.images.decoding import ImageError
 from vit_convert.images.pictures import HeldPicture, decode_picture, name_of
-from vit_convert.images.preprocessing import ImageError, to_pixels
+from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.running import as_input, probabilities
 from vit_convert.runtime.processors import cores
 

@@ -14,8 +14,9 @@ import numpy as np
 from vit_convert.architectures import ModelSpec
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
 from vit_convert.exporters.summary import summary
+from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import find_images
-from vit_convert.images.preprocessing import load_image, to_pixels
+from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.attention import attention_of, look
 from vit_convert.inference.benchmark import Benchmark, benchmark
 from vit_convert.inference.running import as_input

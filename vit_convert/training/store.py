@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from vit_convert.errors import VitConvertError
-from vit_convert.images.preprocessing import load_image
+from vit_convert.images.decoding import load_image
 from vit_convert.progress import Progress, silent
 from vit_convert.runtime.processors import cores
 

@@ -13,8 +13,9 @@ from PIL import Image
 
 from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
+from vit_convert.images.decoding import ImageError, load_image
 from vit_convert.images.folders import find_images
-from vit_convert.images.preprocessing import ImageError, load_image, normalise, to_pixels
+from vit_convert.images.preprocessing import normalise, to_pixels
 from vit_convert.progress import Progress, counted, silent
 
 _MOST = 512  # pictures of each part; ranges hardly change after a few hundred
