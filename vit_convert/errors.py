@@ -108,6 +108,8 @@ def described(value: object) -> str:
     if isinstance(shape, tuple) and dtype is not None:
         return f"an array of {dtype} and shape {shape}"
     kind = type(value)
+    if isinstance(value, (bytes, bytearray)):
+        return kind.__name__
     name = kind.__qualname__
     return f"a {name}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{name}"
 

@@ -3,6 +3,7 @@ arrays, one or several."""
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -125,7 +126,7 @@ def given_pictures(pictures: Pictures, where: str = "pictures") -> GivenPictures
         pictures = list(pictures)
     elif isinstance(pictures, (str, os.PathLike, bytes, Image.Image, np.ndarray)):
         return _all([pictures], where, several=False)
-    if not isinstance(pictures, Iterable) or isinstance(pictures, Mapping):
+    if not isinstance(pictures, Iterable) or isinstance(pictures, (Mapping, io.IOBase)):
         raise _refused(pictures, where)
     return _all(list(pictures), where, several=True)
 
@@ -176,10 +177,9 @@ def _check(array: np.ndarray[Any, Any], where: str) -> None:
 
 
 def _refused(given: object, where: str) -> UsageError:
-    tensor = hasattr(given, "numpy")  # PyTorch's or TensorFlow's
-    return UsageError(
-        f"cannot be {described(given)}",
-        where=where,
-        expected=_EXPECTED,
-        hint="tensor.numpy(), as uint8" if tensor else "",
-    )
+    hint = ""
+    if isinstance(given, io.IOBase):
+        hint = "file.read(), opened with open(path, 'rb')"
+    elif hasattr(given, "numpy"):  # PyTorch's or TensorFlow's
+        hint = "tensor.numpy(), as uint8"
+    return UsageError(f"cannot be {described(given)}", where=where, expected=_EXPECTED, hint=hint)
