@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from vit_convert.runtime.import_hook import after_import
 
 __version__ = "0.1.0"
+"""The version of this package."""
 
 _HOMES = {
     "Artifact": "exporters",

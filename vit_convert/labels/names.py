@@ -94,6 +94,12 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     name, or a Hugging Face config.json (its id2label is read). JSON is recognised by its first
     character, a bracket or a brace. Blank lines at the end are no names; a name may occur twice.
 
+    Args:
+        path: the file.
+
+    Returns:
+        the names.
+
     Raises:
         UsageError: the file cannot be read or is none of these, a name is blank or no text, or
             indices are missing.
