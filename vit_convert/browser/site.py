@@ -121,10 +121,12 @@ def web(
         check_output(target, force, DESCRIPTION)
     descriptions = [describe(path, labels) for path in given.paths]
     pictures = _samples(samples)
+    files = _packed(litert_js.runtime_files(runtime, progress))
+    files |= {f"{SAMPLES}/{name}": content for name, (content, _) in pictures.items()}
     pages = []
     for part, (source, target) in enumerate(zip(given.paths, targets, strict=True)):
         inner = of_part(progress, source.name, part, len(targets))
-        _write(source, target, descriptions[part], runtime, pictures, force, inner)
+        _write(source, target, descriptions[part], files, pictures, force, inner)
         pages.append(WebPage(target, source, artifact_size(target)))
     return pages if given.several else pages[0]
 
@@ -133,14 +135,12 @@ def _write(
     source: Path,
     target: Path,
     description: dict[str, Any],
-    given_runtime: str | Path | None,
+    files: Mapping[str, bytes],
     pictures: Mapping[str, tuple[bytes, str]],
     force: bool,
     progress: Progress,
 ) -> None:
-    """Write the page of a .tflite file."""
-    files = _packed(litert_js.runtime_files(given_runtime, progress))
-    files |= {f"{SAMPLES}/{name}": content for name, (content, _) in pictures.items()}
+    """Write the page of a .tflite file, with files of others beside its own."""
     size = source.stat().st_size
     check_space(target.parent, size + sum(map(len, files.values())))
     progress(f"writing {target}")
