@@ -23,7 +23,7 @@ def check_options(
     source: str | Path | None,
     reference: str | Path | None,
     model: str | None,
-    images: GivenPictures | None,
+    images: object,
     key: str | None,
 ) -> None:
     """Refuse options that do not fit together.

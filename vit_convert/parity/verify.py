@@ -117,8 +117,8 @@ def verify(
         VitConvertError: the checkpoint or a picture cannot be read.
     """
     given = given_artifacts(artifacts)
+    check_options(source, reference, model, images, key)
     pictures = None if images is None else given_pictures(images, "images")
-    check_options(source, reference, model, pictures, key)
     if arithmetic == "float16" and delegate == "gpu":
         raise UsageError(
             "a delegate has an arithmetic of its own",
