@@ -33,7 +33,7 @@ OF_NAME = {
         *("tensorflow", "tf_keras", "keras", "tensorflow_hub"),
         *("vit_convert.exporters.export", "vit_convert.exporters.export_all"),
         *("vit_convert.exporters.open_artifact", "vit_convert.exporters.keras_h5"),
-        *("vit_convert.models", "vit_convert.web.site", "vit_convert.parity.verify"),
+        *("vit_convert.models", "vit_convert.browser.site", "vit_convert.parity.verify"),
     ),
 }
 

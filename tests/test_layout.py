@@ -15,7 +15,7 @@ pytestmark = pytest.mark.once  # it reads source
 ROOT = Path(vit_convert.__file__).parent
 # Each floor may use its own rooms and those below it. DESIGN: imports point one way.
 FLOORS = (
-    ("errors", "progress", "runtime"),
+    ("errors", "progress", "results", "runtime"),
     ("checkpoint", "architectures", "labels", "images"),
     ("dialects", "hf_config", "statements"),
     ("conversion", "folding", "models"),
@@ -23,7 +23,7 @@ FLOORS = (
     ("inference",),
     ("parity",),
     ("reporting",),
-    ("web",),
+    ("browser",),
     ("cli",),
 )
 DOORS = ("__init__", "__main__")  # they lead into every room, lazily

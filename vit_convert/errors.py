@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+_SHOWN = 60  # characters of a value in an error
+
 
 def escaped(text: str) -> str:
     """A text as a terminal can show it: control characters, and halves of characters, as Python
@@ -86,6 +88,30 @@ class AssumptionWarning(UserWarning):
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
+
+
+class PictureWarning(UserWarning):
+    """Pictures that cannot be read, and were passed over."""
+
+
+class QuantisationWarning(UserWarning):
+    """A quantised artifact that was written, and falls short of its float32."""
+
+
+def described(value: object) -> str:
+    """What somebody gave in the place of something else, for the error that says so."""
+    if value is None or isinstance(value, (bool, int, float, str)):
+        text = repr(value)
+        shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+        return shown if value is None else f"the {type(value).__name__} {shown}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        return f"an array of {dtype} and shape {shape}"
+    kind = type(value)
+    if isinstance(value, (bytes, bytearray)):
+        return kind.__name__
+    name = kind.__qualname__
+    return f"a {name}" if kind.__module__ == "builtins" else f"a {kind.__module__}.{name}"
 
 
 def similar_to(path: str | Path) -> str:

@@ -19,7 +19,7 @@ from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters import Artifact, ExportOptions, export, open_artifact
 from vit_convert.inference.attention import attention_of, look, rollout
-from vit_convert.reporting.attention_figure import draw_attention
+from vit_convert.reporting.attention import attention
 
 MODELS = FAMILIES | {"average pool": SPECIAL["average pool"]}
 GRID = (3, 5)
@@ -176,7 +176,7 @@ def test_the_picture_shows_what_the_model_sees(
     name: str, opened: Open, pictures: list[Path]
 ) -> None:
     artifact = opened(name, "tflite")
-    first, second = (draw_attention(artifact, path)[0] for path in pictures)
+    first, second = (seen.png() for seen in attention(artifact, pictures))
     image = Image.open(io.BytesIO(first))
     image.load()
     assert image.format == "PNG"
@@ -193,7 +193,7 @@ def test_the_picture_shows_what_the_model_sees(
 def test_one_head_makes_a_smaller_picture(opened: Open, pictures: list[Path]) -> None:
     artifact = opened("cait", "tflite")
     everything, alone = (
-        Image.open(io.BytesIO(draw_attention(artifact, pictures[0], **options)[0]))
+        Image.open(io.BytesIO(attention(artifact, pictures[0], **options)[0].png()))
         for options in ({}, {"head": 2, "block": 0})
     )
     assert alone.width < everything.width

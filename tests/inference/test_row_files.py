@@ -26,11 +26,11 @@ from vit_convert.inference.unfinished import partial_folder
 SLOW = """
 import sys, time
 from vit_convert.inference import scoring
-decode = scoring.decode_image
+decode = scoring.decode_picture
 def slowly(*given):
     time.sleep(0.05)
     return decode(*given)
-scoring.decode_image = slowly
+scoring.decode_picture = slowly
 from vit_convert.cli import main
 main()
 """

@@ -35,7 +35,7 @@ from vit_convert.parity.gpu.process import GpuError, GpuProcess
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording, read_reference, record_reference
 from vit_convert.parity.references import RecordedReference
-from vit_convert.parity.report import as_dict, gpu_lines, row, row_of_dict
+from vit_convert.parity.report import gpu_lines, row, row_of_dict
 from vit_convert.parity.verify import verify, verify_artifact
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
@@ -372,7 +372,7 @@ def test_a_refused_operation_is_named_with_its_block(
     assert result.where == "blocks.1"
     assert result.num_images == 0
     assert row(result)[2:] == ("-", "-", "-", f"NOT RUN: the GPU refuses {first}")
-    data = json.loads(json.dumps(as_dict(result), allow_nan=False))
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert row_of_dict(data) == row(result)
     assert data["gpu"]["first_refused"]["block"] == "blocks.1"
     assert data["gpu"]["operations"] == report.operations

@@ -19,7 +19,7 @@ from vit_convert.exporters import ExportOptions, export
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.parity.block_ranges import LARGEST
 from vit_convert.parity.float16 import TOLERANCE
-from vit_convert.parity.report import as_dict, float16_lines
+from vit_convert.parity.report import float16_lines
 from vit_convert.parity.result import VerifyResult
 from vit_convert.parity.verify import verify
 
@@ -230,7 +230,7 @@ def test_a_quantised_file_has_its_own_tolerance(tmp_path: Path) -> None:
 
 def test_json_has_it_all(tmp_path: Path) -> None:
     result = verified(scaled_from(1, 1e6, small_vit(depth=3)), tmp_path)
-    found = json.loads(json.dumps(as_dict(result), allow_nan=False))
+    found = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert found["arithmetic"] == "float16"
     assert found["float16"]["first_bad"]["overflow_of"] == "FULLY_CONNECTED"
     assert found["float16"]["blocks"][0]["name"] == "embeddings"

@@ -23,7 +23,7 @@ from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import Recording
 from vit_convert.parity.references import LiveReference, RecordedReference
-from vit_convert.parity.report import as_dict, row
+from vit_convert.parity.report import row
 from vit_convert.parity.result import VerifyResult
 from vit_convert.parity.sources.timm_source import TorchReference
 from vit_convert.parity.verify import verify_artifact
@@ -137,7 +137,7 @@ def test_a_mistake_that_rounding_hides_is_found(mistake: Hidden, tmp_path: Path)
     assert not result.made_of.passed
     assert result.where.startswith("the float32 that it was made of (relative difference ")
     assert row(result)[-1] == f"DIFFERS: {result.where}"
-    data = json.loads(json.dumps(as_dict(result), allow_nan=False))
+    data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
     assert (data["passed"], data["made_of"]["passed"]) == (False, False)
 
 

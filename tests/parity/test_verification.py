@@ -32,7 +32,7 @@ from vit_convert.images.preprocessing import normalise
 from vit_convert.parity.inputs import random_images, to_input_range
 from vit_convert.parity.recorded import record_reference
 from vit_convert.parity.references import LiveReference
-from vit_convert.parity.report import as_dict, columns, row, row_of_dict, rows
+from vit_convert.parity.report import columns, row, row_of_dict, rows
 from vit_convert.parity.sources.timm_source import TorchReference, block_outputs
 from vit_convert.parity.verify import verify, verify_artifact
 
@@ -242,7 +242,7 @@ def test_outputs_that_are_not_finite_never_pass(value: float, folder: Path) -> N
     result = verify_artifact(broken, LiveReference(model, family.images()), tolerance=1e9)
     assert not result.passed
     assert result.comparison.problem == "NaN or infinity in the artifact's output"
-    json.dumps(as_dict(result), allow_nan=False)
+    json.dumps(result.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("build", [small_vit, small_deit, small_cait])
@@ -375,12 +375,12 @@ def test_the_report_says_what_was_found(folder: Path) -> None:
     assert table[0]["relative difference"] == f"{passed.comparison.relative:.1e}"
     assert table[0]["top-1 agreement"] == "100.0 %"
     for result in (passed, failed):
-        data = json.loads(json.dumps(as_dict(result), allow_nan=False))
+        data = json.loads(json.dumps(result.to_dict(), allow_nan=False))
         assert data["passed"] is result.passed
         assert data["artifact"] == str(folder / "model.h5")
         assert data["comparison"]["relative"] == result.comparison.relative
         assert row_of_dict(data) == row(result)
-    assert as_dict(failed)["first_difference"]["name"] == "blocks.1"
+    assert failed.to_dict()["first_difference"]["name"] == "blocks.1"
 
 
 def test_the_report_says_why_numbers_are_missing(folder: Path) -> None:

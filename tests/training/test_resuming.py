@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from vit_convert.conversion.h5_file import open_keras
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from vit_convert.cli import console, options
+from vit_convert.errors import UsageError
 
 
 @click.command()
@@ -40,17 +41,15 @@ def attention(
     arXiv:2005.00928). A CaiT shows its class-attention blocks, as in arXiv:2103.17239; a model
     that does not pool by a class token, the mean over its patches.
     """
-    from vit_convert.exporters import open_artifact
-    from vit_convert.reporting.attention_figure import draw_attention
+    from vit_convert.reporting.attention import attention as run
     from vit_convert.runtime.atomic_write import atomic_write, check_output
 
+    if image.is_dir():
+        raise UsageError("is a folder", where=str(image), expected="one picture")
     target = output or Path(f"{image.stem}_attention.png")
     check_output(target, force)
     with console.progress(f"looking at {image.name}") as progress:
-        progress(f"opening {artifact.name}")
-        opened = open_artifact(artifact)
-        progress("running the model")
-        png, view = draw_attention(opened, image, block=block, head=head, roll_out=rollout)
+        (seen,) = run(artifact, image, block=block, head=head, rollout=rollout, progress=progress)
         with atomic_write(target, force) as scratch:
-            scratch.write_bytes(png)
-    console.out(f"{target}: {view.saliency_of}, {view.query}")
+            scratch.write_bytes(seen.png())
+    console.out(f"{target}: {seen.view.saliency_of}, {seen.view.query}")

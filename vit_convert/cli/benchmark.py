@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -36,9 +36,8 @@ def benchmark(artifacts: tuple[Path, ...], threads: int | None, runs: int, as_js
     with console.progress("timing") as progress:
         results = run(artifacts, threads=threads, runs=runs, progress=progress)
     if as_json:
-        console.out_json(
-            {"threads": results[0].threads, "runs": runs, "artifacts": [*map(_as_dict, results)]}
-        )
+        found = [result.to_dict() for result in results]
+        console.out_json({"threads": results[0].threads, "runs": runs, "artifacts": found})
         return
     console.table(
         (
@@ -58,22 +57,6 @@ def benchmark(artifacts: tuple[Path, ...], threads: int | None, runs: int, as_js
         f"batch {', '.join(map(str, batches))}; threads {results[0].threads}; "
         f"{runs} inferences of each; delegated: operations on XNNPACK's kernels / all"
     )
-
-
-def _as_dict(result: Benchmark) -> dict[str, Any]:
-    return {
-        "path": str(result.path),
-        "kind": result.kind,
-        "batch": result.batch,
-        "median_ms": 1e3 * result.median,
-        "p90_ms": 1e3 * result.p90,
-        "minimum_ms": 1e3 * result.minimum,
-        "ratio": result.ratio,
-        "peak_memory_bytes": result.peak_memory,
-        "operations": result.operations,
-        "delegated": result.delegated,
-        "size_bytes": result.size,
-    }
 
 
 def _row(result: Benchmark) -> tuple[str, ...]:

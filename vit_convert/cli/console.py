@@ -88,13 +88,14 @@ def warn(text: str) -> None:
 
 @contextmanager
 def own_warnings() -> Iterator[None]:
-    """Keep the library's AssumptionWarnings quiet: the command says what they say."""
+    """Keep the library's own warnings quiet: the command says what they say."""
     import warnings
 
-    from vit_convert.errors import AssumptionWarning
+    from vit_convert.errors import AssumptionWarning, PictureWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumptionWarning)
+        warnings.simplefilter("ignore", PictureWarning)
         yield
 
 

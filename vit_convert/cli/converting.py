@@ -5,15 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.cli import console, options
 from vit_convert.errors import VitConvertError
 from vit_convert.progress import Progress
+from vit_convert.results import Result
 
 if TYPE_CHECKING:
+    from vit_convert.conversion.summary import ConversionSummary
     from vit_convert.exporters import Exported, ExportOptions
     from vit_convert.statements.option_file import Options
 
@@ -27,118 +29,56 @@ _CHECKPOINTS = (
 )
 
 
-@dataclass(frozen=True)
-class Converted:
-    """A checkpoint that was converted.
-
-    Attributes:
-        source: the checkpoint.
-        path: the .h5.
-        size: its bytes.
-        architecture: for people.
-        model: the published model that it is, for people.
-        warnings: what is assumed.
-        notes: what else the user should know.
-    """
-
-    source: Path
-    path: Path
-    size: int
-    architecture: str
-    model: str
-    warnings: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def say(self, name: str = "") -> None:
-        """Print warnings and notes, with a name in front where there are several inputs."""
-        for line in self.warnings:
-            console.warn(f"{name}{line}")
-        for line in self.notes:
-            console.note(f"{name}{line}")
-
-    def as_dict(self) -> dict[str, Any]:
-        """In values that JSON knows."""
-        return {
-            "source": str(self.source),
-            "path": str(self.path),
-            "bytes": self.size,
-            "architecture": self.architecture,
-            "model": self.model,
-            "warnings": list(self.warnings),
-            "notes": list(self.notes),
-        }
+def say(found: ConversionSummary, name: str = "") -> None:
+    """Print warnings and notes, with a name in front where there are several inputs."""
+    for line in found.warnings:
+        console.warn(f"{name}{line}")
+    for line in found.notes:
+        console.note(f"{name}{line}")
 
 
 def convert_file(
     checkpoint: Path, target: Path, stated: Options, force: bool, progress: Progress
-) -> Converted:
+) -> ConversionSummary:
     """Convert a checkpoint.
 
     Raises:
         VitConvertError: as `vit_convert.torch2keras`.
     """
-    from vit_convert.architectures import architecture
-    from vit_convert.conversion.assumptions import Assumptions, model_of
     from vit_convert.conversion.files import torch2keras
 
     with console.own_warnings():
         conversion = torch2keras(
             checkpoint, target, force=force, progress=progress, **stated.arguments()
         )
-    key = conversion.checkpoint.key
-    assumed = Assumptions.of(conversion.recognition)
-    ignored = conversion.ledger.ignored_by_reason()
-    return Converted(
-        checkpoint,
-        target,
-        target.stat().st_size,
-        architecture(conversion.spec.architecture).title,
-        model_of(conversion.recognition),
-        tuple(assumed.warnings()),
-        (
-            *([f"took the state dict under {key!r}"] if key else []),
-            *filter(None, [assumed.conclusion()]),
-            *(f"ignored {name}: {reason}" for name, reason in ignored),
-        ),
-    )
+    return replace(conversion.summary, source=checkpoint)  # as it was given: perhaps a folder
 
 
 @dataclass(frozen=True)
-class ExportedModel:
+class ExportedModel(Result):
     """A model that was exported.
 
     Attributes:
         source: the model, or the checkpoint.
         artifacts: what was written.
-        sizes: their bytes.
         converted: how the checkpoint was converted, where it was one.
     """
 
     source: Path
     artifacts: tuple[Exported, ...]
-    sizes: tuple[int, ...]
-    converted: Converted | None
+    converted: ConversionSummary | None
 
     @property
     def passed(self) -> bool:
         """Whether all quantised ones are close enough to their float32."""
         return all(artifact.passed for artifact in self.artifacts)
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """In values that JSON knows."""
-        found = []
-        for artifact, size in zip(self.artifacts, self.sizes, strict=True):
-            entry: dict[str, Any] = {"path": str(artifact.path), "bytes": size}
-            if artifact.report is not None:
-                entry |= {
-                    "measurement": artifact.report.measurement.to_dict(),
-                    "passed": artifact.passed,
-                    "in_float": [kept.to_dict() for kept in artifact.report.in_float],
-                }
-            found.append(entry)
+        found = [artifact.to_dict() for artifact in self.artifacts]
         said: dict[str, Any] = {"source": str(self.source), "artifacts": found}
         if self.converted is not None:
-            said["conversion"] = self.converted.as_dict() | {"path": None, "bytes": None}
+            said["conversion"] = self.converted.to_dict() | {"path": None, "bytes": None}
         return said | {"passed": self.passed}
 
 
@@ -154,7 +94,7 @@ def export_file(
     Raises:
         VitConvertError: as `vit_convert.torch2keras` and `vit_convert.export_all`.
     """
-    from vit_convert.exporters import artifact_size, export_all
+    from vit_convert.exporters import export_all
     from vit_convert.statements.option_file import Options
 
     model, converted = source, None
@@ -172,8 +112,7 @@ def export_file(
                     error.hint = f"vit-convert torch2keras {source}, then export; {error.hint}"
                 raise
         artifacts = export_all(model, jobs, folder, force=force, progress=progress)
-    sizes = tuple(artifact_size(artifact.path) for artifact in artifacts)
-    return ExportedModel(source, tuple(artifacts), sizes, converted)
+    return ExportedModel(source, tuple(artifacts), converted)
 
 
 def is_checkpoint(path: Path) -> bool:

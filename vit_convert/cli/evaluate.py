@@ -13,6 +13,7 @@ from vit_convert.cli.rows import check_options, kept_unfinished
 from vit_convert.errors import UsageError
 
 if TYPE_CHECKING:
+    from vit_convert.inference.evaluate import Form
     from vit_convert.inference.evaluation import Evaluation
 
 _SHOWN = 30  # classes, before the best are left out
@@ -36,7 +37,7 @@ def evaluate(
     image_folder: str,
     limit: int | None,
     confusion: Path | None,
-    form: str | None,
+    form: Form | None,
     output: str | None,
     resume: bool,
     workers: int | None,
@@ -51,10 +52,8 @@ def evaluate(
     over. With -o, a row of each picture and artifact goes into a file: path, class, artifact, the
     five most probable classes, labels and probabilities, error.
     """
-    from vit_convert.exporters import open_artifact
     from vit_convert.inference.evaluate import evaluate as run
     from vit_convert.inference.evaluate import evaluate_on_ray
-    from vit_convert.progress import counted
     from vit_convert.runtime.atomic_write import atomic_write, check_output
 
     check_options(form, output, resume, ray)
@@ -62,22 +61,22 @@ def evaluate(
         raise UsageError("there are no rows to write", where="--format", expected="-o FILE")
     if confusion is not None:
         check_output(confusion, force)
-    with console.progress("evaluating") as progress, kept_unfinished(output):
-        paths = counted(progress, "opening artifacts", artifacts)
-        opened = map(open_artifact, paths)  # by `run`, when it has seen the folder
-        asked: dict[str, Any] = {
-            "limit": limit,
-            "resume": resume,
-            "force": force,
-            "workers": workers,
-        }
+    asked: dict[str, Any] = {
+        "limit": limit,
+        "output": output,
+        "resume": resume,
+        "force": force,
+        "workers": workers,
+    }
+    with (
+        console.progress("evaluating") as progress,
+        kept_unfinished(output),
+        console.own_warnings(),
+    ):
         if ray:
-            results = evaluate_on_ray(
-                opened, image_folder, ray, output=output, progress=progress, **asked
-            )
+            results = evaluate_on_ray(artifacts, image_folder, ray, progress=progress, **asked)
         else:
-            file = Path(output) if output else None
-            results = run(opened, image_folder, output=file, form=form, progress=progress, **asked)
+            results = run(artifacts, image_folder, form=form, progress=progress, **asked)
     if confusion is not None:
         from vit_convert.reporting.confusion_figure import confusion_png
 
@@ -86,7 +85,7 @@ def evaluate(
     for name in results[0].unreadable:
         console.warn(f"not read: {name}")
     if as_json:
-        console.out_json({"artifacts": [result.as_dict() for result in results]})
+        console.out_json({"artifacts": [result.to_dict() for result in results]})
     else:
         _print(results)
         if confusion is not None:

@@ -140,7 +140,7 @@ def export(
             result = export_file(source, wanted, folder, force, progress)
         if as_json:
             _say(result, "")
-            console.out_json(result.as_dict())
+            console.out_json(result.to_dict())
         else:
             _print(result)
         raise SystemExit(0 if result.passed else 1)
@@ -170,17 +170,21 @@ def _rows(sources: Sequence[Path], results: Sequence[Any]) -> tuple[list[Any], l
             rows.append(failed_row(source, result))
             styles.append("red")
             continue
-        for artifact, size in zip(result.artifacts, result.sizes, strict=True):
+        for artifact in result.artifacts:
             measured = artifact.report.measurement.sentence if artifact.report else "-"
-            rows.append((str(source), str(artifact.path), console.megabytes(size), measured))
+            rows.append(
+                (str(source), str(artifact.path), console.megabytes(artifact.size), measured)
+            )
             styles.append("" if artifact.passed else "yellow")
     return rows, styles
 
 
 def _say(result: ExportedModel, name: str) -> None:
     """What goes to stderr."""
+    from vit_convert.cli.converting import say
+
     if result.converted is not None:
-        result.converted.say(name)
+        say(result.converted, name)
     for caveat in dict.fromkeys(said for each in result.artifacts for said in each.caveats):
         console.note(f"{name}{caveat}")
     reports = [artifact.report for artifact in result.artifacts if artifact.report]
@@ -191,8 +195,8 @@ def _say(result: ExportedModel, name: str) -> None:
 def _print(result: ExportedModel) -> None:
     """The result of one model."""
     _say(result, "")
-    for artifact, size in zip(result.artifacts, result.sizes, strict=True):
-        console.out(f"{artifact.path}: {console.megabytes(size)}")
+    for artifact in result.artifacts:
+        console.out(f"{artifact.path}: {console.megabytes(artifact.size)}")
         if artifact.report:
             _show(artifact.report)
 

@@ -107,7 +107,7 @@ def as_dicts(names: Sequence[Path], results: Sequence[Result]) -> list[dict[str,
     return [
         console.error_dict(name, result)
         if isinstance(result, VitConvertError)
-        else result.as_dict() | {"error": None}
+        else result.to_dict() | {"error": None}
         for name, result in zip(names, results, strict=True)
     ]
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from vit_convert.cli.converting import Converted, ExportedModel, convert_file, export_file
+from vit_convert.cli.converting import ExportedModel, convert_file, export_file
+from vit_convert.conversion.summary import ConversionSummary
 from vit_convert.progress import silent
 from vit_convert.runtime.signals import Stopped, stoppable
 from vit_convert.runtime.worker_process import serve
@@ -13,7 +14,7 @@ from vit_convert.runtime.worker_process import serve
 class Doing:
     """What it can be asked to do."""
 
-    def converting(self, arguments: Any) -> Converted:
+    def converting(self, arguments: Any) -> ConversionSummary:
         """As `convert_file`, without the progress.
 
         Raises:

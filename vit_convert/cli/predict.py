@@ -55,6 +55,7 @@ def predict(
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_pictures, storage_of
+    from vit_convert.inference.predict import Prediction
     from vit_convert.inference.predict_rows import (
         predicted_on_ray,
         predicted_rows,
@@ -103,7 +104,7 @@ def predict(
                 for _ in rows:
                     pass
             elif as_json:
-                predictions = list(rows)
+                predictions = [Prediction.of(row).to_dict() for row in rows]
             else:
                 print_rows(rows, form, table)
     if as_json:

@@ -78,20 +78,7 @@ def record(
         )
     how = done.preprocessing
     if as_json:
-        console.out_json(
-            {
-                "file": str(done.path),
-                "images": done.images,
-                "pictures": done.pictures,
-                "image_size": list(done.image_size),
-                "classes": done.classes,
-                "blocks": list(done.blocks),
-                "mean": list(how.mean),
-                "std": list(how.std),
-                "taken_from": done.taken_from,
-                "made_with": done.made_with,
-            }
-        )
+        console.out_json(done.to_dict())
         return
     blocks = f"{len(done.blocks) - 1} blocks" if done.blocks else "no blocks, which were not found"
     console.out(

@@ -122,7 +122,7 @@ def torch2keras(
     Of several checkpoints, each is converted in a process of its own with the same options; where
     one fails, the others are converted all the same. Exits with 2 then.
     """
-    from vit_convert.cli.converting import Converted, convert_file, targets_in
+    from vit_convert.cli.converting import convert_file, say, targets_in
     from vit_convert.cli.many import as_dicts, done_of_all, made_folder
     from vit_convert.errors import UsageError, VitConvertError
     from vit_convert.statements.option_file import Options, read_options
@@ -148,11 +148,11 @@ def torch2keras(
             console.progress(f"converting {checkpoint.name}") as progress,
         ):
             found = convert_file(checkpoint, target, stated, force, progress)
-        found.say()
+        say(found)
         if as_json:
-            console.out_json(found.as_dict())
+            console.out_json(found.to_dict())
         else:
-            size = console.megabytes(found.size)
+            size = console.megabytes(found.size or 0)
             console.out(f"{target}: {found.architecture}, {found.model}, {size}")
         return
     assert folder is not None
@@ -160,7 +160,7 @@ def torch2keras(
     with made_folder(folder), console.progress("checkpoints") as progress:
         stated.arguments()  # so that wrong options are said once
         tasks = [(source, target, stated, force) for source, target in targets.items()]
-        results = done_of_all("converting", tasks, checkpoints, at_a_time, progress, Converted.say)
+        results = done_of_all("converting", tasks, checkpoints, at_a_time, progress, say)
     failed = [result for result in results if isinstance(result, VitConvertError)]
     if as_json:
         models = as_dicts(checkpoints, results)

@@ -94,35 +94,30 @@ def verify(
     --report shows, beside parity, where the differences are, the operations, the latency, and what
     the model looks at; in one file that needs no network.
     """
-    from vit_convert.parity.report import as_dict
     from vit_convert.parity.verify import verify as run
-    from vit_convert.progress import of_part
     from vit_convert.runtime.atomic_write import check_output
 
     if report is not None:
         check_output(report, force)
-    results = []
     with console.progress("verifying") as progress:
-        for part, artifact in enumerate(artifacts):
-            result = run(
-                artifact,
-                source=source,
-                reference=reference,
-                model=model,
-                images=images,
-                key=key,
-                tolerance=tolerance,
-                delegate=delegate,
-                arithmetic=arithmetic,
-                profile=report is not None,
-                progress=of_part(progress, artifact.name, part, len(artifacts)),
-            )
-            results.append(result)
+        results = run(
+            artifacts,
+            source=source,
+            reference=reference,
+            model=model,
+            images=images,
+            key=key,
+            tolerance=tolerance,
+            delegate=delegate,
+            arithmetic=arithmetic,
+            profile=report is not None,
+            progress=progress,
+        )
     if report is not None:
         _write_report(report, results, images, reference, force)
     passed = all(result.passed for result in results)
     if as_json:
-        found = [as_dict(result) for result in results]
+        found = [result.to_dict() for result in results]
         console.out_json(found[0] if len(found) == 1 else {"artifacts": found, "passed": passed})
     else:
         _print(results)

@@ -60,9 +60,9 @@ def web(
     The folder holds all that the page needs and can be put on any web server. LiteRT.js, which runs
     the model, is downloaded from the npm registry once, and checked.
     """
+    from vit_convert.browser.server import server, url
+    from vit_convert.browser.site import web as write
     from vit_convert.labels.names import read_labels
-    from vit_convert.web.server import server, url
-    from vit_convert.web.site import write_page
 
     names = read_labels(labels) if labels else ()
     with ExitStack() as stack:
@@ -71,10 +71,10 @@ def web(
             target = Path(stack.enter_context(tempfile.TemporaryDirectory())) / target.name
         listening = stack.enter_context(server(target, port)) if port is not None else None
         with console.progress(f"page of {model.name}") as progress:
-            write_page(
+            write(
                 model,
                 target,
-                given_runtime=runtime,
+                runtime=runtime,
                 labels=names,
                 samples=samples,
                 force=force,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 from vit_convert.architectures import ModelSpec, Provenance
 from vit_convert.architectures.creation import new_spec
 from vit_convert.architectures.initialisation import initial_values
+from vit_convert.architectures.options import TrainingOptions
 from vit_convert.architectures.published import TRAINING
 from vit_convert.architectures.recognition import check_image_size
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
@@ -77,7 +78,7 @@ def adapted(
     labels: Sequence[str],
     image_size: int | tuple[int, int] | None,
     seed: int,
-    dropout: Mapping[str, float],
+    dropout: TrainingOptions,
 ) -> tuple[ModelSpec, dict[str, LazyTensor]]:
     """A model to be trained on: what it is then, and its weights.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from vit_convert.architectures import (
     Fact,
@@ -18,20 +18,23 @@ from vit_convert.architectures import (
     Source,
     architecture,
 )
+from vit_convert.architectures.base import Resampling
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
-from vit_convert.conversion.assumptions import warn
+from vit_convert.conversion.assumptions import Assumptions, model_of, warn
 from vit_convert.conversion.changes import fresh_head, resize, stated
 from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
+from vit_convert.conversion.summary import ConversionSummary
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.results import Result
 from vit_convert.statements import read_statements
 
 
 @dataclass(frozen=True)
-class Conversion:
+class Conversion(Result):
     """A recognised checkpoint, ready to be written.
 
     Attributes:
@@ -40,6 +43,7 @@ class Conversion:
         recognition: how each value is known.
         ledger: where each tensor of the file went.
         checkpoint: the file.
+        path: the .h5 that was written of it, where one was.
     """
 
     spec: ModelSpec
@@ -47,6 +51,30 @@ class Conversion:
     recognition: Recognition
     ledger: Ledger
     checkpoint: Checkpoint
+    path: Path | None = None
+
+    @property
+    def summary(self) -> ConversionSummary:
+        """What it came to, without the tensors."""
+        key, assumed = self.checkpoint.key, Assumptions.of(self.recognition)
+        ignored = self.ledger.ignored_by_reason()
+        return ConversionSummary(
+            source=self.checkpoint.path,
+            path=self.path,
+            size=self.path.stat().st_size if self.path else None,
+            architecture=architecture(self.spec.architecture).title,
+            model=model_of(self.recognition),
+            warnings=tuple(assumed.warnings()),
+            notes=(
+                *([f"took the state dict under {key!r}"] if key else []),
+                *filter(None, [assumed.conclusion()]),
+                *(f"ignored {name}: {reason}" for name, reason in ignored),
+            ),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """The summary in values that JSON knows."""
+        return self.summary.to_dict()
 
     @property
     def facts(self) -> dict[str, Fact]:
@@ -125,8 +153,8 @@ def convert(
     checkpoint: Checkpoint,
     overrides: Overrides | None = None,
     *,
-    labels: tuple[str, ...] | None = None,
-    pos_embed: Literal["antialias", "bicubic"] | None = None,
+    labels: Sequence[str] | None = None,
+    pos_embed: Resampling | None = None,
     among: Sequence[Dialect] | None = None,
     progress: Progress = silent,
 ) -> Conversion:
@@ -152,7 +180,7 @@ def convert(
     Warns:
         AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
-    from vit_convert.labels.names import labels_for
+    from vit_convert.labels.names import given_labels, labels_for
 
     overrides = overrides or Overrides()
     found = recognise(checkpoint, overrides, among)
@@ -167,8 +195,9 @@ def convert(
     if overrides.num_classes is not None:
         spec = stated(fresh_head(spec, weights, overrides.num_classes), "num_classes")
     fresh = "head.weight" in spec.source.changed
-    known = labels or (() if fresh else spec.labels)
-    names = () if fresh and not labels else labels_for(spec.config.num_classes, known)
+    given = given_labels(labels or ())
+    known = given or (() if fresh else spec.labels)
+    names = () if fresh and not given else labels_for(spec.config.num_classes, known)
     spec = replace(spec, labels=names)
     weights = {p.name: weights[p.name] for p in spec.parameters()}
     facts = dict(found.facts)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from vit_convert.architectures import Source
+from vit_convert.architectures import Overrides, Source
+from vit_convert.architectures.base import Resampling
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 from vit_convert.conversion.convert import Conversion, convert
 from vit_convert.conversion.h5_file import open_keras, write_h5
-from vit_convert.dialects import rules_of, scheme_of, write_with
+from vit_convert.dialects import Dialect, rules_of, scheme_of, write_with
 from vit_convert.errors import UsageError
 from vit_convert.progress import Progress, silent
 from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
@@ -22,9 +24,12 @@ def torch2keras(
     output: str | Path,
     *,
     key: str | None = None,
+    overrides: Overrides | None = None,
+    labels: Sequence[str] | None = None,
+    pos_embed: Resampling | None = None,
+    among: Sequence[Dialect] | None = None,
     force: bool = False,
     progress: Progress = silent,
-    **options: Any,
 ) -> Conversion:
     """Convert a PyTorch checkpoint into a Keras .h5 file.
 
@@ -32,10 +37,14 @@ def torch2keras(
         checkpoint: .pth, .pt, .bin, .safetensors or .npz.
         output: the .h5 to write; it appears whole or not at all.
         key: which nested state dict to take, where the file holds several.
+        overrides: what you state of the model.
+        labels: class names; by default those that lie beside the checkpoint, or ImageNet's for
+            1000 classes.
+        pos_embed: how the position embedding is resampled if `overrides.image_size` asks for it; by
+            default as the authors of the naming scheme do, or with antialiasing.
+        among: the naming schemes to choose from; all by default.
         force: replace an existing output.
         progress: told what is being done.
-        options: `overrides`, `labels` and `pos_embed`, as
-            `vit_convert.conversion.convert.convert` takes them.
 
     Returns:
         what was recognised, and where each tensor went.
@@ -45,6 +54,9 @@ def torch2keras(
         RecognitionError, MappingError: it is no model that is known here, or not a whole one.
         UsageError: options contradict the checkpoint, or the output is no .h5.
         OutputError: the output exists, or cannot be written.
+
+    Warns:
+        AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
     output = Path(output)
     check_output(output, force)
@@ -55,12 +67,19 @@ def torch2keras(
             expected="a name that ends in .h5",
             hint=f"-o {output.with_suffix('.h5')}",
         )
-    conversion = convert(open_checkpoint(checkpoint, key), progress=progress, **options)
+    conversion = convert(
+        open_checkpoint(checkpoint, key),
+        overrides,
+        labels=labels,
+        pos_embed=pos_embed,
+        among=among,
+        progress=progress,
+    )
     size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
     check_space(output.parent, size)
     with atomic_write(output, force) as path:
         write_h5(path, conversion.spec, conversion.weights, progress)
-    return conversion
+    return replace(conversion, path=output)
 
 
 def keras2torch(

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from vit_convert.checkpoint.lookalikes import looks_like
-from vit_convert.errors import ArtifactError, UsageError, similar_to
+from vit_convert.errors import (
+    ArtifactError,
+    PictureWarning,
+    QuantisationWarning,
+    UsageError,
+    described,
+    similar_to,
+)
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
@@ -19,6 +28,7 @@ from vit_convert.exporters.saved_model import SAVED_MODEL
 from vit_convert.exporters.tf_hub import HUB
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.progress import Progress, of_part, silent
+from vit_convert.results import Result
 from vit_convert.runtime.atomic_write import atomic_writes
 
 __all__ = [
@@ -57,16 +67,18 @@ TARGETS = by_name((KERAS_H5, SAVED_MODEL, HUB, TFLITE))
 
 
 @dataclass(frozen=True)
-class Exported:
+class Exported(Result):
     """An artifact that was written.
 
     Attributes:
         path: where.
+        size: of the file, or of all files of the folder, in bytes.
         report: how a quantised one compares with its float32; None for others.
         caveats: where it will not run, and what to do for that.
     """
 
     path: Path
+    size: int
     report: QuantisationReport | None = None
     caveats: tuple[str, ...] = ()
 
@@ -74,6 +86,17 @@ class Exported:
     def passed(self) -> bool:
         """Whether a quantised artifact is close enough to its float32; true for all others."""
         return self.report is None or self.report.passed
+
+    def to_dict(self) -> dict[str, Any]:
+        """In values that JSON knows; of the report, what was measured, where there is one."""
+        found: dict[str, Any] = {"path": str(self.path), "bytes": self.size}
+        if self.report is None:
+            return found
+        return found | {
+            "measurement": self.report.measurement.to_dict(),
+            "passed": self.passed,
+            "in_float": [kept.to_dict() for kept in self.report.in_float],
+        }
 
 
 def export(
@@ -100,9 +123,25 @@ def export(
 
     Raises:
         UsageError, OutputError, ArtifactError: as `export_all`.
+
+    Warns:
+        QuantisationWarning: a quantised file falls short of its float32.
+        PictureWarning: calibration pictures cannot be read.
     """
-    jobs = [(name, options) for name in targets]
-    return [exported.path for exported in export_all(model, jobs, folder, force, progress)]
+    if isinstance(targets, str):
+        raise UsageError(
+            f"cannot be {described(targets)}", where="targets", expected=f"a list: [{targets!r}]"
+        )
+    written = export_all(model, [(name, options) for name in targets], folder, force, progress)
+    for artifact in written:
+        report = artifact.report
+        if report is not None and not report.passed:
+            message = f"{artifact.path.name} falls short: {report.measurement.sentence}"
+            warnings.warn(QuantisationWarning(message), stacklevel=2)
+        if report is not None and report.unreadable:
+            message = f"{artifact.path.name}: calibration pictures cannot be read: "
+            warnings.warn(PictureWarning(message + "; ".join(report.unreadable)), stacklevel=2)
+    return [artifact.path for artifact in written]
 
 
 def export_all(
@@ -150,9 +189,11 @@ def export_all(
             inner = of_part(progress, path.name, part, len(plan))
             inner("writing")
             report = write(opened, path, options, inner)
-            caveats = target.caveats(opened.spec, options)
-            exported.append(Exported(paths[part], report, caveats))
-    return exported
+            exported.append((report, target.caveats(opened.spec, options)))
+    return [
+        Exported(path, artifact_size(path), *found)
+        for path, found in zip(paths, exported, strict=True)
+    ]
 
 
 def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:

@@ -24,6 +24,9 @@ from vit_convert.exporters.timing import preparing
 from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
 if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vit_convert.architectures.options import TrainingOptions
     from vit_convert.models import ConvertedModel
 
 
@@ -35,7 +38,7 @@ def load_model(
     labels: Sequence[str] = (),
     image_size: int | tuple[int, int] | None = None,
     seed: int = 0,
-    **dropout: float,
+    **dropout: Unpack[TrainingOptions],
 ) -> ConvertedModel:
     """The tf-keras model of a file that `torch2keras` or its own `save` wrote, as it is or to be
     trained on.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+import vit_convert
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.architectures.stored import built
 from vit_convert.errors import ArtifactError
@@ -19,7 +20,6 @@ from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import KeptLayer, Measurement
 from vit_convert.runtime.limits import JSON_BYTES
 
-_PACKAGES = ("vit-convert", "tensorflow")
 # of the JSON. 0.1 wrote none, which counts as 0 and can still be read.
 FORMAT = 1
 # what JSON of another form raises
@@ -76,7 +76,10 @@ class Metadata:
                 "float32_outputs": _encoded(self.float32_outputs),
                 "measured": self.measured and self.measured.to_dict(),
                 "in_float": [asdict(layer) for layer in self.in_float],
-                "versions": {name: _version(name) for name in _PACKAGES},
+                "versions": {
+                    "vit-convert": vit_convert.__version__,
+                    "tensorflow": _version("tensorflow"),
+                },
             }
         )
 
@@ -201,5 +204,5 @@ def _decoded(data: dict[str, Any] | None) -> np.ndarray | None:
 def _version(package: str) -> str:
     try:
         return version(package)
-    except PackageNotFoundError:  # run from the source tree
+    except PackageNotFoundError:
         return ""

@@ -93,8 +93,26 @@ def decode_image(data: bytes, where: str) -> Image.Image:
     """
     with _WITHOUT_WARNINGS:
         image = _decoded(data, where)
-        image.info.pop("transparency", None)
-        return to_rgb(_upright(image), where)
+    image.info.pop("transparency", None)  # so that no copy is made
+    return upright_rgb(image, where)
+
+
+def upright_rgb(image: Image.Image, where: str) -> Image.Image:
+    """As `load_image`, from an image that is loaded, which stays as it is.
+
+    Args:
+        image: of any mode.
+        where: its name, for messages.
+
+    Raises:
+        ImageError: it has floating-point pixels.
+    """
+    with _WITHOUT_WARNINGS:
+        upright = _upright(image)
+        if "transparency" in upright.info:
+            upright = upright.copy()
+            del upright.info["transparency"]
+        return to_rgb(upright, where)
 
 
 def read_picture(path: str | Path) -> bytes:

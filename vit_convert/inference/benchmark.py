@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Sequence
+from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from vit_convert.errors import ArtifactError, UsageError
+from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.progress import Progress, counted, silent
+from vit_convert.results import Result
 from vit_convert.runtime.worker_process import Worker, WorkerError
 
 _ROUND = 4  # inferences of an artifact before it is another one's turn
 
 
 @dataclass(frozen=True)
-class Benchmark:
+class Benchmark(Result):
     """The latency, size and memory of one artifact.
 
     Attributes:
@@ -63,39 +65,73 @@ class Benchmark:
         """Of the seconds."""
         return min(self.seconds)
 
+    def to_dict(self) -> dict[str, Any]:
+        """In values that JSON knows: of the seconds, what they come to, in milliseconds."""
+        return {
+            "path": str(self.path),
+            "kind": self.kind,
+            "batch": self.batch,
+            "median_ms": 1e3 * self.median,
+            "p90_ms": 1e3 * self.p90,
+            "minimum_ms": 1e3 * self.minimum,
+            "ratio": self.ratio,
+            "peak_memory_bytes": self.peak_memory,
+            "operations": self.operations,
+            "delegated": self.delegated,
+            "size_bytes": self.size,
+        }
 
-def benchmark(
-    artifacts: Sequence[str | Path],
+
+@overload
+def benchmark(  # type: ignore[overload-overlap]  # a text is a path, and no list
+    artifacts: ArtifactLike,
     *,
     threads: int | None = None,
     runs: int = 100,
     progress: Progress = silent,
-) -> list[Benchmark]:
+) -> Benchmark: ...
+
+
+@overload
+def benchmark(
+    artifacts: Iterable[ArtifactLike],
+    *,
+    threads: int | None = None,
+    runs: int = 100,
+    progress: Progress = silent,
+) -> list[Benchmark]: ...
+
+
+def benchmark(
+    artifacts: ArtifactLike | Iterable[ArtifactLike],
+    *,
+    threads: int | None = None,
+    runs: int = 100,
+    progress: Progress = silent,
+) -> Benchmark | list[Benchmark]:
     """Time artifacts, each in a process of its own; one runs at a time.
 
     They take turns in rounds of a few inferences each, in an order that is random in every round.
     Any .tflite file can be timed; other artifacts must be vit-convert's.
 
     Args:
-        artifacts: paths.
+        artifacts: the path of an artifact, an open one (whose file is opened again), or several of
+            either.
         threads: that an inference may use; as many as the machine has cores by default.
         runs: inferences of each artifact that are timed.
         progress: told how many inferences are done.
 
     Returns:
-        one result for each artifact, in their order.
+        the result; of several artifacts a list, in their order.
 
     Raises:
-        UsageError: no artifacts, threads or runs.
+        UsageError: something is no artifact, or there are no artifacts, threads or runs.
         ArtifactError: one cannot be opened or run.
     """
-    count = threads or os.cpu_count() or 1
-    if not artifacts or runs < 1 or count < 1:
-        raise UsageError(
-            f"{len(artifacts)} artifacts, {runs} runs, {count} threads",
-            expected="at least one of each",
-        )
-    paths = [Path(path) for path in artifacts]
+    given, count = given_artifacts(artifacts), threads or os.cpu_count() or 1
+    if runs < 1 or count < 1:
+        raise UsageError(f"{runs} runs, {count} threads", expected="at least one of each")
+    paths = given.paths
     rounds: list[list[list[float]]] = [[] for _ in paths]
     order = list(range(len(paths)))
     shuffle = random.Random(0).shuffle
@@ -115,7 +151,7 @@ def benchmark(
                 done += len(seconds)
                 progress("inferences", done, runs * len(paths))
         peaks = [worker.get("peak_memory") for worker in workers]
-    return [
+    results = [
         Benchmark(
             path=path,
             threads=count,
@@ -126,6 +162,7 @@ def benchmark(
         )
         for path, taken, peak, facts in zip(paths, rounds, peaks, known, strict=True)
     ]
+    return results if given.several else results[0]
 
 
 def _ratio(rounds: list[list[float]], first: list[list[float]]) -> float:

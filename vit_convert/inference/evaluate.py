@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Literal, overload
 
 import numpy as np
 
+from vit_convert.errors import PictureWarning, UsageError, described
 from vit_convert.exporters.artifact import Artifact
+from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.images.storage import find_labelled, storage_of
 from vit_convert.inference.evaluation import Counter, Evaluation
 from vit_convert.inference.parts import Parts
@@ -20,25 +24,56 @@ from vit_convert.inference.unfinished import Unfinished
 from vit_convert.progress import Progress, silent
 
 _TOP = 5
+Form = Literal["jsonl", "csv", "parquet"]
 
 
-def evaluate(
-    artifacts: Iterable[Artifact],
+@overload
+def evaluate(  # type: ignore[overload-overlap]  # a text is a path, and no list
+    artifacts: ArtifactLike,
     folder: str | Path,
     *,
     limit: int | None = None,
-    output: Path | None = None,
-    form: str | None = None,
+    output: str | Path | None = None,
+    form: Form | None = None,
     resume: bool = False,
     force: bool = False,
     workers: int | None = None,
     progress: Progress = silent,
-) -> list[Evaluation]:
+) -> Evaluation: ...
+
+
+@overload
+def evaluate(
+    artifacts: Iterable[ArtifactLike],
+    folder: str | Path,
+    *,
+    limit: int | None = None,
+    output: str | Path | None = None,
+    form: Form | None = None,
+    resume: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> list[Evaluation]: ...
+
+
+def evaluate(
+    artifacts: ArtifactLike | Iterable[ArtifactLike],
+    folder: str | Path,
+    *,
+    limit: int | None = None,
+    output: str | Path | None = None,
+    form: Form | None = None,
+    resume: bool = False,
+    force: bool = False,
+    workers: int | None = None,
+    progress: Progress = silent,
+) -> Evaluation | list[Evaluation]:
     """Evaluate artifacts on the same pictures.
 
     Args:
-        artifacts: open artifacts, of models with the same classes. They are asked for once the
-            folder has been looked through, so that a bad one is refused before anything is opened.
+        artifacts: the path of an artifact, an open one, or several of either, of models with the
+            same classes. They are opened once the folder has been looked through.
         folder: one subfolder per class, named as the labels or in the order of the classes; or the
             address of such a folder in object storage.
         limit: at most so many pictures, spread evenly over the folder.
@@ -51,25 +86,31 @@ def evaluate(
         progress: told how many pictures are done.
 
     Returns:
-        one result for each artifact, in their order, over the pictures that can be read.
+        the result over the pictures that can be read; of several artifacts a list, in their order.
 
     Raises:
-        UsageError: the folder's classes are not the model's, no picture can be read, an artifact
-            gives no classes, or an earlier run was another one.
+        UsageError: an artifact or the folder is none, the folder's classes are not the model's, no
+            picture can be read, an artifact gives no classes, or an earlier run was another one.
+        ArtifactError: an artifact cannot be opened.
         ImageError: there is no such folder, or no picture in a subfolder of it.
         OutputError: the output exists or cannot be written, or there is an earlier run.
         MissingDependencyError: Parquet or object storage is asked for, and pyarrow is missing.
+
+    Warns:
+        PictureWarning: some pictures cannot be read; `Evaluation.unreadable` lists them.
     """
+    given = given_artifacts(artifacts)
     classes, items = labelled(folder, limit)
-    artifacts = tuple(artifacts)
-    counter = Counter(artifacts, classes, str(folder))
-    names, table = [name for name, _ in items], table_of(artifacts)
-    pool = Pool(artifacts, table.top, storage_of([folder]).read, workers)
+    opened = given.open(progress)
+    counter = Counter(opened, classes, str(folder))
+    names, table = [name for name, _ in items], table_of(opened)
+    pool = Pool(opened, table.top, storage_of([folder]).read, workers)
     unfinished = None
     if output is not None:
-        written = format_of(output, form)
-        identity = identity_of([a.path for a in artifacts], names, table, chunk=pool.chunk)
-        unfinished = Unfinished(output, identity, names, table, pool.chunk, resume, force)
+        file = Path(output)
+        written = format_of(file, form)
+        identity = identity_of([a.path for a in opened], names, table, chunk=pool.chunk)
+        unfinished = Unfinished(file, identity, names, table, pool.chunk, resume, force)
     try:
         done = unfinished.done if unfinished else 0
         if unfinished:
@@ -92,11 +133,14 @@ def evaluate(
     finally:
         if unfinished:
             unfinished.close()
-    return results
+    if bad := results[0].unreadable:
+        message = f"{len(bad)} of {len(names)} pictures cannot be read; the first: {bad[0]}"
+        warnings.warn(PictureWarning(message), stacklevel=2)
+    return results if given.several else results[0]
 
 
 def evaluate_on_ray(
-    artifacts: Iterable[Artifact],
+    artifacts: ArtifactLike | Iterable[ArtifactLike],
     folder: str | Path,
     address: str,
     *,
@@ -115,19 +159,20 @@ def evaluate_on_ray(
             `vit_convert.inference.ray_rows.scored_on_ray`.
 
     Returns:
-        as `evaluate`; nothing is said of images per second.
+        a list, in the order of the artifacts; nothing is said of images per second.
 
     Raises:
         VitConvertError: as `evaluate` and `scored_on_ray`.
     """
+    given = given_artifacts(artifacts)
     classes, items = labelled(folder, limit)
-    artifacts = tuple(artifacts)
-    counter = Counter(artifacts, classes, str(folder))
+    opened = given.open(progress)
+    counter = Counter(opened, classes, str(folder))
     storage = storage_of([folder])
-    table, done = table_of(artifacts), 0
+    table, done = table_of(opened), 0
     progress("pictures", 0, len(items))
     units = scored_on_ray(
-        *(artifacts, items, storage, table, address),
+        *(opened, items, storage, table, address),
         output=output,
         resume=resume,
         force=force,
@@ -143,7 +188,7 @@ def evaluate_on_ray(
             counter.add(scores_of(each), true_class)
         done += unit.count
         progress("pictures", done, len(items))
-    return counter.results([None] * len(artifacts))
+    return counter.results([None] * len(opened))
 
 
 def labelled(
@@ -152,8 +197,17 @@ def labelled(
     """The classes of a folder, and (picture, class) of at most `limit` pictures, evenly chosen.
 
     Raises:
+        UsageError: what was given is no path.
         ImageError: there is no such folder, or no picture in a subfolder of it.
     """
+    if not isinstance(folder, (str, Path)):
+        raise UsageError(
+            f"cannot be {described(folder)}",
+            where="folder",
+            expected="the path or the address of a folder with one subfolder per class",
+        )
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit cannot be {limit}", expected="at least one picture")
     classes, items = find_labelled(folder)
     if limit is not None and limit < len(items):
         items = [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from vit_convert.errors import UsageError
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.inference.scoring import Scores
 from vit_convert.labels.names import imagenet1k, imagenet1k_synsets
+from vit_convert.results import Result, plain
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class ClassAccuracy:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Result):
     """The accuracy of one artifact.
 
     Attributes:
@@ -64,12 +65,11 @@ class Evaluation:
     labels: tuple[str, ...]
     unreadable: tuple[str, ...]
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """In values that JSON knows; the confusion matrix as the pairs that occur."""
         pairs = np.argwhere(self.confusion)
-        return {item.name: getattr(self, item.name) for item in fields(self)} | {
-            "path": str(self.path),
-            "classes": [asdict(each) for each in self.classes],
+        there = {each.name: getattr(self, each.name) for each in fields(self)}
+        return plain({name: value for name, value in there.items() if name != "confusion"}) | {
             "confusion": [
                 {
                     "class": self.labels[true],

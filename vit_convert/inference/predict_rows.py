@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.decoding import ImageError
@@ -112,13 +111,18 @@ def predicted_on_ray(
     storage: Storage,
     table: Table,
     address: str,
-    **options: Any,
+    *,
+    output: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    workers: int | None = None,
 ) -> Iterator[UnitDone]:
     """The rows of pictures, unit by unit, scored on Ray.
 
     Args:
         artifact, names, storage, table: as of `predicted_rows`.
-        address, options: as of `vit_convert.inference.ray_rows.scored_on_ray`.
+        address, output, resume, force, workers: as of
+            `vit_convert.inference.ray_rows.scored_on_ray`.
 
     Raises:
         ImageError: none of the pictures can be read; rows that were written are kept.
@@ -127,7 +131,14 @@ def predicted_on_ray(
     items = [(name, "") for name in names]
     problem: ImageError | None = None
     read = 0
-    for unit in scored_on_ray([artifact], items, storage, table, address, **options):
+    units = scored_on_ray(
+        *([artifact], items, storage, table, address),
+        output=output,
+        resume=resume,
+        force=force,
+        workers=workers,
+    )
+    for unit in units:
         read += unit.count - unit.unreadable
         bad = next((row for row in unit.rows if row["error"]), None)
         if problem is None and bad is not None:

@@ -70,13 +70,18 @@ def as_input(pixels: np.ndarray, artifact: Artifact) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(scale)
 
 
+def gives_classes(artifact: Artifact) -> bool:
+    """Whether it gives a value for each class, and not features."""
+    return artifact.options.output != "features" and artifact.spec.config.num_classes > 0
+
+
 def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
     """Class probabilities (n, classes) of images in the artifact's input range.
 
     Raises:
         UsageError: the artifact gives features, not classes.
     """
-    if artifact.options.output == "features" or not artifact.spec.config.num_classes:
+    if not gives_classes(artifact):
         raise UsageError(
             "gives features, not classes",
             where=str(artifact.path),

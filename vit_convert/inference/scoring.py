@@ -27,7 +27,8 @@ import numpy as np
 from vit_convert.architectures import Preprocessing
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters.artifact import DYNAMIC, Artifact, Repeatable
-from vit_convert.images.decoding import ImageError, decode_image
+from vit_convert.images.decoding import ImageError
+from vit_convert.images.pictures import HeldPicture, decode_picture, name_of
 from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.running import as_input, probabilities
 from vit_convert.runtime.processors import cores
@@ -59,7 +60,7 @@ class Scorer:
     Args:
         artifacts: open; no other thread runs them, unless the lock is held.
         top: classes of each picture.
-        read: gives the bytes of a picture by its name.
+        read: gives the bytes of a picture by its name, where it does not lie in memory.
         lock: held while an artifact that is not `Repeatable` computes.
         stop: once it is set, work is left undone.
 
@@ -81,8 +82,11 @@ class Scorer:
         self.images = 0
         self._lock, self._stop = lock, stop or Event()
 
-    def __call__(self, names: Sequence[str]) -> list[Scores]:
+    def __call__(self, pictures: Sequence[str | HeldPicture]) -> list[Scores]:
         """Score a chunk of pictures.
+
+        Args:
+            pictures: names, and pictures in memory.
 
         Returns:
             in their order; fewer where it was stopped.
@@ -91,17 +95,17 @@ class Scorer:
             UsageError: an artifact does not take RGB, or gives no classes.
         """
         contents = []
-        for name in names:
+        for picture in pictures:
             if self._stop.is_set():
                 return []
-            contents.append(self._decoded(name))
+            contents.append(self._decoded(picture))
         readable = [pixels for pixels, problem in contents if problem is None]
-        found = [self._run(a, [p[a] for p in readable], len(names)) for a in self._indices()]
+        found = [self._run(a, [p[a] for p in readable], len(pictures)) for a in self._indices()]
         if self._stop.is_set():
             return []
         self.images += len(readable)
         scores, place = [], 0
-        for name, (_, problem) in zip(names, contents, strict=True):
+        for name, (_, problem) in zip(map(name_of, pictures), contents, strict=True):
             if problem is not None:
                 scores.append(Scores(name, problem=problem))
                 continue
@@ -113,12 +117,14 @@ class Scorer:
     def _indices(self) -> range:
         return range(len(self.artifacts))
 
-    def _decoded(self, name: str) -> tuple[list[np.ndarray], VitConvertError | None]:
+    def _decoded(
+        self, picture: str | HeldPicture
+    ) -> tuple[list[np.ndarray], VitConvertError | None]:
         """The pixels of a picture for each artifact, and what is wrong with it."""
         sizes: dict[tuple[Any, Preprocessing], np.ndarray] = {}
         pixels = []
         try:
-            image = decode_image(self.read(name), name)
+            image = decode_picture(picture, self.read)
             for artifact in self.artifacts:
                 how = (artifact.spec.config.image_size, artifact.spec.preprocessing)
                 if how not in sizes:
@@ -162,7 +168,7 @@ class Pool:
     Args:
         artifacts: open.
         top: classes of each picture.
-        read: gives the bytes of a picture by its name.
+        read: gives the bytes of a picture by its name, where it does not lie in memory.
         workers: threads; by default as many as this process has cores.
 
     Attributes:
@@ -183,14 +189,14 @@ class Pool:
         self._scorers: list[Scorer] = []
         self.chunk = chunk_size(artifacts)
 
-    def scores(self, names: Sequence[str]) -> Iterator[list[Scores]]:
+    def scores(self, pictures: Sequence[str | HeldPicture]) -> Iterator[list[Scores]]:
         """Score pictures; chunks come in their order, soon after they are done.
 
         Raises:
             UsageError: as `Scorer`.
             ArtifactError: an artifact cannot be opened again.
         """
-        starts = range(0, len(names), self.chunk)
+        starts = range(0, len(pictures), self.chunk)
         count = min(self._workers, len(starts))
         stop, lock = Event(), Lock()
         # Alone, it computes on all cores.
@@ -200,7 +206,7 @@ class Pool:
         ]
         if count <= 1:
             for start in starts:
-                yield self._seen(self._scorers[0](names[start : start + self.chunk]))
+                yield self._seen(self._scorers[0](pictures[start : start + self.chunk]))
             return
         free: SimpleQueue[Scorer] = SimpleQueue()
         for scorer in self._scorers:
@@ -209,7 +215,7 @@ class Pool:
         def score(start: int) -> list[Scores]:
             scorer = free.get()
             try:
-                return scorer(names[start : start + self.chunk])
+                return scorer(pictures[start : start + self.chunk])
             finally:
                 free.put(scorer)
 

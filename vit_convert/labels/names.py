@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from vit_convert.errors import UsageError, similar_to
+from vit_convert.errors import UsageError, described, similar_to
 from vit_convert.runtime.input_file import read_input
 from vit_convert.runtime.limits import LABELS_BYTES
 
@@ -41,6 +41,28 @@ def imagenet1k_synsets() -> tuple[str, ...]:
     return tuple(synset for synset, _ in _imagenet1k_table())
 
 
+def given_labels(labels: Sequence[str]) -> tuple[str, ...]:
+    """The names that somebody gave.
+
+    Raises:
+        UsageError: they are no names, but one text, or something else.
+    """
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise UsageError(
+            f"cannot be {described(labels)}",
+            where="labels",
+            expected="a list of names",
+            hint="vit_convert.read_labels(path), where they are in a file",
+        )
+    names = tuple(labels)
+    for place, name in enumerate(names):
+        if not isinstance(name, str):
+            raise UsageError(
+                f"cannot be {described(name)}", where=f"labels[{place}]", expected="a name"
+            )
+    return names
+
+
 def labels_for(num_classes: int, given: Sequence[str] = ()) -> tuple[str, ...]:
     """The names of a model's classes.
 
@@ -54,14 +76,14 @@ def labels_for(num_classes: int, given: Sequence[str] = ()) -> tuple[str, ...]:
     Raises:
         UsageError: there are not as many names as classes.
     """
-    if given:
+    if given := given_labels(given):
         if len(given) != num_classes:
             raise UsageError(
                 f"{len(given)} labels were given for a model of {num_classes} classes",
                 where="labels",
                 expected=f"{num_classes} labels",
             )
-        return tuple(given)
+        return given
     return imagenet1k() if num_classes == len(_imagenet1k_table()) else ()
 
 
@@ -71,6 +93,12 @@ def read_labels(path: str | Path) -> tuple[str, ...]:
     The file may be text with one name per line, a JSON list of names, a JSON object from index to
     name, or a Hugging Face config.json (its id2label is read). JSON is recognised by its first
     character, a bracket or a brace. Blank lines at the end are no names; a name may occur twice.
+
+    Args:
+        path: the file.
+
+    Returns:
+        the names.
 
     Raises:
         UsageError: the file cannot be read or is none of these, a name is blank or no text, or

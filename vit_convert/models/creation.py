@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,11 @@ from vit_convert.architectures import TransformerConfig
 from vit_convert.architectures.creation import new_spec
 from vit_convert.architectures.initialisation import Init, initial_values
 from vit_convert.models import ConvertedModel, build
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from vit_convert.architectures.options import ModelOptions
 
 
 def create_model(
@@ -20,7 +25,7 @@ def create_model(
     seed: int | None = None,
     dtype: str | None = None,
     init: Init = "usual",
-    **options: Any,
+    **options: Unpack[ModelOptions],
 ) -> ConvertedModel:
     """Make a Keras model with fresh weights, ready to be trained.
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact
+from vit_convert.images.pictures import GivenPictures
 from vit_convert.parity.inputs import random_images
 from vit_convert.parity.recorded import read_reference
 from vit_convert.parity.references import (
     LiveReference,
-    PictureFolder,
+    PreparedPictures,
     RecordedReference,
     Reference,
 )
@@ -22,7 +23,7 @@ def check_options(
     source: str | Path | None,
     reference: str | Path | None,
     model: str | None,
-    images: str | Path | None,
+    images: object,
     key: str | None,
 ) -> None:
     """Refuse options that do not fit together.
@@ -63,7 +64,7 @@ def open_evidence(
     source: str | Path | None,
     reference: str | Path | None,
     model: str | None,
-    images: str | Path | None,
+    images: GivenPictures | None,
     key: str | None,
 ) -> Reference:
     """Make the reference: the source run on pictures, or the recording.
@@ -84,7 +85,7 @@ def open_evidence(
         return RecordedReference(read_reference(reference), Path(reference).name)
     assert source is not None
     spec = artifact.spec
-    pictures = random_images(artifact) if images is None else PictureFolder(images, spec)
+    pictures = random_images(artifact) if images is None else PreparedPictures(images, spec)
     if model is not None:
         from vit_convert.checkpoint import open_checkpoint
         from vit_convert.parity.sources.own_model import build

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,18 +15,20 @@ from vit_convert.architectures import ModelSpec, Overrides, Preprocessing, ViTCo
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.errors import MappingError, RecognitionError, UsageError
 from vit_convert.exporters.tflite.calibration import probe_images
+from vit_convert.images.pictures import GivenPictures, Pictures, given_pictures
 from vit_convert.parity.recorded import record_reference
-from vit_convert.parity.references import PictureFolder
+from vit_convert.parity.references import PreparedPictures
 from vit_convert.parity.sources.own_model import OwnModel, make_model
 from vit_convert.parity.sources.own_weights import load_own
 from vit_convert.progress import Progress, silent
+from vit_convert.results import Result
 from vit_convert.runtime.atomic_write import atomic_write, check_output
 
 _BATCH = 16
 
 
 @dataclass(frozen=True)
-class Recorded:
+class Recorded(Result):
     """A recording that was written.
 
     Attributes:
@@ -48,13 +52,24 @@ class Recorded:
     taken_from: str
     made_with: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """In values that JSON knows; of the preprocessing, mean and standard deviation."""
+        found = super().to_dict()
+        preparing = found.pop("preprocessing")
+        return {
+            "file": found.pop("path"),
+            **found,
+            "mean": preparing["mean"],
+            "std": preparing["std"],
+        }
+
 
 def record(
     model: str,
     output: str | Path,
     *,
     source: str | Path | None = None,
-    images: str | Path | None = None,
+    images: Pictures | None = None,
     key: str | None = None,
     overrides: Overrides | None = None,
     force: bool = False,
@@ -66,7 +81,7 @@ def record(
         model: "module:function"; see `vit_convert.parity.sources.own_model`. The code is run.
         output: the .npz to write, which appears whole or not at all.
         source: the checkpoint, which is loaded strictly; without, the model is used as it is.
-        images: a folder of pictures, beside noise.
+        images: pictures, as `vit_convert.predict` takes them, beside noise.
         key: which state dict of the checkpoint.
         overrides: image size, mean, deviation and how pictures are resized; what they lack is what
             the checkpoint is recognised with.
@@ -86,6 +101,7 @@ def record(
     path = Path(output)
     check_output(path, force)
     overrides = overrides or Overrides()
+    found = None if images is None else given_pictures(images, "images")
     progress("making the model")
     module = make_model(model)
     recognised, why_not = None, "there is no --source"
@@ -101,9 +117,9 @@ def record(
     noise = probe_images(spec, as_pixels=False)
     names = [f"noise {i}" for i in range(len(noise))]
     batches: list[np.ndarray] = [noise]
-    if images is not None:
-        pictures = PictureFolder(images, spec)
-        names += [str(p.relative_to(images)) for p in pictures.paths]
+    if images is not None and found is not None:
+        pictures = PreparedPictures(found, spec)
+        names += _names(found, images)
         for start in range(0, len(pictures), _BATCH):
             progress("reading pictures", start, len(pictures))
             batches.append(pictures[start : start + _BATCH])
@@ -127,6 +143,13 @@ def record(
         taken_from=taken_from,
         made_with=made_with,
     )
+
+
+def _names(pictures: GivenPictures, given: Pictures) -> list[str]:
+    """Of pictures; those of a folder without it."""
+    if isinstance(given, (str, os.PathLike)) and os.path.isdir(given):
+        return [str(Path(name).relative_to(given)) for name in pictures.names]
+    return list(pictures.names)
 
 
 def _recognised(checkpoint: Checkpoint, overrides: Overrides) -> tuple[ModelSpec | None, str]:

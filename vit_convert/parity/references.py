@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
-from vit_convert.images.decoding import load_image
-from vit_convert.images.folders import find_images
+from vit_convert.errors import UsageError
+from vit_convert.images.pictures import GivenPictures
 from vit_convert.images.preprocessing import preprocess
 from vit_convert.parity.recorded import Recording
 from vit_convert.parity.sources import SourceModel
@@ -83,7 +82,7 @@ class LiveReference:
     """The source checkpoint, run now on `images` (anything of images that can be sliced)."""
 
     def __init__(
-        self, model: SourceModel, images: np.ndarray | PictureFolder, name: str = "checkpoint"
+        self, model: SourceModel, images: np.ndarray | PreparedPictures, name: str = "checkpoint"
     ) -> None:
         self.model = model
         self.images = images
@@ -143,18 +142,25 @@ class RecordedReference:
         return self.recording.logits[[places[0] for places in found]]
 
 
-class PictureFolder(Sequence[np.ndarray]):
-    """The pictures of a folder, prepared for a model as they are asked for."""
+class PreparedPictures(Sequence[np.ndarray]):
+    """Pictures, prepared for a model as they are asked for.
 
-    def __init__(self, folder: str | Path, spec: ModelSpec) -> None:
-        self.paths = find_images(folder)
+    Raises:
+        UsageError: there are none.
+    """
+
+    def __init__(self, pictures: GivenPictures, spec: ModelSpec) -> None:
+        if not pictures:
+            raise UsageError("there are no pictures", where="images", expected="at least one")
+        self.pictures = pictures
         self.spec = spec
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return len(self.pictures)
 
     def __getitem__(self, index: int | slice) -> np.ndarray:  # type: ignore[override]  # one array
         if isinstance(index, int):
             return self[index : index + 1][0]
         size, preprocessing = self.spec.config.image_size, self.spec.preprocessing
-        return np.stack([preprocess(load_image(p), size, preprocessing) for p in self.paths[index]])
+        chosen = map(self.pictures.decode, self.pictures.each[index])
+        return np.stack([preprocess(image, size, preprocessing) for image in chosen])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +11,6 @@ from vit_convert.parity.block_ranges import Float16Profile
 from vit_convert.parity.compare import Comparison
 from vit_convert.parity.gpu.delegate import GpuReport
 from vit_convert.parity.result import VerifyResult
-
-
-def as_dict(result: VerifyResult) -> dict[str, Any]:
-    """Everything, in values that JSON knows: numbers that are not finite are None."""
-    verdict = result.verdict
-    data = asdict(result) | {
-        "artifact": str(result.artifact),
-        "passed": verdict.passed,
-        "verdict": {"word": verdict.word, "text": verdict.text},
-        "measured": result.measured and result.measured.to_dict(),
-        "search": result.search and asdict(result.search) | {"text": str(result.search)},
-    }
-    cleaned: dict[str, Any] = _cleaned(data)
-    return cleaned
 
 
 def columns() -> tuple[str, ...]:
@@ -42,7 +27,7 @@ def columns() -> tuple[str, ...]:
 
 def row(result: VerifyResult) -> tuple[str, ...]:
     """A result as text, one per column."""
-    return row_of_dict(as_dict(result))
+    return row_of_dict(result.to_dict())
 
 
 def rows(results: Iterable[VerifyResult]) -> list[tuple[str, ...]]:
@@ -51,7 +36,7 @@ def rows(results: Iterable[VerifyResult]) -> list[tuple[str, ...]]:
 
 
 def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
-    """`row` of what `as_dict` gave, also after a trip through JSON."""
+    """`row` of what `VerifyResult.to_dict` gave, also after a trip through JSON."""
     comparison = data["comparison"]
     numbers = ["-", "-", "-"]
     if not comparison["problem"]:
@@ -110,13 +95,3 @@ def made_of_line(made_of: Comparison) -> str:
         f"the float32 that it was made of: relative difference {made_of.relative:.1e}, "
         f"{made_of.tolerance:g} allowed"
     )
-
-
-def _cleaned(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _cleaned(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_cleaned(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value

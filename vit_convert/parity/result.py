@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from vit_convert.exporters import Artifact, artifact_size
 from vit_convert.exporters.options import Precision
@@ -14,6 +14,7 @@ from vit_convert.parity.compare import BlockDifference, Comparison, default_tole
 from vit_convert.parity.gpu.delegate import GpuReport
 from vit_convert.parity.search_result import SearchResult
 from vit_convert.parity.verdict import Verdict, verdict_of
+from vit_convert.results import Result, plain
 
 Delegate = Literal["cpu", "gpu"]
 Numbers = Literal["float32", "float16"]
@@ -35,7 +36,7 @@ class Profile:
 
 
 @dataclass(frozen=True)
-class VerifyResult:
+class VerifyResult(Result):
     """The result of comparing one artifact with its source.
 
     Attributes:
@@ -100,6 +101,16 @@ class VerifyResult:
     def passed(self) -> bool:
         """Whether the artifact is what it should be."""
         return self.verdict.passed
+
+    def to_dict(self) -> dict[str, Any]:
+        """In values that JSON knows, with the verdict; numbers that are not finite are None."""
+        verdict = self.verdict
+        return super().to_dict() | {
+            "passed": verdict.passed,
+            "verdict": {"word": verdict.word, "text": verdict.text},
+            "measured": self.measured and self.measured.to_dict(),
+            "search": self.search and plain(self.search) | {"text": str(self.search)},
+        }
 
 
 def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResult:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args, overload
 
 import numpy as np
 
-from vit_convert.errors import UsageError
-from vit_convert.exporters import Artifact, artifact_size, open_artifact
+from vit_convert.errors import UsageError, described
+from vit_convert.exporters import Artifact, artifact_size
+from vit_convert.exporters.given import ArtifactLike, given_artifacts, opened
+from vit_convert.images.pictures import Pictures, given_pictures
 from vit_convert.parity.compare import (
     as_output,
     compare,
@@ -25,36 +29,70 @@ from vit_convert.parity.locating import first_output, locate, profile_of
 from vit_convert.parity.references import Reference
 from vit_convert.parity.result import Delegate, Numbers, VerifyResult, not_run
 from vit_convert.parity.search import search, shared_assumptions
-from vit_convert.progress import Progress, silent
+from vit_convert.progress import Progress, of_part, silent
 
 
-def verify(
-    artifact_path: str | Path,
+@overload
+def verify(  # type: ignore[overload-overlap]  # a text is a path, and no list
+    artifacts: ArtifactLike,
     *,
     source: str | Path | None = None,
     reference: str | Path | None = None,
     model: str | None = None,
-    images: str | Path | None = None,
+    images: Pictures | None = None,
     tolerance: float | None = None,
     key: str | None = None,
     delegate: Delegate = "cpu",
     arithmetic: Numbers = "float32",
     profile: bool = False,
     progress: Progress = silent,
-) -> VerifyResult:
-    """Compare an artifact with its source checkpoint, or with what that gave when it was recorded.
+) -> VerifyResult: ...
+
+
+@overload
+def verify(
+    artifacts: Iterable[ArtifactLike],
+    *,
+    source: str | Path | None = None,
+    reference: str | Path | None = None,
+    model: str | None = None,
+    images: Pictures | None = None,
+    tolerance: float | None = None,
+    key: str | None = None,
+    delegate: Delegate = "cpu",
+    arithmetic: Numbers = "float32",
+    profile: bool = False,
+    progress: Progress = silent,
+) -> list[VerifyResult]: ...
+
+
+def verify(
+    artifacts: ArtifactLike | Iterable[ArtifactLike],
+    *,
+    source: str | Path | None = None,
+    reference: str | Path | None = None,
+    model: str | None = None,
+    images: Pictures | None = None,
+    tolerance: float | None = None,
+    key: str | None = None,
+    delegate: Delegate = "cpu",
+    arithmetic: Numbers = "float32",
+    profile: bool = False,
+    progress: Progress = silent,
+) -> VerifyResult | list[VerifyResult]:
+    """Compare artifacts with their source checkpoint, or with what that gave when it was recorded.
 
     What no tensor says (number of heads, GELU, epsilon, pooling) the source is run with as the
     artifact states it. Only your own model, or logits that it gave, can tell that such a statement
     is wrong; then the assumed values are changed one after the other, until the logits are equal.
 
     Args:
-        artifact_path: any artifact.
+        artifacts: the path of an artifact, an open one, or several of either.
         source: the checkpoint, run in PyTorch.
         reference: an .npz of `record_reference`. One of `source` and `reference` must be given.
         model: "module:function" of your own model, which `source` is then run in; the function
             takes no arguments and gives a `torch.nn.Module`. Your code is run.
-        images: a folder of pictures to run, with `source`; random images by default.
+        images: pictures to run, with `source`, as `predict` takes them; random images by default.
         tolerance: the largest |difference| / max |reference| that passes; by the artifact's
             precision by default. The float32 that a quantised artifact was made of is always held
             to that of float32.
@@ -67,52 +105,84 @@ def verify(
 
     Returns:
         the largest |difference| of the logits (n, classes), absolute and over the largest |logit|
-        of the reference, whether that is within the tolerance, and where it begins.
+        of the reference, whether that is within the tolerance, and where it begins; of several
+        artifacts a list, in their order.
 
     Raises:
-        UsageError: options that do not fit together or do not fit the artifact.
+        UsageError: something is no artifact or picture, or options do not fit together or do not
+            fit the artifact.
         ArtifactError: the artifact or the recording is broken.
         MissingDependencyError: `source` is given and PyTorch or timm is not installed, or the GPU
             is asked for and there is none.
         VitConvertError: the checkpoint or a picture cannot be read.
     """
+    given = given_artifacts(artifacts)
     check_options(source, reference, model, images, key)
+    pictures = None if images is None else given_pictures(images, "images")
     if arithmetic == "float16" and delegate == "gpu":
         raise UsageError(
             "a delegate has an arithmetic of its own",
             where="--arithmetic float16",
             expected="either --arithmetic float16 or --delegate gpu",
         )
-    started = time.perf_counter()
-    progress("opening the artifact")
-    artifact = open_artifact(Path(artifact_path))
-    progress("opening what it is compared with")
-    evidence = open_evidence(artifact, source, reference, model, images, key)
+    for option, value, words in (
+        ("delegate", delegate, get_args(Delegate)),
+        ("arithmetic", arithmetic, get_args(Numbers)),
+    ):
+        if value not in words:
+            expected = " or ".join(map(repr, words))
+            raise UsageError(f"cannot be {described(value)}", where=option, expected=expected)
+
+    def compared(artifact: Artifact | Path, progress: Progress) -> VerifyResult:
+        started = time.perf_counter()
+        progress("opening the artifact")
+        open_one = opened(artifact)
+        progress("opening what it is compared with")
+        evidence = open_evidence(open_one, source, reference, model, pictures, key)
+        result = _verified(open_one, evidence, tolerance, delegate, arithmetic, profile, progress)
+        if model is None and source is not None:
+            result = replace(result, assumed=shared_assumptions(open_one.spec))
+        elif _may_be_assumed_wrong(result):
+            found = search(open_one, evidence, source, key, progress)
+            result = replace(result, search=found)
+        return replace(result, seconds=time.perf_counter() - started)
+
+    count = len(given.each)
+    results = [
+        compared(one, of_part(progress, path.name, part, count))
+        for part, (one, path) in enumerate(zip(given.each, given.paths, strict=True))
+    ]
+    return results if given.several else results[0]
+
+
+def _verified(
+    artifact: Artifact,
+    evidence: Reference,
+    tolerance: float | None,
+    delegate: Delegate,
+    arithmetic: Numbers,
+    profile: bool,
+    progress: Progress,
+) -> VerifyResult:
+    """Compare an open artifact with a reference, on a processor and in an arithmetic."""
     if arithmetic == "float16":
 
         def check(opened: Artifact, rounding: float | None) -> VerifyResult:
             return verify_artifact(opened, evidence, tolerance, profile, progress, rounding)
 
-        result = verify_in_float16(artifact, evidence.num_images, check, progress)
-    elif delegate == "cpu":
-        result = verify_artifact(artifact, evidence, tolerance, profile, progress)
-    else:
-        progress("compiling for the GPU")
-        with on_gpu(artifact) as (report, accelerated):
-            if accelerated is None:
-                result = not_run(artifact, evidence.description, report)
-            else:
-                result = verify_artifact(accelerated, evidence, tolerance, profile, progress)
-                if not result.comparison.passed:
-                    on_cpu = verify_artifact(artifact, evidence, tolerance)
-                    result = replace(result, note=_blame(on_cpu, result.note))
-        result = replace(result, delegate=delegate, gpu=report)
-    if model is None and source is not None:
-        result = replace(result, assumed=shared_assumptions(artifact.spec))
-    elif _may_be_assumed_wrong(result):
-        found = search(artifact, evidence, source, key, progress)
-        result = replace(result, search=found)
-    return replace(result, seconds=time.perf_counter() - started)
+        return verify_in_float16(artifact, evidence.num_images, check, progress)
+    if delegate == "cpu":
+        return verify_artifact(artifact, evidence, tolerance, profile, progress)
+    progress("compiling for the GPU")
+    with on_gpu(artifact) as (report, accelerated):
+        if accelerated is None:
+            result = not_run(artifact, evidence.description, report)
+        else:
+            result = verify_artifact(accelerated, evidence, tolerance, profile, progress)
+            if not result.comparison.passed:
+                on_cpu = verify_artifact(artifact, evidence, tolerance)
+                result = replace(result, note=_blame(on_cpu, result.note))
+    return replace(result, delegate=delegate, gpu=report)
 
 
 def _may_be_assumed_wrong(result: VerifyResult) -> bool:

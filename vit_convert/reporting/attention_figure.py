@@ -4,17 +4,12 @@ it, as in figures 6 and 7 of the CaiT paper (arXiv:2103.17239)."""
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
-from vit_convert.exporters.artifact import Artifact
-from vit_convert.images.decoding import load_image
-from vit_convert.images.preprocessing import to_pixels
-from vit_convert.inference.attention import AttentionView, Query, attention_of, look
-from vit_convert.inference.running import as_input, probabilities
+from vit_convert.inference.attention import AttentionView, Query
 from vit_convert.reporting.drawing import png_of
 
 if TYPE_CHECKING:
@@ -37,41 +32,6 @@ _ASKS: dict[Query, str] = {
     "mean over patches": "attention that patches pay to each patch, on average "
     "(this model does not pool by a class token);",
 }
-
-
-def draw_attention(
-    artifact: Artifact,
-    picture: str | Path,
-    *,
-    block: int | None = None,
-    head: int | None = None,
-    roll_out: bool = False,
-) -> tuple[bytes, AttentionView]:
-    """A PNG of what a model looks at in a picture, and what it shows.
-
-    Args:
-        artifact: an open artifact.
-        picture: an image file.
-        block, head, roll_out: see `vit_convert.inference.attention.look`.
-
-    Raises:
-        ArtifactError: the artifact does not give its attention maps.
-        UsageError: there is no such block or head, or the attention cannot be rolled out.
-        ImageError: the picture cannot be read.
-    """
-    spec = artifact.spec
-    pixels = to_pixels(load_image(picture), spec.config.image_size, spec.preprocessing)
-    images = as_input(pixels[None], artifact)
-    maps = attention_of(artifact, images)
-    view = look(spec, maps, block=block, head=head, roll_out=roll_out)
-    heading = f"{Path(picture).name} \N{MIDDLE DOT} {artifact.path.name}"
-    if spec.config.num_classes and artifact.options.output != "features":
-        scores = probabilities(artifact, images)[0]
-        best = int(scores.argmax())
-        name = spec.labels[best] if spec.labels else f"class {best}"
-        heading += f" \N{MIDDLE DOT} {name}, {scores[best]:.0%}"
-    height, width = spec.config.seen_size
-    return attention_png(pixels[:height, :width], view, heading, head=head), view
 
 
 def attention_png(

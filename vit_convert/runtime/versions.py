@@ -5,6 +5,8 @@ from __future__ import annotations
 import platform
 from importlib import metadata
 
+import vit_convert
+
 _PACKAGES = (
     "numpy",
     "h5py",
@@ -21,7 +23,7 @@ _PACKAGES = (
 
 def versions() -> dict[str, str]:
     """Name -> version, "" for a package that is missing. vit-convert and Python come first."""
-    found = {"vit-convert": _version("vit-convert"), "Python": platform.python_version()}
+    found = {"vit-convert": vit_convert.__version__, "Python": platform.python_version()}
     return found | {package: _version(package) for package in _PACKAGES}
 
 

@@ -4,8 +4,8 @@ layer of the model."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import version
 
+import vit_convert
 from vit_convert.architectures import architecture, resolve
 from vit_convert.exporters.graph import output_endpoints
 from vit_convert.exporters.options import ExportOptions
@@ -59,5 +59,5 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
             if options.output == "softmax":
                 last = g.softmax(last, "probabilities")
             outputs[name] = g.reshape(last, (batch, last.shape[-1]), name)
-    made_by = f"vit-convert {version('vit-convert')}"
+    made_by = f"vit-convert {vit_convert.__version__}"
     return Lowered(g.finish(outputs, made_by), tuple(outputs))

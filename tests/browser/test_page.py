@@ -22,12 +22,12 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from vit_convert.browser.site import web
 from vit_convert.exporters import open_artifact
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.attention import attention_of, look, towards_patches
 from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
-from vit_convert.web.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 PICTURES = WEIGHTS / "images"
@@ -388,7 +388,7 @@ def test_pictures_can_be_offered(
     """Their names come from strangers too."""
     odd = tmp_path / "a <b>bird's & nest.png"
     odd.write_bytes(photograph.read_bytes())
-    write_page(models("small"), tmp_path / "page", samples=[PICTURES / "horse", odd])
+    web(models("small"), tmp_path / "page", samples=[PICTURES / "horse", odd])
     with served(tmp_path / "page") as address:
         browser.open(address, "?accelerator=wasm")
         buttons = browser.driver.find_elements(By.CSS_SELECTOR, "#samples button")

@@ -14,12 +14,12 @@ import pytest
 from browsing import Browser, served
 from PIL import Image
 
-import vit_convert.web
+import vit_convert.browser
 from vit_convert.architectures import Preprocessing
 from vit_convert.images.decoding import load_image
 from vit_convert.images.preprocessing import INTERPOLATIONS, normalise, to_pixels
 
-PAGE = Path(vit_convert.web.__file__).parent / "page"
+PAGE = Path(vit_convert.browser.__file__).parent / "page"
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,18 +18,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from browsing import served
 from families import small_cait, small_deit, small_vit
+from PIL import Image
 
+import vit_convert
+from vit_convert.browser.description import describe
+from vit_convert.browser.runtime import runtime_files
+from vit_convert.browser.server import HEADERS
+from vit_convert.browser.site import web
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.images.decoding import ImageError
-from vit_convert.web.description import describe
-from vit_convert.web.runtime import runtime_files
-from vit_convert.web.server import HEADERS
-from vit_convert.web.site import write_page
 
 PICTURES = Path(__file__).parents[2] / "weights" / "images"
 
@@ -151,7 +155,7 @@ def test_samples_that_the_page_could_not_show_are_refused(
         (PICTURES, UsageError),
     ):
         with pytest.raises(error, match=re.escape(str(sample)) if error is ImageError else "12"):
-            write_page(models("small"), tmp_path / "page", samples=[sample])
+            web(models("small"), tmp_path / "page", samples=[sample])
         assert not (tmp_path / "page").exists()
 
 
@@ -294,3 +298,43 @@ def test_answers_have_their_type_and_isolate_the_page(
         for name, value in HEADERS.items():
             assert answer.headers[name] == value
         connection.close()
+
+
+def test_python_writes_pages_of_one_or_several(
+    tmp_path: Path, models: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With samples of every kind: files as they are, the rest as PNG."""
+    monkeypatch.chdir(tmp_path)
+    path = models("small")
+    other = Path(shutil.copy(path, tmp_path / "other.tflite"))
+    file = next(PICTURES.glob("*/*.jpg"))
+    array = np.asarray(Image.open(file))
+    page = vit_convert.web(vit_convert.open_artifact(path), samples=[file, array])
+    assert (page.folder, page.model) == (Path(f"{path.stem}_web"), path)
+    assert page.size == sum(p.stat().st_size for p in page.folder.rglob("*") if p.is_file())
+    described = json.loads((page.folder / "model.json").read_text())
+    assert [s["title"] for s in described["samples"]] == [file.stem, "picture 1"]
+    first, second = (page.folder / sample["file"] for sample in described["samples"])
+    assert first.read_bytes() == file.read_bytes()
+    np.testing.assert_array_equal(np.asarray(Image.open(second)), array)
+    Path("pages").mkdir()
+    pages = vit_convert.web([path, other], "pages")
+    assert [each.folder for each in pages] == [
+        Path("pages", f"{path.stem}_web"),
+        Path("pages/other_web"),
+    ]
+    assert all((each.folder / "index.html").is_file() for each in pages)
+
+
+def test_python_says_what_makes_no_page(tmp_path: Path, models: Callable[[str], Path]) -> None:
+    path = models("small")
+    for given, keywords, message in (
+        (3, {}, "artifacts: cannot be the int 3"),
+        ([path, None], {}, r"artifacts\[1\]: cannot be None"),
+        ([path, path], {}, "would be written twice"),
+        (path, {"samples": 3}, "samples: cannot be the int 3"),
+        (path, {"labels": "labels.txt"}, "labels: cannot be the str 'labels.txt'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            vit_convert.web(given, tmp_path / "page", **keywords)  # type: ignore[call-overload]
+    assert not list(tmp_path.iterdir())

@@ -14,9 +14,9 @@ from threading import Thread
 
 import pytest
 
+from vit_convert.browser import runtime
+from vit_convert.browser.runtime import FILES, registry, runtime_files
 from vit_convert.errors import MissingDependencyError
-from vit_convert.web import runtime
-from vit_convert.web.runtime import FILES, registry, runtime_files
 
 CONTENT = {name: f"what {name} holds".encode() for name in FILES}
 

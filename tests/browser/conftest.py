@@ -12,11 +12,11 @@ import pytest
 from browsing import Browser, served, start_chromium
 
 from vit_convert.architectures import Overrides
+from vit_convert.browser.site import web
 from vit_convert.conversion.files import torch2keras
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.labels.names import read_labels
-from vit_convert.web.site import write_page
 
 WEIGHTS = Path(__file__).parents[2] / "weights"
 CHECKPOINTS = {"vit": "vit_cifar10.pth", "cait": "cait_cifar10.safetensors"}
@@ -73,7 +73,7 @@ def pages(
 ) -> Callable[[str], Path]:
     """The page of a model, written once."""
     folder = tmp_path_factory.mktemp("pages")
-    return cache(lambda name: write_page(models(name), folder / name))
+    return cache(lambda name: web(models(name), folder / name).folder)
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from vit_convert.exporters.tflite import TFLITE
 from vit_convert.exporters.tflite.flatbuffer import read_entry
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.images.preprocessing import INTERPOLATIONS
+from vit_convert.labels.names import given_labels
 
 _TYPES = ("float32", "uint8")  # of the input, that the page fills
 
@@ -55,7 +56,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
     assert entry is not None  # else it would not have been opened
     outputs = Metadata.from_json(entry, str(path)).outputs
     graph = TfliteGraph(path)
-    names = tuple(labels) or spec.labels or tuple(map(str, range(config.num_classes)))
+    names = given_labels(labels) or spec.labels or tuple(map(str, range(config.num_classes)))
     if len(names) != config.num_classes:
         raise UsageError(
             f"{len(names)} labels for a model of {config.num_classes} classes",

@@ -16,7 +16,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
-from vit_convert.web.server import server, url
+from vit_convert.browser.server import server, url
 
 SECONDS = 300  # before a page that says nothing is given up; machines can be busy
 FLAGS = (

@@ -15,8 +15,8 @@ from urllib.parse import urlsplit
 import pytest
 from browsing import served
 
-from vit_convert.web import server as web_server
-from vit_convert.web.server import CONNECTIONS, HEADERS, server
+from vit_convert.browser import server as web_server
+from vit_convert.browser.server import CONNECTIONS, HEADERS, server
 
 PAGE = Path(web_server.__file__).parent / "page"
 
