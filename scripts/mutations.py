@@ -485,6 +485,10 @@ MISTAKES: tuple[Mistake, ...] = (
             "math.floor(side / crop_pct)",
             "math.floor(side * crop_pct)",
         ),
+    ),
+    *_in(
+        "preprocessing",
+        "images/decoding.py",
         (
             "one of the orientations turned the other way",
             "6: Image.Transpose.ROTATE_270",

@@ -195,7 +195,7 @@ def _train(options: Run, training: Training) -> None:
     else:
         shutil.rmtree(options.folder, ignore_errors=True)
     options.folder.mkdir(exist_ok=True)
-    (options.folder / "recipe.json").write_text(json.dumps(training.recipe.to_dict(), indent=2))
+    _write(options.folder / "recipe.json", json.dumps(training.recipe.to_dict(), indent=2))
     with console.training_progress() as observer:
         training.observer = observer
         try:
@@ -251,9 +251,9 @@ def _finish(options: Run, training: Training) -> None:
             _command(),
             progress,
         )
-    (options.folder / FILE).unlink(missing_ok=True)
     late = [*training.batches.store.unreadable.values()]
-    (options.folder / "unreadable.txt").write_text("".join(f"{line}\n" for line in late))
+    _write(options.folder / "unreadable.txt", "".join(f"{line}\n" for line in late))
+    (options.folder / FILE).unlink(missing_ok=True)  # last: until then --resume goes on
     last = training.history[-1]
     parameters = sum(v.size for v in training.weights().values())
     if options.as_json:
@@ -278,6 +278,14 @@ def _finish(options: Run, training: Training) -> None:
         console.out(f"validation: {found.top1:.2f} % of {found.images} pictures")
     for path in written:
         console.out(str(path))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a small file, whole or not at all."""
+    from vit_convert.runtime.atomic_write import atomic_write
+
+    with atomic_write(path, force=True) as scratch:
+        scratch.write_text(text)
 
 
 def _command() -> str:

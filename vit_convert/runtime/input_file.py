@@ -27,9 +27,6 @@ _FLAGS = (
 )
 
 
-_READ = 1 << 30  # bytes: ViT-L in float16 and ViT-B in float32 are smaller
-
-
 def open_input(path: str | Path) -> int:
     """Open a regular file to be read, and return its descriptor, which the caller closes.
 
@@ -78,12 +75,16 @@ def read_head(path: str | Path, count: int) -> bytes:
         return file.read(count)
 
 
-def load_input(path: str | Path) -> np.ndarray:
+def load_input(path: str | Path, most: int) -> np.ndarray:
     """A file's bytes, (size,) uint8, which are only read.
 
     They are in memory, because a mapped file that is truncated meanwhile (by a download, another
-    export, another user) ends the process with SIGBUS. Only what is larger than `_READ` is mapped:
-    there a copy could be more than the machine has.
+    export, another user) ends the process with SIGBUS. Larger files are mapped all the same: a copy
+    of those would cost too much.
+
+    Args:
+        path: the file.
+        most: bytes to have in memory.
 
     Raises:
         OSError: as `open_input`.
@@ -92,7 +93,7 @@ def load_input(path: str | Path) -> np.ndarray:
     import numpy as np
 
     with os.fdopen(open_input(path), "rb") as file:
-        if os.fstat(file.fileno()).st_size > _READ:
+        if os.fstat(file.fileno()).st_size > most:
             return np.memmap(file, np.uint8, mode="r")
         content = file.read()
     if not content:

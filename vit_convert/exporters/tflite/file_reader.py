@@ -1,4 +1,5 @@
-"""Everything that a .tflite file holds but its weights, which stay bytes; anybody's file.
+"""Everything that a .tflite file holds but its weights, which stay bytes, those
+of large files on the disk; anybody's file.
 
 The numbers of fields are those of the schema, tensorflow/lite/schema/schema.fbs.
 """
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vit_convert.errors import ArtifactError
-from vit_convert.exporters.tflite.flatbuffer import ENTRY, is_tflite
+from vit_convert.exporters.tflite.flatbuffer import ENTRY, TABLES, is_tflite
 from vit_convert.exporters.tflite.tables import MOST_ENTRIES, BrokenFile, Reader, Table
 from vit_convert.runtime.input_file import load_input
 
@@ -143,7 +144,7 @@ def read_file(path: Path) -> TfliteFile:
         raise ArtifactError(
             "is no .tflite file", where=str(path), expected="a file whose bytes 4 to 8 are TFL3"
         )
-    data = load_input(path)
+    data = load_input(path, TABLES)
     try:
         return _read(path, data)
     except (BrokenFile, ValueError, IndexError, OverflowError) as error:

@@ -19,6 +19,7 @@ from vit_convert.progress import Progress, counted, silent
 from vit_convert.runtime.input_file import load_input, read_head
 
 ENTRY = "vit_convert"
+TABLES = 64 << 20  # bytes of a file that are in memory where only its tables are looked at
 LIMIT = 2**31  # bytes: offsets in a flatbuffer are signed for some of its readers
 _AHEAD = 2  # contents that are made while one is written
 _IDENTIFIER = b"TFL3"
@@ -234,7 +235,7 @@ def read_entry(path: Path) -> bytes | None:
         ArtifactError: the file is truncated or damaged.
     """
     try:
-        data = load_input(path)
+        data = load_input(path, TABLES)
     except (OSError, ValueError) as error:
         raise damaged(path) from error
     found = _entry_in(path, data)

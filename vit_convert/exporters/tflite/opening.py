@@ -17,6 +17,7 @@ from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
 from vit_convert.runtime.input_file import load_input
 from vit_convert.runtime.quiet_tensorflow import quiet
 
+_READ = 1 << 30  # bytes: ViT-L in float16 and ViT-B in float32 are smaller
 _DELEGATE = "DELEGATE"  # the interpreter's name of an operation that stands for many
 
 
@@ -75,7 +76,7 @@ def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
 
 def _source(path: Path) -> dict[str, Any]:
     """What LiteRT is given: the bytes of a file, which it would map otherwise; see `load_input`."""
-    data = load_input(path)
+    data = load_input(path, _READ)
     if isinstance(data, np.memmap):
         return {"model_path": str(path)}
     return {"model_content": data.base}
