@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,8 @@ from vit_convert.errors import (
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.keras_h5 import KERAS_H5, open_model
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.options import CALIBRATED, QUANTISED, ExportOptions, InputRange
+from vit_convert.exporters.options import ExportOptions, InputRange
+from vit_convert.exporters.quantisation_options import check_quantisation, relevant
 from vit_convert.exporters.quantisation_report import QuantisationReport
 from vit_convert.exporters.registry import Target, Write
 from vit_convert.exporters.saved_model import SAVED_MODEL
@@ -172,9 +173,8 @@ def export_all(
         ArtifactError: the model cannot be read.
     """
     source = Path(model)
-    _check_calibration(jobs)
-    _check_keep_float(jobs)
-    plan = [(*_exporter(name), _relevant(name, options)) for name, options in jobs]
+    check_quantisation(jobs)
+    plan = [(*_exporter(name), relevant(name, options)) for name, options in jobs]
     paths = [Path(folder) / target.filename(source.stem, options) for target, _, options in plan]
     progress(f"opening {source.name}", 0, 0, 0, len(jobs))
     with ExitStack() as stack:
@@ -194,55 +194,6 @@ def export_all(
         Exported(path, artifact_size(path), *found)
         for path, found in zip(paths, exported, strict=True)
     ]
-
-
-def _check_calibration(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
-    """Raises UsageError for int8 without calibration images, and for these without int8."""
-    precisions = [options.precision for name, options in jobs if name == "tflite"]
-    lacking = [o.precision for n, o in jobs if n == "tflite" and not o.calibration]
-    for precision in set(lacking) & set(CALIBRATED):
-        raise UsageError(
-            "quantises activations, whose ranges only images show, and no images were given",
-            where=f"--precision {precision}",
-            expected="--calibration FOLDER: a few hundred pictures of the kind that the model sees",
-            hint="--precision int8-dynamic, which needs none",
-        )
-    if any(options.calibration for _, options in jobs) and not set(precisions) & set(QUANTISED):
-        raise UsageError(
-            "calibration images are for int8 precisions of TFLite, and none is asked for",
-            where="--calibration",
-            expected=f"--tflite with --precision {' or '.join(QUANTISED)}",
-        )
-
-
-def _check_keep_float(jobs: Sequence[tuple[str, ExportOptions]]) -> None:
-    """Raises UsageError for layers to keep in float that are no patterns, or without int8."""
-    chosen = [options.keep_float for _, options in jobs if options.keep_float != "auto"]
-    for keep_float in chosen:
-        if isinstance(keep_float, str) and keep_float != "none":
-            raise UsageError(
-                f"{keep_float!r} is a text, and patterns come in a tuple",
-                where="keep_float",
-                expected='"auto", "none", or patterns of names of layers',
-                hint=f"keep_float=({keep_float!r},)",
-            )
-    if chosen and not any(map(_is_quantised, jobs)):
-        raise UsageError(
-            "which layers stay in float is asked of int8 precisions of TFLite, and none is asked "
-            "for",
-            where="--keep-float",
-            expected=f"--tflite with --precision {' or '.join(QUANTISED)}",
-        )
-
-
-def _is_quantised(job: tuple[str, ExportOptions]) -> bool:
-    name, options = job
-    return name == "tflite" and options.precision in QUANTISED
-
-
-def _relevant(name: str, options: ExportOptions) -> ExportOptions:
-    """The options of an artifact without those that say nothing about it."""
-    return options if _is_quantised((name, options)) else replace(options, keep_float="auto")
 
 
 def _exporter(name: str) -> tuple[Target, Write]:
