@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tf_keras
-from families import FAMILIES, OPTIONS, small_cait, small_deit, small_vit
+from families import FAMILIES, OPTIONS, covering, small_cait, small_deit, small_vit
 
 from vit_convert.models import build
 from vit_convert.models.layers.residual import DropPath
@@ -18,15 +18,16 @@ from vit_convert.models.layers.residual import DropPath
 @pytest.mark.parametrize("name", [*FAMILIES, *OPTIONS])
 def test_variable_paths_are_pytorch_names(name: str) -> None:
     family = (FAMILIES | OPTIONS)[name]()
-    build(family.spec)  # a model built before must not change the names of the next
     model = build(family.spec)
+    if name in FAMILIES:  # a model built before must not change the names of the next
+        model = build(family.spec)
     expected = [(f"{p.keras_path}:0", p.keras_shape) for p in family.spec.parameters()]
     assert [(v.name, tuple(v.shape)) for v in model.weights] == expected
 
 
 @pytest.mark.parametrize(
     ("name", "suffix"),
-    [*product(FAMILIES, ["h5", "keras"]), *product(OPTIONS, ["keras"])],
+    [*product(FAMILIES, ["h5", "keras"]), *product(covering(OPTIONS), ["keras"])],
 )
 @pytest.mark.filterwarnings("ignore:You are saving your model as an HDF5 file")
 def test_saved_model_gives_the_same(name: str, suffix: str, tmp_path: Path) -> None:
