@@ -18,7 +18,8 @@ SHAPE = (
     *("--image-size", "16", "--patch-size", "8", "--depth", "2", "--embed-dim", "24"),
     *("--num-heads", "2", "--pool", "avg", "--batch-size", "16", "--epochs", "6"),
     *("--head-epochs", "1", "--drop-path", "0.3", "--mixup", "0.3", "--cutmix", "1.0"),
-    *("--erasing", "0.5", "--ema", "0.9"),
+    *("--erasing", "0.5", "--ema", "0.9", "--no-xla"),
+    *("--optimizer", "muon", "--patch-dropout", "0.5", "--whole-epochs", "1"),
 )
 
 

@@ -8,19 +8,26 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 
 from vit_convert.architectures.draws import Draw, constant, normal, uniform
+from vit_convert.architectures.mimetic import mimetic_values
 from vit_convert.architectures.model_spec import ModelSpec
 from vit_convert.architectures.parameters import Parameter
 from vit_convert.architectures.registry import architecture
+
+Init = Literal["usual", "mimetic"]
 
 STD = 0.02  # of linear layers, tokens and positions: timm's `trunc_normal_(std=.02)`
 
 
 def initial_values(
-    spec: ModelSpec, seed: int, wanted: Callable[[str], bool] = lambda name: True
+    spec: ModelSpec,
+    seed: int,
+    wanted: Callable[[str], bool] = lambda name: True,
+    init: Init = "usual",
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Canonical names, and float32 arrays in PyTorch's layout to begin training with.
 
@@ -31,10 +38,17 @@ def initial_values(
         spec: of the model.
         seed: 0 or more.
         wanted: the names to draw; all by default.
+        init: "usual", timm's, or "mimetic"; see `mimetic_values`.
+
+    Raises:
+        UsageError: the model cannot begin with mimetic values.
     """
+    special = mimetic_values(spec, seed) if init == "mimetic" else {}
     family = architecture(spec.architecture)
     for parameter in spec.parameters():
-        if wanted(parameter.name):
+        if parameter.name in special and wanted(parameter.name):
+            yield parameter.name, special[parameter.name]
+        elif wanted(parameter.name):
             draw = family.initial(spec.config, parameter) or _usual(spec, parameter)
             rng = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
             yield parameter.name, draw(rng, parameter.shape).astype(np.float32)

@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 @click.option("--depth", type=click.IntRange(1), help="Blocks.")
 @click.option("--embed-dim", type=click.IntRange(1), help="Width of the tokens.")
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")
+@click.option(
+    "--init",
+    type=click.Choice(["usual", "mimetic"]),
+    help="What weights begin with: timm's, or attention that mixes neighbours.  [default: usual]",
+)
 @recipe_options(TRAINING)
 @run_options
 def train(

@@ -15,6 +15,10 @@ _HELP: dict[str, tuple[Any, str]] = {
     "epochs": (click.IntRange(1), "Passes over the pictures."),
     "head_epochs": (click.IntRange(0), "Of them, the first, in which the head alone is trained."),
     "batch_size": (click.IntRange(1), "Pictures in a step."),
+    "optimizer": (
+        click.Choice(["adamw", "muon"]),
+        "AdamW, or Muon for the matrices of the blocks.",
+    ),
     "learning_rate": (float, "The highest learning rate."),
     "head_learning_rate": (float, "The highest one while the head alone is trained."),
     "min_learning_rate": (float, "The last one."),
@@ -24,6 +28,8 @@ _HELP: dict[str, tuple[Any, str]] = {
     "clip_norm": (float, "The largest norm of the gradients; 0 for no limit."),
     "label_smoothing": (float, "Share of a picture's target that all classes have."),
     "drop_path": (float, "Rate of stochastic depth in the last block."),
+    "patch_dropout": (float, "Share of each picture's patches that is left out."),
+    "whole_epochs": (click.IntRange(0), "The last epochs, in which all patches are seen."),
     "ema": (float, "Decay of the moving average of the weights, which is kept; 0 for none."),
     "crop": (
         click.Choice(["auto", "resized", "padded"]),
@@ -42,6 +48,7 @@ _HELP: dict[str, tuple[Any, str]] = {
     "devices": (click.IntRange(1), "GPUs, or parts of the CPU, that train together."),
     "seed": (click.IntRange(0), "Of weights, split, order and noise."),
 }
+_OPEN = {"whole_epochs": "a third"}  # defaults that follow from other options
 _METAVARS = {"freeze": "backbone|blocks:N|none", "lora": "RANK"}
 
 
@@ -51,19 +58,26 @@ def recipe_options(defaults: Recipe) -> Callable[[Callable[..., Any]], Callable[
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         for name, (kind, text) in reversed(_HELP.items()):
             default = getattr(defaults, name)
-            shown = f"{default:g}" if isinstance(default, float) else default
+            shown = f"{default:g}" if isinstance(default, float) else _OPEN.get(name, default)
             command = click.option(
                 f"--{name.replace('_', '-')}",
                 type=kind,
                 metavar=_METAVARS.get(name),
                 help=f"{text}  [default: {shown}]",
             )(command)
+        compiled = "xla" if defaults.xla else "no-xla"
         flags = (
             click.option("--flip/--no-flip", default=None, help="Flip pictures.  [default: flip]"),
             click.option(
                 "--mixed-precision/--no-mixed-precision",
                 default=None,
                 help="Compute in bfloat16.  [default: no]",
+            ),
+            click.option(
+                "--xla/--no-xla",
+                default=None,
+                help="Compile the steps by XLA: a minute lost, and faster from then on."
+                f"  [default: {compiled}]",
             ),
         )
         for flag in flags:

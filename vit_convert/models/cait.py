@@ -17,6 +17,7 @@ from vit_convert.models.layers.attention import (
 from vit_convert.models.layers.base import Layer
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
+from vit_convert.models.layers.noise import PatchDropout
 from vit_convert.models.layers.norm import LayerNorm
 from vit_convert.models.layers.pooling import TakeToken
 from vit_convert.models.layers.residual import DropPath
@@ -99,6 +100,7 @@ class CaiT(ConvertedModel):
         )
         patches = PositionEmbedding(dtype=dtype, name="pos_embed")(patches)
         patches = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(patches)
+        patches = PatchDropout(0, dtype=dtype, name="patch_drop")(patches)
         points["embeddings"] = patches
         for i in range(config.depth):
             # CaiT's stochastic depth is the same for all blocks (arXiv:2103.17239, appendix A)

@@ -9,7 +9,7 @@ import numpy as np
 
 from vit_convert.architectures import TransformerConfig
 from vit_convert.architectures.creation import new_spec
-from vit_convert.architectures.initialisation import initial_values
+from vit_convert.architectures.initialisation import Init, initial_values
 from vit_convert.models import ConvertedModel, build
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ def create_model(
     labels: Sequence[str] = (),
     seed: int | None = None,
     dtype: str | None = None,
+    init: Init = "usual",
     **options: Unpack[ModelOptions],
 ) -> ConvertedModel:
     """Make a Keras model with fresh weights, ready to be trained.
@@ -34,6 +35,8 @@ def create_model(
         labels: names of the classes, which the model carries; `num_classes` follows from them.
         seed: of the weights, 0 or more; by default drawn by NumPy's global generator, which
             `tf_keras.utils.set_random_seed` sets.
+        init: what weights begin with: "usual" is timm's; "mimetic" begins with attention that mixes
+            neighbours, which trains faster where pictures are few.
         dtype: Keras dtype policy, e.g. "mixed_bfloat16"; the global one by default.
         options: what is to be otherwise than published: fields of the configuration
             (`image_size=32`, `patch_size=4`, `pool="avg"`, `class_token=False`, `num_classes=10`,
@@ -53,5 +56,5 @@ def create_model(
     made = build(spec, dtype=dtype)
     if seed is None:
         seed = int(np.random.randint(2**31))  # Keras's seed sets this generator
-    made.assign(dict(initial_values(spec, seed)))
+    made.assign(dict(initial_values(spec, seed, init=init)))
     return made

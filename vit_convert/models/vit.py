@@ -11,6 +11,7 @@ from vit_convert.architectures import ViTConfig
 from vit_convert.models.base import ConvertedModel, Endpoints
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
+from vit_convert.models.layers.noise import PatchDropout
 from vit_convert.models.layers.pooling import AttentionPool, PoolTokens, TakeToken
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
@@ -83,6 +84,7 @@ def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:
             after = config.num_positioned_prefix_tokens
             x = InsertTokens(counts[name], after, dtype=dtype, name=name)(x)
     x = tf_keras.layers.Dropout(config.drop_rate, dtype=dtype, name="pos_drop")(x)
+    x = PatchDropout(config.num_prefix_tokens, dtype=dtype, name="patch_drop")(x)
     return norm(name="norm_pre")(x) if config.pre_norm else x
 
 

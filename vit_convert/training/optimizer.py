@@ -1,4 +1,4 @@
-"""AdamW with a learning rate and weight decay for each parameter, and a moving average of them."""
+"""AdamW and Muon with a learning rate and weight decay for each parameter, and a moving average."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 
 import tensorflow as tf
 
+from vit_convert.training.muon import MOMENTUM, direction
 from vit_convert.training.parameter_groups import ParameterGroup
 from vit_convert.training.recipe import Recipe
 
 
-class AdamW:
+class Optimizer:
     """AdamW (Loshchilov and Hutter 2017, arXiv:1711.05101) as in PyTorch: a parameter first shrinks
-    by rate * decay, and epsilon is added to the root of the corrected second moment.
+    by rate * decay, and epsilon is added to the root of the corrected second moment. With the
+    recipe's optimizer "muon", matrices of blocks go where `vit_convert.training.muon` says instead.
 
     Args:
         variables: to be trained, float32.
@@ -21,8 +23,9 @@ class AdamW:
         recipe: its betas, epsilon, weight decay, clipping and EMA are used.
 
     Attributes:
-        slots: name -> a variable for each of `variables`: "m" and "v", the moments, and "ema", the
-            moving average (Polyak and Juditsky 1992) if the recipe has one.
+        slots: name -> a variable for each of `variables`: "m" and "v", the moments ("v" is empty
+            for Muon), and "ema", the moving average (Polyak and Juditsky 1992) if the recipe has
+            one.
     """
 
     def __init__(
@@ -31,13 +34,20 @@ class AdamW:
         self.variables = list(variables)
         self._groups = list(groups)
         self._recipe = recipe
+        self._muon = [recipe.optimizer == "muon" and bool(group.matrices) for group in groups]
         names = ("m", "v", "ema") if recipe.ema else ("m", "v")
         self.slots: dict[str, list[tf.Variable]] = {
-            name: [self._slot(name, variable) for variable in self.variables] for name in names
+            name: [
+                self._slot(name, variable, muon)
+                for variable, muon in zip(self.variables, self._muon, strict=True)
+            ]
+            for name in names
         }
 
     @staticmethod
-    def _slot(name: str, variable: tf.Variable) -> tf.Variable:
+    def _slot(name: str, variable: tf.Variable, muon: bool) -> tf.Variable:
+        if name == "v" and muon:
+            return tf.Variable(tf.zeros((0,)), trainable=False)
         initial = variable if name == "ema" else tf.zeros_like(variable)
         return tf.Variable(tf.cast(initial, tf.float32), trainable=False)
 
@@ -50,7 +60,7 @@ class AdamW:
         Args:
             gradients: float32, of each variable.
             rate: the learning rate, ().
-            step: from 1, () float32; how often AdamW has been applied, with this time.
+            step: from 1, () float32; how often it has been applied, with this time.
 
         Returns:
             the global norm of the gradients, and whether it is finite.
@@ -68,7 +78,7 @@ class AdamW:
         beta1, beta2 = (tf.where(finite, b, one) for b in (recipe.beta1, recipe.beta2))
         power1, power2 = (tf.pow(tf.constant(b), step) for b in (recipe.beta1, recipe.beta2))
         # the average follows faster at first, as in TensorFlow's ExponentialMovingAverage
-        follow = 1.0 - tf.minimum(recipe.ema, (1.0 + step) / (10.0 + step))
+        follow = 1.0 - tf.minimum(float(recipe.ema), (1.0 + step) / (10.0 + step))
         follow = tf.where(finite, follow, 0.0)
         values = (rate, beta1, beta2, power1, power2, follow)
         tf.distribute.get_replica_context().merge_call(self._merged, args=(gradients, values))
@@ -78,13 +88,16 @@ class AdamW:
         for i, variable in enumerate(self.variables):
             slots = [found[i] for found in self.slots.values()]
             strategy.extended.update(
-                variable, self._update, args=(self._groups[i], gradients[i], *values, *slots)
+                variable,
+                self._update,
+                args=(self._groups[i], self._muon[i], gradients[i], *values, *slots),
             )
 
     def _update(
         self,
         variable: Any,
         group: ParameterGroup,
+        muon: bool,
         gradient: tf.Tensor,
         rate: tf.Tensor,
         beta1: tf.Tensor,
@@ -99,6 +112,27 @@ class AdamW:
         rate = rate * group.scale
         if group.decays and self._recipe.weight_decay:
             variable.assign_sub(rate * self._recipe.weight_decay * variable)
+        if muon:
+            # beta1 is 1 where nothing is to change
+            m.assign_add((1.0 - MOMENTUM) * tf.where(beta1 < 1.0, gradient - m, 0.0))
+            variable.assign_sub(rate * direction(gradient, m, group.matrices))
+        else:
+            self._adamw(variable, gradient, rate, beta1, beta2, power1, power2, m, v)
+        if ema is not None:
+            ema.assign_add(follow * (variable - ema))
+
+    def _adamw(
+        self,
+        variable: Any,
+        gradient: tf.Tensor,
+        rate: tf.Tensor,
+        beta1: tf.Tensor,
+        beta2: tf.Tensor,
+        power1: tf.Tensor,
+        power2: tf.Tensor,
+        m: tf.Variable,
+        v: tf.Variable,
+    ) -> None:
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=m.handle,
@@ -112,5 +146,3 @@ class AdamW:
             epsilon=self._recipe.epsilon * tf.sqrt(1.0 - power2),
             grad=gradient,
         )
-        if ema is not None:
-            ema.assign_add(follow * (variable - ema))

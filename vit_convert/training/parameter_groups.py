@@ -6,8 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.parameters import Parameter
 
 _ABOVE_BLOCKS = ("head", "head_dist", "fc_norm", "attn_pool")
+
+_LEAST = 16  # rows and columns of a matrix for Muon
 
 
 @dataclass(frozen=True)
@@ -17,10 +20,13 @@ class ParameterGroup:
     Attributes:
         scale: factor of the learning rate.
         decays: whether weight decay holds.
+        matrices: of how many matrices, side by side, the weight of a block's linear layer is made;
+            0 for everything else.
     """
 
     scale: float
     decays: bool
+    matrices: int = 0
 
 
 def parameter_groups(spec: ModelSpec, layer_decay: float) -> dict[str, ParameterGroup]:
@@ -39,9 +45,17 @@ def parameter_groups(spec: ModelSpec, layer_decay: float) -> dict[str, Parameter
         parameter.name: ParameterGroup(
             scale=layer_scale(spec, layer_decay, parameter.layer),
             decays=parameter.kind in ("linear", "conv") and parameter.name.endswith(".weight"),
+            matrices=_matrices(parameter),
         )
         for parameter in spec.parameters()
     }
+
+
+def _matrices(parameter: Parameter) -> int:
+    inside = parameter.layer.startswith("blocks") and parameter.kind == "linear"
+    if not (inside and parameter.name.endswith(".weight") and min(parameter.shape) >= _LEAST):
+        return 0  # CaiT's mixtures of a few heads are no matrices of features
+    return 3 if parameter.name.endswith(".qkv.weight") else 1
 
 
 def layer_scale(spec: ModelSpec, layer_decay: float, layer: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
@@ -10,6 +11,7 @@ from vit_convert.errors import UsageError
 
 Crop = Literal["auto", "resized", "padded"]
 Policy = Literal["none", "trivial", "rand"]
+OptimizerName = Literal["adamw", "muon"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +26,9 @@ class Recipe:
         head_epochs: of them, the first, in which only the head is trained (linear probing first:
             Kumar et al. 2022, arXiv:2202.10054).
         batch_size: pictures in a step, on all devices together.
+        optimizer: "adamw" (Loshchilov and Hutter 2017, arXiv:1711.05101), or "muon" for the
+            matrices of the blocks and AdamW for the rest (Jordan et al. 2024; see
+            `vit_convert.training.muon`).
         learning_rate: the highest one, for `batch_size` as it is. Fine-tuning: 5e-4, the base rate
             of BEiT and MAE for layer-wise decay (arXiv:2111.06377, table 9, per 256 pictures);
             from scratch: 1e-3 (arXiv:2205.01580, at 1024; and what 128 bears in this small a
@@ -41,6 +46,10 @@ class Recipe:
             limit.
         label_smoothing: share of the target that all classes have (0.1, arXiv:1512.00567).
         drop_path: the last block's rate of stochastic depth (0.1, DeiT's).
+        patch_dropout: the share of each picture's patches that is left out (Liu et al. 2022,
+            arXiv:2208.07220), which makes steps as much cheaper; 0 for none.
+        whole_epochs: the last epochs, in which all patches are seen, as at inference (unmasked
+            tuning: Li et al. 2022, arXiv:2212.00794); None for a third of all.
         ema: decay of the moving average of the weights, which is what is kept (0.999 for runs of
             ten to twenty thousand steps); 0 for none.
         crop: "resized": a random part, resized (arXiv:1409.4842, as in timm); "padded": shifted by
@@ -61,6 +70,9 @@ class Recipe:
         freeze: "none", "backbone", or "blocks:N", the first N blocks and what is before them.
         lora: rank of LoRA (arXiv:2106.09685); 0 for none.
         mixed_precision: compute in bfloat16 (arXiv:1905.12322); weights stay float32.
+        xla: whether steps are compiled by XLA, which takes up to a minute and makes them faster;
+            the default from scratch. Not on several devices. Stochastic depth and patch dropout
+            draw other numbers then.
         devices: how many train together.
         seed: of fresh weights, of the split, of the order and of all noise.
     """
@@ -68,6 +80,7 @@ class Recipe:
     epochs: int = 20
     head_epochs: int = 5
     batch_size: int = 64
+    optimizer: OptimizerName = "adamw"
     learning_rate: float = 5e-4
     head_learning_rate: float = 1e-3
     min_learning_rate: float = 1e-6
@@ -80,6 +93,8 @@ class Recipe:
     clip_norm: float = 1.0
     label_smoothing: float = 0.1
     drop_path: float = 0.1
+    patch_dropout: float = 0.0
+    whole_epochs: int | None = None
     ema: float = 0.0
     crop: Crop = "auto"
     crop_scale: float = 0.35
@@ -94,6 +109,7 @@ class Recipe:
     freeze: str = "none"
     lora: int = 0
     mixed_precision: bool = False
+    xla: bool = False
     devices: int = 1
     seed: int = 0
 
@@ -101,7 +117,7 @@ class Recipe:
         self.frozen_blocks()
         for name, least, most in _RANGES:
             value = getattr(self, name)
-            if not least <= value <= most:
+            if value is not None and not least <= value <= most:
                 raise UsageError(
                     f"{name} cannot be {value}",
                     where=_option(name),
@@ -143,6 +159,13 @@ class Recipe:
             )
         return int(count)
 
+    def whole_from(self) -> int:
+        """The first epoch, from 0, whose steps see all patches."""
+        if not self.patch_dropout:
+            return 0
+        whole = self.whole_epochs
+        return max(0, self.epochs - (math.ceil(self.epochs / 3) if whole is None else whole))
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
         return asdict(self)
@@ -174,6 +197,8 @@ _RANGES = (
     ("clip_norm", 0, 1e9),
     ("label_smoothing", 0, 0.99),
     ("drop_path", 0, 0.99),
+    ("patch_dropout", 0, 0.95),
+    ("whole_epochs", 0, 1e6),
     ("ema", 0, 0.999999),
     ("crop_scale", 0.01, 1),
     ("rand_operations", 1, 20),
@@ -207,4 +232,5 @@ FROM_SCRATCH = Recipe(
     policy="trivial",
     mixup=0.2,
     erasing=0.0,
+    xla=True,
 )

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from vit_convert.errors import VitConvertError
 from vit_convert.training.history import EpochRow, TensorBoardLog, write_csv
-from vit_convert.training.optimizer import AdamW
+from vit_convert.training.optimizer import Optimizer
 from vit_convert.training.parameter_groups import (
     ParameterGroup,
     layer_scale,
@@ -123,12 +123,20 @@ class Training:
     ) -> None:
         trained = self._trained(phase)
         with self.strategy.scope():
-            optimizer = AdamW([v for v, _ in trained], [g for _, g in trained], self.recipe)
+            optimizer = Optimizer([v for v, _ in trained], [g for _, g in trained], self.recipe)
         if state is not None:
             for name, slots in optimizer.slots.items():
                 for i, slot in enumerate(slots):
                     slot.assign(state.slots[f"{name}/{i}"])
-        step = TrainStep(self.model, optimizer, self.recipe.seed, self.strategy, phase.noisy)
+        step = TrainStep(
+            self.model,
+            optimizer,
+            self.recipe.seed,
+            self.strategy,
+            phase.noisy,
+            self.recipe.patch_dropout,
+            self.recipe.xla,
+        )
         per_epoch = self.batches.steps_per_epoch
         batches = iter(self.batches.dataset(epoch * per_epoch, phase.last * per_epoch))
         pace = Pace(self.batches.batch_size)
@@ -153,12 +161,15 @@ class Training:
         loss = hits = seen = 0.0
         rate = 0.0
         pace.restart()
+        whole = epoch >= self.recipe.whole_from()
         began = time.perf_counter()
         for place in range(per_epoch):
             number = epoch * per_epoch + place
             applied = number - phase.first * per_epoch
             rate = phase.schedule.at(applied)
-            result = StepResult(*(v.numpy() for v in step(next(batches), number, applied, rate)))
+            result = StepResult(
+                *(v.numpy() for v in step(next(batches), number, applied, rate, whole))
+            )
             if not result.finite:
                 raise self._diverged(number, epoch, float(result.loss))
             pace.step()
@@ -233,7 +244,7 @@ class Training:
         hit = tf.argmax(logits, axis=1) == labels
         return tf.reduce_sum(each), tf.reduce_sum(tf.cast(hit, tf.float32))
 
-    def _save(self, epochs: int, applied: int, optimizer: AdamW | None) -> None:
+    def _save(self, epochs: int, applied: int, optimizer: Optimizer | None) -> None:
         slots = {} if optimizer is None else optimizer.slots
         save_state(
             self.folder,
@@ -264,7 +275,7 @@ class Training:
 
 
 @contextmanager
-def _averaged(optimizer: AdamW, keep: bool) -> Iterator[None]:
+def _averaged(optimizer: Optimizer, keep: bool) -> Iterator[None]:
     """Let the model have the moving average of its weights, if there is one; for good, or for as
     long as the block runs."""
     average = optimizer.slots.get("ema")

@@ -97,6 +97,7 @@ def converted(
             f"positions resampled from {height}x{width} to {image_size[0]}x{image_size[1]}"
         )
     model = load_model(path, _policy(recipe), seed=recipe.seed, **options, **_noise(recipe))
+    _check_patches(model.spec, recipe)
     if recipe.lora:
         model.enable_lora(recipe.lora, seed=recipe.seed)
     digest = hashlib.sha256(path.read_bytes())
@@ -129,9 +130,11 @@ def fresh(
         **_noise(recipe),
     )
     _check_channels(model.spec, variant)
+    _check_patches(model.spec, recipe)
     if recipe.lora:
         model.enable_lora(recipe.lora, seed=recipe.seed)
-    digest = hashlib.sha256(json.dumps(model.spec.to_dict(), sort_keys=True).encode())
+    told = [model.spec.to_dict(), options.get("init")]
+    digest = hashlib.sha256(json.dumps(told, sort_keys=True).encode())
     return Beginning(model, pictures.classes, digest.hexdigest())
 
 
@@ -150,6 +153,17 @@ def _check_channels(spec: ModelSpec, where: str) -> None:
             f"takes images of {spec.config.in_channels} channels, and pictures have 3",
             where=where,
             expected="a model of RGB",
+        )
+
+
+def _check_patches(spec: ModelSpec, recipe: Recipe) -> None:
+    positions = [n for n in ("rotary", "rel_pos") if getattr(spec.config, n, "none") != "none"]
+    if recipe.patch_dropout and positions:
+        raise UsageError(
+            f"this model's attention knows the place of each patch ({positions[0]}), and cannot do "
+            "without some of them",
+            where="--patch-dropout",
+            expected="0 for this model",
         )
 
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import tensorflow as tf
 
-from vit_convert.models.layers.residual import noise_from
-from vit_convert.training.optimizer import AdamW
+from vit_convert.models.layers.noise import noise_from
+from vit_convert.training.optimizer import Optimizer
 from vit_convert.training.pipeline import DROP, step_seed
 
 
@@ -37,17 +37,29 @@ class TrainStep:
         seed: of the noise in the model.
         strategy: how it is spread over devices.
         noisy: whether the model has stochastic depth.
+        patch_dropout: the share of each image's patches that is left out, where a step asks for it.
+        xla: whether the graph is compiled by XLA.
     """
 
     def __init__(
-        self, model: Any, optimizer: AdamW, seed: int, strategy: Any, noisy: bool = True
+        self,
+        model: Any,
+        optimizer: Optimizer,
+        seed: int,
+        strategy: Any,
+        noisy: bool = True,
+        patch_dropout: float = 0.0,
+        xla: bool = False,
     ) -> None:
+        self._patch_dropout = patch_dropout
         self._model, self._optimizer, self._seed = model, optimizer, seed
         self._strategy, self._noisy = strategy, noisy
-        self._run = tf.function(self._spread, reduce_retracing=True)
+        # several devices meet within a step, which XLA cannot compile
+        xla = xla and strategy.num_replicas_in_sync == 1
+        self._run = tf.function(self._spread, reduce_retracing=True, jit_compile=xla)
 
     def __call__(
-        self, batch: Sequence[tf.Tensor], step: int, applied: int, rate: float
+        self, batch: Sequence[tf.Tensor], step: int, applied: int, rate: float, whole: bool = True
     ) -> StepResult:
         """Train on a batch: images, targets and weights, as the pipeline gives them.
 
@@ -56,17 +68,24 @@ class TrainStep:
             step: its number, which the noise follows.
             applied: how often this optimizer has been applied before.
             rate: the learning rate.
+            whole: whether all patches are seen.
         """
         values = (tf.constant(step, tf.int64), tf.constant(applied + 1, tf.float32))
-        return StepResult(*self._run(tuple(batch), *values, tf.constant(rate, tf.float32)))
+        rates = tf.constant(rate, tf.float32)
+        return StepResult(*self._run(tuple(batch), *values, rates, whole))
 
     def _spread(
-        self, batch: tuple[tf.Tensor, ...], step: tf.Tensor, applied: tf.Tensor, rate: tf.Tensor
+        self,
+        batch: tuple[tf.Tensor, ...],
+        step: tf.Tensor,
+        applied: tf.Tensor,
+        rate: tf.Tensor,
+        whole: bool,
     ) -> tuple[tf.Tensor, ...]:
         strategy = self._strategy
         count = strategy.num_replicas_in_sync
         if count == 1:
-            return self._replica(batch, step, applied, rate)
+            return self._replica(batch, step, applied, rate, whole)
         parts = [tf.split(tensor, count) for tensor in batch]
         shared = [
             strategy.experimental_distribute_values_from_function(
@@ -74,12 +93,17 @@ class TrainStep:
             )
             for split in parts
         ]
-        results = strategy.run(self._replica, args=(tuple(shared), step, applied, rate))
+        results = strategy.run(self._replica, args=(tuple(shared), step, applied, rate, whole))
         # all replicas have the same
         return tuple(strategy.experimental_local_results(r)[0] for r in results)
 
     def _replica(
-        self, batch: tuple[tf.Tensor, ...], step: tf.Tensor, applied: tf.Tensor, rate: tf.Tensor
+        self,
+        batch: tuple[tf.Tensor, ...],
+        step: tf.Tensor,
+        applied: tf.Tensor,
+        rate: tf.Tensor,
+        whole: bool,
     ) -> tuple[tf.Tensor, ...]:
         images, targets, weights = batch
         context = tf.distribute.get_replica_context()
@@ -91,7 +115,7 @@ class TrainStep:
         variables = self._optimizer.variables
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(variables)
-            with noise_from(seed):
+            with noise_from(seed, 0.0 if whole else self._patch_dropout):
                 logits = tf.cast(self._model(images, training=self._noisy), tf.float32)
             each = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             seen = context.all_reduce(add, tf.reduce_sum(weights))

@@ -2,41 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
 import tf_keras
 
 from vit_convert.models.layers.base import Layer
-
-# (seed, how many times it was drawn from) while a graph is traced that has a seed of its own
-_noise: ContextVar[tuple[tf.Tensor, list[int]] | None] = ContextVar("noise", default=None)
-
-
-@contextmanager
-def noise_from(seed: tf.Tensor) -> Iterator[None]:
-    """Let the stochastic depth of all that is computed in the block follow from a seed (2,) int32,
-    and not from TensorFlow's state, which cannot be stored: the same seed gives the same noise."""
-    token = _noise.set((seed, []))
-    try:
-        yield
-    finally:
-        _noise.reset(token)
-
-
-def _uniform(shape: tuple[Any, ...]) -> tf.Tensor:
-    """Numbers from 0 to below 1, float32."""
-    found = _noise.get()
-    if found is None:
-        return tf.random.uniform(shape, dtype=tf.float32)
-    seed, drawn = found
-    drawn.append(len(drawn))
-    return tf.random.stateless_uniform(
-        shape, tf.random.experimental.stateless_fold_in(seed, len(drawn)), dtype=tf.float32
-    )
+from vit_convert.models.layers.noise import uniform
 
 
 class LayerScale(Layer):
@@ -67,7 +39,7 @@ class DropPath(Layer):
         if not training or self.rate == 0.0:
             return x
         keep = 1.0 - self.rate
-        kept = tf.floor(keep + _uniform((tf.shape(x)[0], 1, 1)))
+        kept = tf.floor(keep + uniform((tf.shape(x)[0], 1, 1)))
         return x * tf.cast(kept / keep, x.dtype)
 
 
