@@ -73,10 +73,8 @@ def find_pictures(paths: Sequence[str | Path]) -> list[str]:
             found += picture_names(path)
         elif os.path.lexists(path):
             found.append(path)
-        elif os.path.splitext(path)[1]:
-            read_picture(path)  # which says that there is no such file
         else:
-            picture_names(path)  # or no such folder
+            read_picture(path)  # which says what is wrong
     return found
 
 
