@@ -221,7 +221,7 @@ def test_a_run_that_is_killed_goes_on(model: Path, large: Path, tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     (ours,) = json.loads(done.stdout)["artifacts"]
     (local,) = evaluate([open_artifact(model)], large)
-    theirs = json.loads(json.dumps(local.as_dict()))
+    theirs = json.loads(local.to_json())
     assert (ours.pop("images_per_second"), theirs.pop("images_per_second") is None) == (None, False)
     assert ours == theirs
     rows = rows_of(tmp_path / "rows")
