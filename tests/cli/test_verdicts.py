@@ -17,6 +17,7 @@ from pictures import paint
 
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.h5_file import write_h5
+from vit_convert.errors import QuantisationWarning
 from vit_convert.exporters import ExportOptions, export, export_all, open_artifact
 from vit_convert.exporters.tflite.model_metadata import add_measured
 from vit_convert.parity.recorded import record_reference
@@ -134,6 +135,14 @@ def test_a_right_artifact_has_the_verdict_of_its_kind(
         assert "the float32 that it was made of" in found["page"]
     else:
         assert found["measured"] is None
+
+
+def test_python_warns_of_what_falls_short(bad: Made, tmp_path: Path) -> None:
+    options = ExportOptions(
+        precision="int8", calibration=bad.folder / "pictures", keep_float="none"
+    )
+    with pytest.warns(QuantisationWarning, match=r"model_int8\.tflite falls short: agrees on \d"):
+        export(bad.folder / "model.h5", ["tflite"], tmp_path, options)
 
 
 @pytest.mark.parametrize("artifact", ["model_int8.tflite", "model_int16x8.tflite"])
