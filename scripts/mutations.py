@@ -557,7 +557,7 @@ MISTAKES: tuple[Mistake, ...] = (
     ),
     *_in(
         "answers",
-        "inference/predict.py",
-        ("labels off by one", "tuple(names[i] for i in best)", "tuple(names[i - 1] for i in best)"),
+        "inference/rows.py",
+        ("labels off by one", "[names[i] for i in best]", "[names[i - 1] for i in best]"),
     ),
 )

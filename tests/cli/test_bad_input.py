@@ -251,7 +251,7 @@ def test_another_kind_of_file_is_told_by_its_kind(command: Command, tmp_path: Pa
         (("export", "source.pth"), "the number of attention heads is not known"),
         (("export", "half.h5"), "an HDF5 file, but truncated or damaged"),
         (("export", "model.keras"), "it is a .keras archive, a Keras model"),
-        (("predict", "half.keras", "x.jpg"), "it is a zip archive, truncated or damaged"),
+        (("predict", "half.keras", "x.jpg"), "the zip archive is truncated or damaged"),
         (("predict", "arrays.npz", "x.jpg"), "it is an .npz file of arrays"),
         (("export", "source.pth"), "try: vit-convert torch2keras source.pth"),
         (("keras2torch", "photo.h5"), "it is a JPEG picture"),
