@@ -183,6 +183,7 @@ def _say_sizes(batches: Any, spec: Any) -> None:
 
 def _train(options: Run, training: Training) -> None:
     """Train to the end; where that diverges, keep the last good weights and exit with 1."""
+    from vit_convert.runtime.atomic_write import atomic_write
     from vit_convert.runtime.signals import Stopped
     from vit_convert.training.run import DivergedError
     from vit_convert.training.saving import write_trained
@@ -194,27 +195,22 @@ def _train(options: Run, training: Training) -> None:
         console.note(f"going on after epoch {state.epochs} of {training.recipe.epochs}")
     else:
         shutil.rmtree(options.folder, ignore_errors=True)
-    options.folder.mkdir(exist_ok=True)
-    _write(options.folder / "recipe.json", json.dumps(training.recipe.to_dict(), indent=2))
-    with console.training_progress() as observer:
-        training.observer = observer
-        try:
+    try:
+        options.folder.mkdir(exist_ok=True)
+        _write(options.folder / "recipe.json", json.dumps(training.recipe.to_dict(), indent=2))
+        with console.training_progress() as observer:
+            training.observer = observer
             training.run(state)
-        except DivergedError as error:
-            from vit_convert.runtime.atomic_write import atomic_write
-
-            kept = options.folder / "last_good.h5"
-            with atomic_write(kept, force=True) as path:
-                write_trained(path, training.spec, error.weights)
-            failed, kept_in = error, kept
-        except (KeyboardInterrupt, Stopped):
-            _say_how_to_go_on(options, len(training.history))
-            raise
-        else:
-            return
-    console.error(failed)
-    console.note(f"{kept_in}: the last good weights")
-    sys.exit(1)
+    except DivergedError as error:
+        kept = options.folder / "last_good.h5"
+        with atomic_write(kept, force=True) as path:
+            write_trained(path, training.spec, error.weights)
+        console.error(error)
+        console.note(f"{kept}: the last good weights")
+        sys.exit(1)
+    except (KeyboardInterrupt, Stopped):
+        _say_how_to_go_on(options, len(training.history))
+        raise
 
 
 def _say_how_to_go_on(options: Run, epochs: int) -> None:
