@@ -17,6 +17,7 @@ from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with
 from vit_convert.dialects.other_models import guess
+from vit_convert.dialects.prefixes import Prefixes
 from vit_convert.dialects.rule_files import parse_rules, read_rules
 from vit_convert.dialects.rules import Dialect
 from vit_convert.dialects.timm import (
@@ -255,11 +256,12 @@ def read_as_canonical(
     """
     candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
     candidates.sort(key=lambda d: not d.stem)  # the one that the file's name suggests comes first
+    found = Prefixes(tensors)
     tried = [
         (candidate, prefix, body)
         for candidate in candidates
         for body in candidate.bodies
-        for prefix in _prefixes(tensors, candidate.marker.replace("{body}", body))
+        for prefix in found.of(candidate.marker.replace("{body}", body))
     ]
     RENAMES.check(len(tried) * len(tensors), where, error=RecognitionError)
     ledgers = [read_with(scheme, tensors, prefix, body) for scheme, prefix, body in tried]
@@ -289,12 +291,3 @@ def _titles(dialects: Sequence[Dialect]) -> str:
         return " or ".join(dialect.title for dialect in dialects)
     whose = dict.fromkeys(re.split(r"[\s,']", dialect.title)[0] for dialect in dialects)
     return f"the names of {', '.join(whose)}; docs/dialects.md lists them"
-
-
-def _prefixes(tensors: Tensors, marker: str) -> list[str]:
-    """The prefixes in front of the marker: "", "module.", "backbone.", "opt/target/" ..."""
-    return sorted(
-        name[: -len(marker)]
-        for name in tensors
-        if name == marker or name.endswith((f".{marker}", f"/{marker}"))
-    )
