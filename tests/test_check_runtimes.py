@@ -116,7 +116,7 @@ def test_the_classic_front_end_is_judged_alone(tried, saying, log, code, verdict
 
 @pytest.fixture(scope="module")
 def forms(tmp_path_factory: pytest.TempPathFactory):
-    """What MediaPipe refuses, and what it takes."""
+    """A form that MediaPipe refuses, and one that it takes."""
     from runtimes.mediapipe_forms import FORMS, written
 
     folder = tmp_path_factory.mktemp("forms")

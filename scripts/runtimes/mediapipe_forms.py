@@ -69,7 +69,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What MediaPipe did.
+    """The answer of MediaPipe to a file.
 
     Attributes:
         good: whether it is what `export` says.

@@ -255,7 +255,7 @@ class _Watch:
             self.noted.append(f"{event} {str(args)[:80]}")
 
     def _own_scratch(self, args: tuple[Any, ...]) -> bool:
-        """Whether what is made or removed is a folder to unpack into, or its one file."""
+        """Whether an event makes or removes a folder to unpack into, or its one file."""
         first = args[0] if args else None
         if isinstance(first, str) and os.path.abspath(first) == first:
             return first.startswith(self._scratch)

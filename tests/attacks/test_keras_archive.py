@@ -56,7 +56,7 @@ def read(path: Path) -> None:
 
 
 def refused(path: Path) -> str:
-    """What is said of an archive that is not read; nothing of it is left behind."""
+    """Return the message about an archive that is refused; nothing of it may be left behind."""
     before = set(Path(tempfile.gettempdir()).glob("vit-convert-*"))
     with pytest.raises(VitConvertError) as caught:
         read(path)

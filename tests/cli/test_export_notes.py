@@ -1,5 +1,5 @@
-"""What `export` says beside its results: which layers stay in float, how long the search for them
-takes, and what will not run where."""
+"""`export` says which layers stay in float, how long the search for them takes, and where a file
+will not run."""
 
 from __future__ import annotations
 

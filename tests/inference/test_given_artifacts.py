@@ -1,5 +1,5 @@
-"""What the public functions take: a path or an open artifact, one or several; and what they say of
-anything else."""
+"""The public functions take a path or an open artifact, one or several, and refuse anything else
+with a reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a guarded process started ends with it, and its folder goes."""
+"""A guarded process takes all that it started with it, and its folder is removed."""
 
 from __future__ import annotations
 

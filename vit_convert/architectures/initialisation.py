@@ -46,9 +46,11 @@ def initial_values(
     special = mimetic_values(spec, seed) if init == "mimetic" else {}
     family = architecture(spec.architecture)
     for parameter in spec.parameters():
-        if parameter.name in special and wanted(parameter.name):
+        if not wanted(parameter.name):
+            continue
+        if parameter.name in special:
             yield parameter.name, special[parameter.name]
-        elif wanted(parameter.name):
+        else:
             draw = family.initial(spec.config, parameter) or _usual(spec, parameter)
             rng = np.random.default_rng([seed, zlib.crc32(parameter.name.encode())])
             yield parameter.name, draw(rng, parameter.shape).astype(np.float32)

@@ -19,9 +19,11 @@ _EXPECTED = "the path of an artifact, what `vit_convert.open_artifact` gives, or
 
 @dataclass(frozen=True)
 class GivenArtifacts:
-    """Attributes:
-    each: an open artifact, or the path of one.
-    several: whether they were given as several, and results are to be.
+    """The artifacts that were given; paths are not opened yet.
+
+    Attributes:
+        each: an open artifact, or the path of one.
+        several: whether they were given as several, and results are to be.
     """
 
     each: tuple[Artifact | Path, ...]

@@ -45,7 +45,7 @@ class HeldPicture:
         """It as upright RGB.
 
         Raises:
-            ImageError: as `vit_convert.images.preprocessing.load_image`.
+            ImageError: as `vit_convert.images.decoding.load_image`.
         """
         if isinstance(self.content, bytes):
             return decode_image(self.content, self.name)
@@ -63,9 +63,11 @@ class HeldPicture:
 
 @dataclass(frozen=True)
 class GivenPictures:
-    """Attributes:
-    each: names of files and objects, as `find_pictures` gives them, and pictures in memory.
-    storage: where the former are.
+    """The pictures that were given, none of them read.
+
+    Attributes:
+        each: names of files and objects, as `find_pictures` gives them, and pictures in memory.
+        storage: where the former are.
     """
 
     each: tuple[str | HeldPicture, ...]
