@@ -41,6 +41,7 @@ def test_values_are_distributed_as_timms(name: str) -> None:
     options = TINY | TIMM[name]
     model = create_model(name, **options, seed=1)
     options["img_size"] = options.pop("image_size")
+    torch.manual_seed(0)  # a few values are too few for every draw
     values = dict(timm.create_model(name, pretrained=False, **options).state_dict())
     for old, new in (("gamma_1", "ls1.gamma"), ("gamma_2", "ls2.gamma")):
         if not name.startswith("cait"):
