@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from vit_convert.errors import VitConvertError
 from vit_convert.inference.ray_address import unreachable
+from vit_convert.inference.ray_attempts import Attempts
 from vit_convert.runtime.guarded import guarded
 from vit_convert.runtime.worker_process import serve
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:  # this process forks, before NumPy has started threads
 SCRATCH = "VIT_CONVERT_RAY_FOLDER"  # the folder of a cluster that is started for one run
 # Actors ask for half a core each: when a node is lost, those that it had find room on the others.
 _CORES_OF_ACTOR = 0.5
-# How often pictures are tried again whose worker died. Ray would go on for ever, and a picture at
-# which the decoder crashes kills every worker; machines that are lost are fewer.
-_RETRIES = 4
 _SHARED_MEMORY = 128 << 20  # bytes, besides the artifacts, of Ray's object store on one machine
 
 
@@ -35,6 +33,7 @@ class Driver:
 
     def __init__(self) -> None:
         self._done: Iterator[dict[str, Any]] = iter(())
+        self._attempts: Any = None  # the actor ends with the last reference to it
 
     def connect(self, argument: tuple[str | None, int | None, int]) -> int:
         """(address or None, cores of this machine to use, bytes of the artifacts) -> cores.
@@ -66,6 +65,7 @@ class Driver:
         """(job, actors, units) -> nothing; the units are scored from then on."""
         import ray
         import ray.data
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         from vit_convert.inference.ray_worker import UnitScorer, packed
 
@@ -76,16 +76,19 @@ class Driver:
         context.execution_options.preserve_order = True
         contents = [packed(path) for path in job.paths]
         rows = [{"unit": pickle.dumps(unit)} for unit in units]
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        counting = ray.remote(Attempts).options(num_cpus=0, scheduling_strategy=here)
+        self._attempts = counting.remote(actors)
         self._done = iter(
             ray.data.from_items(rows, override_num_blocks=len(rows))
             .map_batches(
                 UnitScorer,
-                fn_constructor_args=(pickle.dumps(job), contents),
+                fn_constructor_args=(pickle.dumps(job), contents, self._attempts),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_cpus=_CORES_OF_ACTOR,
                 scheduling_strategy="SPREAD",
-                max_task_retries=_RETRIES,
+                max_task_retries=-1,  # a node that is lost is nobody's fault; `Attempts` counts
             )
             .iter_rows()
         )
@@ -99,30 +102,14 @@ class Driver:
         """
         try:
             row = next(self._done, None)
-        except Exception as error:
-            raise _own(error) from error
-        done: UnitDone | None = None if row is None else pickle.loads(row["done"])
+        except Exception as error:  # one of Ray's own, which worker_process.py can not send
+            raise RuntimeError(str(error)) from error
+        if row is None:
+            return None
+        done: UnitDone | VitConvertError = pickle.loads(row["done"])
+        if isinstance(done, VitConvertError):
+            raise done
         return done
-
-
-def _own(error: BaseException) -> Exception:
-    """The error of ours that Ray has wrapped; else one that says what it says."""
-    from ray.exceptions import RayActorError
-
-    seen: BaseException | None = error
-    while seen is not None:
-        for each in (seen, getattr(seen, "cause", None)):
-            if isinstance(each, VitConvertError):
-                return each
-            if isinstance(each, RayActorError):
-                return VitConvertError(
-                    f"{_RETRIES + 1} workers died at the same pictures",
-                    where="Ray",
-                    expected="pictures that can be decoded, and enough memory",
-                    hint="predict without --ray, which ends at the picture; or a smaller --workers",
-                )
-        seen = seen.__cause__
-    return RuntimeError(str(error))
 
 
 def main() -> None:

@@ -14,10 +14,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vit_convert.errors import ArtifactError
+from vit_convert.errors import ArtifactError, VitConvertError
 from vit_convert.exporters import open_artifact
+from vit_convert.exporters.artifact import Artifact
 from vit_convert.images.storage import Storage
 from vit_convert.inference.parts import Parts
+from vit_convert.inference.ray_attempts import OPENING
 from vit_convert.inference.rows import Row, Table
 from vit_convert.inference.scoring import Scorer, opened_again
 from vit_convert.runtime.versions import versions
@@ -70,19 +72,43 @@ class UnitDone:
 class UnitScorer:
     """An actor.
 
+    What it raises would reach the driver as a text of Ray's; so an error of ours is its answer.
+
     Args:
         job: a pickled `Job`.
         contents: the artifacts, as `packed` gives them.
-
-    Raises:
-        ArtifactError: they cannot be opened, or vit-convert is another version here.
+        attempts: a handle of the actor that counts; see `vit_convert.inference.ray_attempts`.
     """
 
-    def __init__(self, job: bytes, contents: Sequence[Any]) -> None:
+    def __init__(self, job: bytes, contents: Sequence[Any], attempts: Any) -> None:
         # This process has one core to compute on, TensorFlow's threads included.
         for name in ("TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"):
             os.environ.setdefault(name, "1")
         self._job: Job = pickle.loads(job)
+        self._attempts = attempts
+        self._reader = _ReadAhead(self._job.storage)
+        self._failed: VitConvertError | None = None
+        try:
+            self._begin(OPENING)
+            self._scorer = Scorer(self._opened(contents), self._job.table.top, self._reader)
+            self._attempts.end.remote(OPENING)
+        except VitConvertError as error:
+            self._failed = error
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Score units; as Ray Data's `map_batches` has it."""
+        done: list[UnitDone | VitConvertError] = []
+        for unit in batch["unit"]:
+            try:
+                if self._failed:
+                    raise self._failed
+                done.append(self._unit(*pickle.loads(unit)))
+            except VitConvertError as error:
+                done.append(error)
+        return {"done": [pickle.dumps(each) for each in done]}
+
+    def _opened(self, contents: Sequence[Any]) -> list[Artifact]:
+        """Raises ArtifactError: they cannot be opened, or vit-convert is another version here."""
         here = versions()["vit-convert"]
         if here != self._job.version:
             raise ArtifactError(
@@ -95,16 +121,17 @@ class UnitScorer:
                 opened_again(open_artifact(_unpacked(content, Path(folder, str(index)))))
                 for index, content in enumerate(contents)
             ]
-        named = [replace(a, path=path) for a, path in zip(opened, self._job.paths, strict=True)]
-        self._reader = _ReadAhead(self._job.storage)
-        self._scorer = Scorer(named, self._job.table.top, self._reader)
+        return [replace(a, path=path) for a, path in zip(opened, self._job.paths, strict=True)]
 
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Score units; as Ray Data's `map_batches` has it."""
-        done = [self._unit(*pickle.loads(unit)) for unit in batch["unit"]]
-        return {"done": [pickle.dumps(each) for each in done]}
+    def _begin(self, what: int) -> None:
+        """Raises VitConvertError: too many workers have died at it."""
+        import ray
+
+        if error := ray.get(self._attempts.begin.remote(what)):
+            raise error
 
     def _unit(self, number: int, begin: int, items: Sequence[Item]) -> UnitDone:
+        self._begin(number)
         job, rows = self._job, []
         chunks = [items[start : start + job.chunk] for start in range(0, len(items), job.chunk)]
         for index, chunk in enumerate(chunks):
@@ -119,6 +146,7 @@ class UnitScorer:
         each = job.table.rows_per_picture
         if job.parts is not None:
             job.parts.write(number, rows)
+        self._attempts.end.remote(number)
         return UnitDone(
             number,
             begin,
