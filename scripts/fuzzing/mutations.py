@@ -54,6 +54,7 @@ _VALUES: tuple[Any, ...] = (
     {"a": 1},
 )
 _CHANGES = (1, 1, 1, 2, 3, 6)  # of one file
+_MOST = 4 << 20  # bytes that a repeated opcode may come to, which else grow with each change
 
 
 def broken(content: bytes, form: str, rng: random.Random) -> bytes:
@@ -170,10 +171,11 @@ def _opcodes(content: bytes, rng: random.Random) -> bytes:
     code = content[here:after]
     other = rng.choice(pickletools.opcodes).code.encode("latin-1")
     there = rng.choice(places)
+    most = max(2, _MOST // (len(code) + 1))
     return rng.choice(
         (
             content[:here] + content[after:],
-            content[:here] + code * rng.choice((2, 3, 1000)) + content[after:],
+            content[:here] + code * min(rng.choice((2, 3, 1000)), most) + content[after:],
             content[:there] + code + content[there:],
             content[:here] + other + content[after:],
             content[:here] + other + content[here:],
