@@ -33,6 +33,7 @@ class Source:
         body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
         fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
         rules: the user's own dialect, as the text of its rule file.
+        templates: the texts that the classes stood in, where a text tower made the head of them.
     """
 
     file: str = ""
@@ -45,6 +46,7 @@ class Source:
     body: str = ""
     fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: str = ""
+    templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from vit_convert.models.base import ConvertedModel, Endpoints
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.noise import PatchDropout
-from vit_convert.models.layers.pooling import AttentionPool, PoolTokens, TakeToken
+from vit_convert.models.layers.pooling import AttentionPool, PoolTokens, TakeToken, UnitLength
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
 from vit_convert.models.layers.rotary import MixedRotary, RotaryTables
@@ -49,6 +49,10 @@ class VisionTransformer(ConvertedModel):
         if config.fc_norm:
             fc_norm = norm(name="fc_norm")
             pooled = [fc_norm(p) for p in pooled]
+        if config.projection:
+            pooled = [Linear(config.projection, False, dtype=dtype, name="projection")(pooled[0])]
+        if config.unit_features:
+            pooled = [UnitLength(dtype="float32", name="unit_length")(pooled[0])]
         points["features"] = _mean(pooled, "features")
         points["logits"] = points["features"]
         if config.num_classes:

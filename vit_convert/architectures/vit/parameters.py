@@ -48,8 +48,11 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
         yield from _attention_pool(config)
     if config.fc_norm:
         yield from _norm(config, "fc_norm", dim)
+    width = 2 * dim if config.pool == "token-avg" else dim
+    if config.projection:
+        yield from linear("projection", width, config.projection, bias=False)
+        width = config.projection
     if config.num_classes:
-        width = 2 * dim if config.pool == "token-avg" else dim
         yield from linear("head", width, config.num_classes, config.head_bias)
         if config.distilled:
             yield from linear("head_dist", dim, config.num_classes, config.head_bias)

@@ -21,6 +21,9 @@ from vit_convert.folding.embeddings import TOKENS
 StoreWeight = Callable[[GraphBuilder, str, Weight], Tensor]
 
 
+_LEAST = 1e-6  # so that a vector of zeros has a size to be divided by
+
+
 class Lowering(GraphBuilder):
     """A graph builder that knows the folded model, and layers instead of operations.
 
@@ -181,6 +184,22 @@ class Lowering(GraphBuilder):
         if f"{mlp}.norm" in self.model.epsilons:
             hidden = self.norm(hidden, f"{mlp}.norm")
         return self.linear(hidden, f"{mlp}.fc2")
+
+    def of_length_one(self, x: Tensor, name: str) -> Tensor:
+        """(..., channels) -> the same, each vector divided by its length.
+
+        Phones' GPUs compute in float16, in which a sum of squares is infinite from 65504 on. So the
+        vector is brought to a largest |value| of 1 first, by two factors rsqrt(largest), and the
+        mean of squares taken in place of their sum.
+        """
+        last = len(x.shape) - 1
+        with self.module(name):
+            largest = self.maximum(self.abs(x), last, "largest")
+            root = self.rsqrt(self.add(largest, self.values("least", [_LEAST])), "root")
+            x = self.mul(self.mul(x, root), root, "small")
+            mean = self.mean(self.square(x), last, "mean")
+            unit = self.mul(self.rsqrt(mean), self.values("width", [x.shape[last] ** -0.5]), "unit")
+            return self.mul(x, unit)
 
     def tokens(self, x: Tensor, start: int, stop: int, name: str = "slice") -> Tensor:
         """Some of the tokens: (batch, 1, n, dim) -> (batch, 1, stop - start, dim)."""
