@@ -18,7 +18,7 @@ from vit_convert.errors import VitConvertError
 from vit_convert.words.prompts import imagenet_templates
 
 CLASSES = ("bird", "Great spotted woodpecker", "cat", "dog", "crane")
-TEMPLATES = ("a photo of a {}.", "the {}", "a drawing of the {}, a {}")
+TEMPLATES = ("a photo of a {}.", "the {}", "{} or {}")
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +80,7 @@ def test_templates_are_averaged(
         mean = (each / np.linalg.norm(each, axis=1, keepdims=True)).mean(axis=0)
         classes.append(mean / np.linalg.norm(mean))
     with open_keras(target) as (_, weights):
-        head = np.asarray(weights["head.weight"])
+        head = weights["head.weight"].read()
     assert np.abs(head - np.exp(3.1) * np.array(classes)).max() < 1e-5 * np.abs(head).max()
 
 
@@ -91,7 +91,7 @@ def test_every_artifact_is_verified_against_transformers(
     folder = saved(kind)[2]
     target = tmp_path / "words.h5"
     vit_convert.zero_shot(folder, CLASSES, target, templates=TEMPLATES[: 1 + (kind == "clip")])
-    tflite = vit_convert.export(target, "tflite", tmp_path).path
+    (tflite,) = vit_convert.export(target, ["tflite"], tmp_path)
     found = vit_convert.verify([target, tflite], source=folder, profile=True)
     for result in found:
         assert result.comparison.passed
@@ -135,7 +135,7 @@ def test_vocabulary_and_merges_are_enough(
     for source, name in ((folder, "a.h5"), (copied, "b.h5")):
         vit_convert.zero_shot(source, CLASSES, tmp_path / name)
         with open_keras(tmp_path / name) as (_, weights):
-            heads.append(np.asarray(weights["head.weight"]))
+            heads.append(weights["head.weight"].read())
     assert np.array_equal(*heads)
 
 
@@ -147,7 +147,7 @@ def test_vocabulary_and_merges_are_enough(
         ((), ("a {}",), "no classes"),
         (("bird",), ("a bird",), "no place for the class"),
         (("bird",), ("a {}", "a {}"), "there twice"),
-        (("bird " * 40,), ("a {}",), "is too long"),
+        (("bird " * 90,), ("a {}",), "is too long"),
         (("<|endoftext|>",), ("a {}",), "begins or ends"),
     ],
 )

@@ -30,7 +30,7 @@ WORDS = [
     "woodpecker",
     "crane",
 ]
-CONTEXT = 43
+CONTEXT = 57
 # no two of these are equal where they could be confused
 IMAGE: dict[str, Any] = {
     "hidden_size": 24,
