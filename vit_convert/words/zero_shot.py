@@ -164,7 +164,7 @@ def with_words(
         changed=(*spec.source.changed, *(n for n in ("head.weight", "head.bias") if n in found)),
         dtypes={moved.get(name, name): dtype for name, dtype in spec.source.dtypes.items()},
     )
-    spec = replace(spec, source=source)
+    spec = replace(spec, source=source, head="classes")
     return spec, {p.name: found[p.name] for p in spec.parameters()}
 
 

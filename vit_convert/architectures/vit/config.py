@@ -104,6 +104,11 @@ class ViTConfig(TransformerConfig):
     unit_features: bool = False
 
     @property
+    def features_dim(self) -> int:
+        """See TransformerConfig."""
+        return self.projection or super().features_dim
+
+    @property
     def num_prefix_tokens(self) -> int:
         """Tokens before the patches: class and distillation token, registers."""
         return int(self.class_token) + int(self.distilled) + self.reg_tokens

@@ -24,7 +24,7 @@ _BIASES = {
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     """Images (batch, height, width, channels) -> "features" (batch, 1, 1, dim), "logits" (batch, 1,
     1, classes) where there is a head, and "attention.0", ... (batch, heads, n, n) where they are
-    outputs.
+    outputs; or "tokens.{i}" (batch, 1, patches, dim) alone, if these are wanted.
     """
     config: ViTConfig = g.config
     points: dict[str, Tensor] = {}
@@ -40,6 +40,8 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         x, weights = _block(g, x, f"blocks.{i}", kept, rotary)
         if weights is not None:
             points[f"attention.{i}"] = weights
+    if g.tokens_after is not None:
+        return {f"tokens.{g.tokens_after}": g.grid_tokens(x, config.num_prefix_tokens)}
     if config.final_norm:
         x = g.norm(x, "norm")
     pooled = _pool(g, x)
