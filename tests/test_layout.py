@@ -19,7 +19,7 @@ FLOORS = (
     ("checkpoint", "architectures", "labels", "images"),
     ("dialects", "hf_config", "statements"),
     ("conversion", "folding", "models"),
-    ("exporters", "training"),
+    ("exporters", "training", "words"),
     ("inference",),
     ("parity",),
     ("reporting",),
@@ -36,6 +36,7 @@ LIGHT = (
     "conversion.files",
     "folding",
     "exporters",
+    "words.zero_shot",
     "cli",
 )
 

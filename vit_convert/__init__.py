@@ -43,6 +43,7 @@ _HOMES = {
     "VerifyResult": "parity.result",
     "VitConvertError": "errors",
     "WebPage": "browser.site",
+    "ZeroShot": "words.zero_shot",
     "attention": "reporting.attention",
     "benchmark": "inference.benchmark",
     "convert": "conversion.convert",
@@ -63,6 +64,7 @@ _HOMES = {
     "torch2keras": "conversion.files",
     "verify": "parity.verify",
     "web": "browser.site",
+    "zero_shot": "words.zero_shot",
 }
 __all__ = sorted((*_HOMES, "__version__"))
 
@@ -115,6 +117,8 @@ if TYPE_CHECKING:  # the same, for type checkers, which follow no string
     from vit_convert.reporting.attention import attention as attention
     from vit_convert.statements.option_file import Options as Options
     from vit_convert.statements.option_file import read_options as read_options
+    from vit_convert.words.zero_shot import ZeroShot as ZeroShot
+    from vit_convert.words.zero_shot import zero_shot as zero_shot
 
 else:  # where a type checker saw it, every name would exist
 

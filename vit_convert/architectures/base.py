@@ -144,6 +144,11 @@ class TransformerConfig:
         return 0
 
     @property
+    def features_dim(self) -> int:
+        """The width of what the head sees: transformers' DINOv2 head sees class token and mean."""
+        return self.embed_dim * (2 if self.pool == "token-avg" else 1)
+
+    @property
     def head_dim(self) -> int:
         """Channels of one attention head."""
         return self.embed_dim // self.num_heads

@@ -37,6 +37,7 @@ class Source:
         body: which of the dialect's alternatives it used, e.g. "vit." for a model with a head.
         fills: indices that canonical names lack (DINOv2's chunks) -> their values by block.
         rules: the user's own dialect, as the text of its rule file.
+        templates: the texts that the classes stood in, where a text tower made the head of them.
     """
 
     file: str = ""
@@ -49,6 +50,7 @@ class Source:
     body: str = ""
     fills: dict[str, tuple[str, ...]] = field(default_factory=dict)
     rules: str = ""
+    templates: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,7 @@ class ModelSpec:
         if wanted not in found:
             raise UsageError(
                 "the model has no head for classes, so that there are no probabilities"
-                if wanted == "softmax"
+                if wanted in ("softmax", "sigmoid")
                 else "the model does not give that",
                 where=f"--output {wanted}",
                 expected=f"one of: {', '.join(found)}",

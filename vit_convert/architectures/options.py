@@ -75,6 +75,8 @@ class ModelOptions(TrainingOptions, total=False):
     pool_heads: int | None
     pool_mlp_dim: int | None
     head_bias: bool
+    projection: int
+    unit_features: bool
     # of a CaiT
     depth_token_only: int
     mlp_dim_token_only: int

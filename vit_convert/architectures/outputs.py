@@ -7,11 +7,11 @@ nobody assumes (batch, classes).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 # what `export --output` names
-Output = Literal["logits", "softmax", "features", "embedding", "tokens"]
+Output = Literal["logits", "softmax", "sigmoid", "features", "embedding", "tokens"]
 InputKind = Literal["images"]
 # logits, probabilities: one value for each class. features: a vector that describes the picture.
 # embedding: such a vector of length 1. tokens: a vector for each patch.
@@ -49,7 +49,8 @@ class OutputSpec:
         meaning: for people.
         endpoint: what the model computes it from: "logits", "features", "tokens.{i}".
         unit: "length": each vector along the last axis is divided by its length; "probability":
-            that axis goes through a softmax; "" for neither.
+            that axis goes through a softmax; "sigmoid": each value goes through a sigmoid; "" for
+            none of these.
     """
 
     name: str
@@ -58,7 +59,7 @@ class OutputSpec:
     shape: tuple[int, ...]
     meaning: str
     endpoint: str
-    unit: Literal["", "length", "probability"] = ""
+    unit: Literal["", "length", "probability", "sigmoid"] = ""
 
     @property
     def has_classes(self) -> bool:
@@ -92,7 +93,7 @@ def image_input(config: Any) -> InputSpec:
 
 def picture_outputs(config: Any, head: Head, block: int | None) -> dict[Output, OutputSpec]:
     """As `Outputs`, of models of pictures: classes where there are, vectors and tokens always."""
-    width, classes = features_dim(config), config.num_classes
+    width, classes = config.features_dim, config.num_classes
     after = config.depth - 1 if block is None else block
     seen = "What the head would see."
     found: dict[Output, OutputSpec] = {}
@@ -109,6 +110,8 @@ def picture_outputs(config: Any, head: Head, block: int | None) -> dict[Output, 
             "logits",
             "probability",
         )
+        text = "The probability of each class, whatever the others have (SigLIP, multi-label)."
+        found["sigmoid"] = replace(found["softmax"], meaning=text, unit="sigmoid")
     elif classes:
         text = "The projection, as models of pictures and texts compare it once it has length 1."
         found["logits"] = OutputSpec("logits", "features", ("dim",), (classes,), text, "logits")
@@ -134,8 +137,3 @@ def picture_outputs(config: Any, head: Head, block: int | None) -> dict[Output, 
         f"tokens.{after}",
     )
     return found
-
-
-def features_dim(config: Any) -> int:
-    """The width of what the head sees: transformers' DINOv2 head sees class token and mean."""
-    return int(config.embed_dim * (2 if config.pool == "token-avg" else 1))

@@ -28,6 +28,7 @@ from vit_convert.cli.torch2keras import torch2keras
 from vit_convert.cli.train import train
 from vit_convert.cli.verify import verify
 from vit_convert.cli.web import web
+from vit_convert.cli.zero_shot import zero_shot
 from vit_convert.errors import VitConvertError
 from vit_convert.runtime.signals import Stopped, stoppable, uninterrupted
 
@@ -45,7 +46,7 @@ def _print_versions(ctx: click.Context, _param: click.Parameter, value: bool) ->
 
 
 _SECTIONS: dict[str, tuple[click.Command, ...]] = {
-    "Convert": (inspect, torch2keras, keras2torch, export),
+    "Convert": (inspect, torch2keras, zero_shot, keras2torch, export),
     "Train": (train, finetune),
     "Check": (verify, record, evaluate, benchmark),
     "Use": (predict, attention, web),

@@ -72,7 +72,7 @@ def _keep_float(ctx: click.Context, param: click.Parameter, value: tuple[str, ..
 @click.option("--attention", is_flag=True, help="Give the attention maps too.")
 @click.option(
     "--output",
-    type=click.Choice(["logits", "softmax", "features", "embedding", "tokens"]),
+    type=click.Choice(["logits", "softmax", "sigmoid", "features", "embedding", "tokens"]),
     default="logits",
     show_default=True,
     help="What the model gives. embedding: a vector of length 1 for search (CLIP's projection, or "

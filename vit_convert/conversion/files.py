@@ -59,14 +59,7 @@ def torch2keras(
         AssumptionWarning: for each value that nothing confirms; see `Conversion.facts`.
     """
     output = Path(output)
-    check_output(output, force)
-    if output.suffix not in (".h5", ".hdf5"):
-        raise UsageError(
-            f"a Keras .h5 file is written, and the name says {output.suffix or 'nothing'!r}",
-            where=str(output),
-            expected="a name that ends in .h5",
-            hint=f"-o {output.with_suffix('.h5')}",
-        )
+    check_h5_output(output, force)
     conversion = convert(
         open_checkpoint(checkpoint, key),
         overrides,
@@ -80,6 +73,23 @@ def torch2keras(
     with atomic_write(output, force) as path:
         write_h5(path, conversion.spec, conversion.weights, progress)
     return replace(conversion, path=output)
+
+
+def check_h5_output(output: Path, force: bool) -> None:
+    """Check that a Keras .h5 file may be written there.
+
+    Raises:
+        UsageError: the name is no .h5's.
+        OutputError: as `check_output`.
+    """
+    check_output(output, force)
+    if output.suffix not in (".h5", ".hdf5"):
+        raise UsageError(
+            f"a Keras .h5 file is written, and the name says {output.suffix or 'nothing'!r}",
+            where=str(output),
+            expected="a name that ends in .h5",
+            hint=f"-o {output.with_suffix('.h5')}",
+        )
 
 
 def keras2torch(
@@ -117,6 +127,13 @@ def keras2torch(
         )
     check_output(output, force)
     with open_keras(Path(model)) as (spec, weights):
+        if spec.source.templates:
+            raise UsageError(
+                "its head was made of words by a text tower, and no checkpoint has such a head",
+                where=str(model),
+                expected="a model that torch2keras made",
+                hint=f"the checkpoint that it was made of, {spec.source.file}",
+            )
         if rules:
             scheme = rules_of(rules)
         else:

@@ -85,10 +85,13 @@ def trace(
 
 
 def finished(tensor: Any, output: OutputSpec) -> Any:
-    """The output that a tensor of the model becomes: as it is, its softmax, or of length 1."""
+    """The output that a tensor of the model becomes: as it is, its softmax, its sigmoids, or
+    of length 1."""
     tf = import_tensorflow()
     if output.unit == "probability":
         return tf.nn.softmax(tensor)
+    if output.unit == "sigmoid":
+        return tf.nn.sigmoid(tensor)
     if output.unit == "length":
         return tensor / tf.norm(tensor, axis=-1, keepdims=True)
     return tensor

@@ -29,9 +29,10 @@ class ExportOptions:
         batch_size: of the input; None for what suits the target: 1 for TFLite, dynamic elsewhere.
         attention: give the attention maps too, under the names that published models use.
         output: "logits" (what the model was made to give, also where that is another thing),
-            "softmax" (their probabilities), "features" (what the head would see), "embedding" (a
-            vector of length 1 for search: CLIP's projection, else the features) or "tokens" (those
-            of the patches, with the last norm applied).
+            "softmax" (their probabilities), "sigmoid" (a probability for each class by itself),
+            "features" (what the head would see), "embedding" (a vector of length 1 for search:
+            CLIP's projection, else the features) or "tokens" (those of the patches, with the last
+            norm applied).
         block: whose tokens are given, counted from 0; the last by default.
         embed_preprocessing: take RGB in 0..255 and normalise in the graph.
         input_type: of such pixels in a TFLite file. GPU delegates take float32 alone.

@@ -67,7 +67,7 @@ def _tower(model: Reader, tower: Reader) -> dict[str, Fact]:
     facts["num_heads"] = Fact(width // per_head, "read", tower.why("head_width"))
     hidden = int(width * tower.number("mlp_ratio", high=64))
     facts["mlp_dim"] = Fact(hidden, "read", tower.why("mlp_ratio"))
-    facts["gelu"] = _activation(model, tower)
+    facts["gelu"] = activation(model, tower)
     norm = tower.part("norm_kwargs").with_defaults({"eps": _EPS})
     facts["norm_eps"] = norm.field("norm_eps", "eps")
     if tower.data.get("attentional_pool"):
@@ -87,7 +87,13 @@ def _tower(model: Reader, tower: Reader) -> dict[str, Fact]:
     return facts
 
 
-def _activation(model: Reader, tower: Reader) -> Fact:
+def activation(model: Reader, tower: Reader) -> Fact:
+    """`TransformerConfig.gelu` of a tower of open_clip's own.
+
+    Args:
+        model: `model_cfg`.
+        tower: `vision_cfg` or `text_cfg` in it.
+    """
     if model.flag("quick_gelu"):
         return Fact("quick", "read", model.why("quick_gelu"))
     options = tower.part("act_kwargs")

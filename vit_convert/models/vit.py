@@ -17,6 +17,7 @@ from vit_convert.models.layers.pooling import (
     PatchTokens,
     PoolTokens,
     TakeToken,
+    UnitLength,
 )
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
@@ -59,6 +60,10 @@ class VisionTransformer(ConvertedModel):
         if config.fc_norm:
             fc_norm = norm(name="fc_norm")
             pooled = [fc_norm(p) for p in pooled]
+        if config.projection:
+            pooled = [Linear(config.projection, False, dtype=dtype, name="projection")(pooled[0])]
+        if config.unit_features:
+            pooled = [UnitLength(dtype="float32", name="unit_length")(pooled[0])]
         points["features"] = _mean(pooled, "features")
         points["logits"] = points["features"]
         if config.num_classes:

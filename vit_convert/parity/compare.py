@@ -95,16 +95,19 @@ def tolerance_for_softmax(tolerance: float, logits: np.ndarray) -> float:
     """The tolerance for probabilities, relative to the largest, that follows from one for logits.
 
     If no logit is off by more than d, d(log p_i) = dz_i - sum_j p_j dz_j is at most 2 d, and so is
-    |dp| / p_max. Logits within the tolerance have d = tolerance * max |logit|.
+    |dp| / p_max. Logits within the tolerance have d = tolerance * max |logit|. Of sigmoids,
+    d(log p_i) = (1 - p_i) dz_i is at most d.
     """
     return tolerance * max(1.0, 2.0 * float(np.abs(logits).max()))
 
 
 def as_output(outputs: np.ndarray, output: OutputSpec) -> np.ndarray:
-    """Turn a source's outputs into those of an artifact: as they are, their softmax, or divided by
-    their lengths."""
+    """Turn a source's outputs into those of an artifact: as they are, their softmax or sigmoids, or
+    divided by their lengths."""
     if output.unit == "probability":
         return softmax(outputs)
+    if output.unit == "sigmoid":
+        return 0.5 * (1 + np.tanh(0.5 * outputs.astype(np.float64)))
     if output.unit == "length":
         wide = outputs.astype(np.float64)
         return wide / np.linalg.norm(wide, axis=-1, keepdims=True)

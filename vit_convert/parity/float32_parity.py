@@ -41,6 +41,6 @@ def compare_float32(artifact: Artifact, reference: Reference) -> tuple[Compariso
             "--source CHECKPOINT, or what `record` writes, compares what the file was made of, too"
         )
     limit, output = TOLERANCES["float32"], artifact.output
-    if output.unit == "probability":
+    if output.kind == "probabilities":
         limit = tolerance_for_softmax(limit, outputs)
     return compare(as_output(outputs, output), artifact.float32_outputs, limit), ""

@@ -223,7 +223,7 @@ def verify_artifact(
     assert worst is not None
     noise = rounding or default_tolerance(artifact)
     noise_of_output = noise
-    if output.unit == "probability":
+    if output.kind == "probabilities":
         noise_of_output = tolerance_for_softmax(noise, np.concatenate(outputs))
     limit = tolerance or noise
     limit_of_output = tolerance or noise_of_output

@@ -174,6 +174,9 @@ HEADER_BYTES = Limit(
     "a tensor takes about 100 bytes there",
 )
 JSON_BYTES = Limit("json_bytes", 16_000_000, "bytes of JSON", "ImageNet-21k's labels take 2 MB")
+TOKENIZER_BYTES = Limit(
+    "tokenizer_bytes", 100_000_000, "bytes of a tokenizer", "SigLIP 2's, Gemma's, takes 34 MB"
+)
 GRAPH_BYTES = Limit(
     "graph_bytes", 64 << 20, "bytes of a SavedModel's graph", "a ViT-g's takes 10 MB"
 )

@@ -34,7 +34,13 @@ VIT = Architecture(
     num_read_tokens=vit_num_read_tokens,
     residual_graph=residual_graph,
     up_to_block=lambda config, block: replace(
-        config, num_classes=0, pool="avg", fc_norm=False, depth=block + 1
+        config,
+        num_classes=0,
+        pool="avg",
+        fc_norm=False,
+        depth=block + 1,
+        projection=0,
+        unit_features=False,
     ),
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
     keras_model="vit_convert.models.vit:VisionTransformer",

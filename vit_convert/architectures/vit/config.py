@@ -63,6 +63,10 @@ class ViTConfig(TransformerConfig):
         pool_heads: heads of attention pooling, where they are not num_heads (Perception Encoder).
         pool_mlp_dim: hidden width of the MLP of attention pooling, where it is not mlp_dim.
         head_bias: whether the head has a bias (CLIP's projection has none).
+        projection: width of a linear layer without bias between pooling and head, 0 for none:
+            CLIP's projection, in a classifier whose classes are words.
+        unit_features: whether what the head reads is divided by its length, so that its logits are
+            scaled cosine similarities (CLIP, SigLIP).
 
     `mlp_dim` is the width that fc2 takes, for SwiGLU as well.
     """
@@ -96,6 +100,13 @@ class ViTConfig(TransformerConfig):
     pool_heads: int | None = None
     pool_mlp_dim: int | None = None
     head_bias: bool = True
+    projection: int = 0
+    unit_features: bool = False
+
+    @property
+    def features_dim(self) -> int:
+        """See TransformerConfig."""
+        return self.projection or super().features_dim
 
     @property
     def num_prefix_tokens(self) -> int:

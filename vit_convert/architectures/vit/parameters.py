@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from vit_convert.architectures.parameters import (
     Parameter,
@@ -48,9 +49,11 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
         yield from _attention_pool(config)
     if config.fc_norm:
         yield from _norm(config, "fc_norm", dim)
+    if config.projection:
+        width = replace(config, projection=0).features_dim
+        yield from linear("projection", width, config.projection, bias=False)
     if config.num_classes:
-        width = 2 * dim if config.pool == "token-avg" else dim
-        yield from linear("head", width, config.num_classes, config.head_bias)
+        yield from linear("head", config.features_dim, config.num_classes, config.head_bias)
         if config.distilled:
             yield from linear("head_dist", dim, config.num_classes, config.head_bias)
 

@@ -168,6 +168,9 @@ def refuse_combinations(config: TransformerConfig) -> None:
         "a distilled DeiT has no registers and one token per head": (
             config.distilled and (config.reg_tokens > 0 or config.pool != "token")
         ),
+        "a projection, or features of length 1, are what one head reads": (
+            config.distilled and (config.projection > 0 or config.unit_features)
+        ),
     }
     for why, holds in wrong.items():
         if holds:

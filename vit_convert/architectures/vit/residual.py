@@ -111,6 +111,10 @@ def _norms(config: ViTConfig) -> Iterator[Norm]:
         if config.mlp_norm:
             yield norm_of(f"{mlp}.norm", "inside", into=(f"{mlp}.fc2",))
     heads = tuple(("head", "head_dist")[: 1 + config.distilled]) if config.num_classes else ()
+    if config.projection:
+        heads = ("projection",)
+    elif config.unit_features:
+        heads = ()
     if config.final_norm:
         into: tuple[str, ...] = ()
         if config.pool == "map":

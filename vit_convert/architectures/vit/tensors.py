@@ -41,6 +41,8 @@ def read_vit(shapes: Mapping[str, Shape], overrides: Overrides) -> dict[str, Any
         "fc_norm": "fc_norm.weight" in shapes,
         "head_bias": "head.bias" in shapes or "head.weight" not in shapes,
         "patch_norm": "patch_embed.norm.weight" in shapes,
+        "projection": 0,  # words make classifiers that have one, and no checkpoint is one
+        "unit_features": False,
         **_read_block(shapes, dim),
         **_read_relative_position(shapes),
         **_read_frequencies(shapes),

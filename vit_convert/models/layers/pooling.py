@@ -27,6 +27,14 @@ class TakeToken(Layer):
         return tokens[:, self.index]
 
 
+class UnitLength(Layer):
+    """Vectors divided by their lengths: their products are cosines (CLIP, arXiv:2103.00020)."""
+
+    def call(self, x: tf.Tensor) -> tf.Tensor:
+        """(batch, dim) -> the same."""
+        return x / tf.norm(x, axis=-1, keepdims=True)
+
+
 class PatchTokens(Layer):
     """The tokens of the patches, where they lie in the picture.
 

@@ -66,6 +66,10 @@ def source_model(
         UsageError: the source has no such output, or its tensors are not those of the spec's model.
     """
     dialect = ledger.dialect
+    if spec.source.templates:
+        make = importlib.import_module(f"{__name__}.zero_shot_models").build
+        classifier: SourceModel = make(spec, checkpoint, ledger, features)
+        return classifier
     module = _MODULES.get(dialect.name) or _MODULES.get(dialect.library)
     if module is None or spec.source.changed or dialect.text:
         return TorchReference(spec, ledger.tensors, features)

@@ -32,6 +32,7 @@ State = dict[str, "torch.Tensor"]
 def vit(spec: ModelSpec, num_classes: int) -> torch.nn.Module:
     """timm's model of a Vision Transformer: VisionTransformer, Beit, Eva or a distilled DeiT."""
     config: ViTConfig = spec.config
+    refuse(config.projection > 0 or config.unit_features, "features go to the head as they are")
     options = common(config, num_classes)
     if config.rotary != "none":
         return eva(config, options)

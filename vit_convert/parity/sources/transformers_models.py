@@ -59,11 +59,11 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         options["add_pooling_layer"] = "fc_norm.weight" in ledger.tensors
     model_class = getattr(transformers, classes.headed if headed else classes.without)
     left_out = {name.removeprefix(ledger.prefix) for name in ledger.ignored}
-    model = _loaded(model_class, config, state, left_out, options)
+    model = loaded(model_class, config, state, left_out, options)
     base = _without_head(model) if headed or kind == "beit-masked" else model
 
     def forward(images: torch.Tensor) -> torch.Tensor:
-        inputs = _inputs(kind, images, spec)
+        inputs = inputs_of(kind, images, spec)
         if headed and not features:
             output = model(**inputs)
             result: torch.Tensor = output.image_embeds if kind == "clip" else output.logits
@@ -75,7 +75,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
         return result if projection is None or features else result @ projection.T
 
     versions = f"transformers {transformers.__version__} on PyTorch {torch.__version__}, float32"
-    blocks = dict(zip(spec.block_names()[1:], _layers(model), strict=True))
+    blocks = dict(zip(spec.block_names()[1:], layers_of(model), strict=True))
     return WatchedModel(model, forward, blocks, versions)
 
 
@@ -146,7 +146,7 @@ def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
     return values
 
 
-def _loaded(
+def loaded(
     model_class: Any,
     config: Any,
     state: dict[str, torch.Tensor],
@@ -191,7 +191,7 @@ def _without_head(model: Any) -> Any:
     return getattr(model, "vision_model", model.base_model)
 
 
-def _inputs(kind: str, images: torch.Tensor, spec: ModelSpec) -> dict[str, Any]:
+def inputs_of(kind: str, images: torch.Tensor, spec: ModelSpec) -> dict[str, Any]:
     """Images (n, channels, height, width) as the model takes them: NaFlex's cut into patches."""
     import torch
 
@@ -222,7 +222,7 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _layers(model: Any) -> list[Any]:
+def layers_of(model: Any) -> list[Any]:
     """The blocks: the longest list of modules, wherever a version keeps it."""
     import torch
 

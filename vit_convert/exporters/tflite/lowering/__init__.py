@@ -58,6 +58,8 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
             last = points[point]
             if output.unit == "probability":
                 last = g.softmax(last, "probabilities")
+            elif output.unit == "sigmoid":
+                last = g.logistic(last)
             elif output.unit == "length":
                 last = g.of_length_one(last, name)
             outputs[name] = g.reshape(last, (batch, *output.shape), name)

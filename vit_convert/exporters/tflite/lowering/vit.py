@@ -47,6 +47,10 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     pooled = _pool(g, x)
     if config.fc_norm:
         pooled = [g.norm(p, "fc_norm") for p in pooled]
+    if config.projection:
+        pooled = [g.linear(pooled[0], "projection")]
+    if config.unit_features:
+        pooled = [g.of_length_one(pooled[0], "unit_length")]
     if not config.num_classes:
         return {"features": _mean(g, pooled), **points}
     heads = zip(("head", "head_dist"), pooled, strict=False)

@@ -1,0 +1,52 @@
+"""What a text tower is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vit_convert.architectures.base import Gelu
+
+TextPool = Literal["highest", "end", "last"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TextConfig:
+    """A transformer over the tokens of a text, pre-norm as a ViT is.
+
+    Attributes:
+        vocab_size: rows of the table of token embeddings.
+        context_length: positions; no text may have more tokens.
+        embed_dim: width of the residual stream.
+        depth: number of blocks.
+        num_heads: attention heads; divides embed_dim.
+        mlp_dim: hidden width of the MLPs.
+        out_dim: width of the projection behind the pooled token, 0 for none.
+        out_bias: whether the projection has a bias (SigLIP's has).
+        gelu: the activation, as `TransformerConfig` has it.
+        norm_eps: epsilon of every norm.
+        causal: whether a token sees only itself and those before it (CLIP).
+        pool: the token that the embedding is made of: that of the "highest" index (OpenAI's CLIP,
+            whose end token has it), the first "end" token, or the "last" one, be it padding
+            (SigLIP).
+        end_token: index of the end token, where `pool` is "end".
+    """
+
+    vocab_size: int
+    context_length: int
+    embed_dim: int
+    depth: int
+    num_heads: int
+    mlp_dim: int
+    out_dim: int
+    out_bias: bool = False
+    gelu: Gelu = "quick"
+    norm_eps: float = 1e-5
+    causal: bool = True
+    pool: TextPool = "highest"
+    end_token: int | None = None
+
+    @property
+    def head_dim(self) -> int:
+        """Channels of one attention head."""
+        return self.embed_dim // self.num_heads

@@ -1,0 +1,132 @@
+"""What config.json and open_clip_config.json say of a text tower.
+
+The keys and what an absent one means: transformers' configuration_clip.py, configuration_siglip.py
+and configuration_siglip2.py; open_clip's model.py (`CLIPTextCfg`, `_build_text_tower`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from vit_convert.architectures import Fact
+from vit_convert.architectures.text.config import TextPool
+from vit_convert.checkpoint.inert import printable
+from vit_convert.errors import RecognitionError
+from vit_convert.hf_config.json_reader import Reader, read_json
+from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, activation
+
+_CLIP: dict[str, Any] = {
+    "hidden_act": "quick_gelu",
+    "layer_norm_eps": 1e-5,
+    "num_attention_heads": 8,
+    "eos_token_id": 49407,
+}
+_SIGLIP: dict[str, Any] = {
+    "hidden_act": "gelu_pytorch_tanh",
+    "layer_norm_eps": 1e-6,
+    "num_attention_heads": 12,
+}
+# model_type of a config.json -> what a key of its text_config means where it is left out
+_DEFAULTS = {"clip": _CLIP, "siglip": _SIGLIP, "siglip2": _SIGLIP}
+# CLIPTextModel.forward: files from before transformers' #24773 say this, whatever the end token is
+_LEGACY_END = 2
+_OPEN_CLIP: dict[str, Any] = {
+    "context_length": 77,
+    "width": 512,
+    "heads": 8,
+    "layers": 12,
+    "mlp_ratio": 4.0,
+    "no_causal_mask": False,
+    "pool_type": "argmax",
+    "eos_id": 2,
+}
+_OPEN_CLIP_POOLS: dict[str, TextPool] = {"argmax": "highest", "eos": "end", "last": "last"}
+_EPS = 1e-5  # torch.nn.LayerNorm's
+_EXPECTED = "CLIP or SigLIP with a text tower of its own: transformers' model_type " + " or ".join(
+    _DEFAULTS
+)
+
+
+def transformers_text_facts(folder: Path) -> dict[str, Fact]:
+    """Field of `TextConfig` -> its value, by a folder's config.json; {} without one.
+
+    Raises:
+        CheckpointError: a value is impossible.
+        RecognitionError: it is the config.json of another model.
+    """
+    path = folder / "config.json"
+    data = read_json(path)
+    if data is None:
+        return {}
+    kind = data.get("model_type")
+    if not isinstance(kind, str) or kind not in _DEFAULTS:
+        shown = printable(str(kind)[:60])
+        raise RecognitionError(
+            f"its model_type is {shown!r}, whose text tower is not known here",
+            where=str(path),
+            expected=_EXPECTED,
+        )
+    whole = Reader(data, path)
+    later = whole.part("text_config_dict").data  # which counts more: CLIPConfig.__init__
+    stated = {**whole.part("text_config").data, **later}
+    text = Reader(stated, path, "text_config.").with_defaults(_DEFAULTS[kind])
+    facts = {
+        "num_heads": text.field("num_heads", "num_attention_heads"),
+        "norm_eps": text.field("norm_eps", "layer_norm_eps"),
+        "gelu": Fact(text.activation("hidden_act"), "read", text.why("hidden_act")),
+    }
+    if kind == "clip":
+        facts |= _pooling(text)
+    return facts
+
+
+def _pooling(text: Reader) -> dict[str, Fact]:
+    """Of transformers' CLIP."""
+    end, why = text.data["eos_token_id"], text.why("eos_token_id")
+    if not isinstance(end, int) or isinstance(end, bool) or end < 0:
+        raise text.wrong("eos_token_id", "a token's index")
+    if end == _LEGACY_END:
+        return {"pool": Fact("highest", "read", why)}
+    return {"pool": Fact("end", "read", why), "end_token": Fact(end, "read", why)}
+
+
+def open_clip_text_facts(folder: Path) -> dict[str, Fact]:
+    """Field of `TextConfig` -> its value, by a folder's open_clip_config.json; {} without one.
+
+    Raises:
+        CheckpointError: a value is impossible.
+        RecognitionError: the text tower is not open_clip's own, or one that is not known here.
+    """
+    path = folder / OPEN_CLIP_CONFIG
+    data = read_json(path)
+    if data is None:
+        return {}
+    model = Reader(data, path).part("model_cfg").with_defaults({"quick_gelu": False})
+    text = model.part("text_cfg").with_defaults(_OPEN_CLIP)
+    for key, what in (
+        ("hf_model_name", "a text tower of transformers"),
+        ("embed_cls", "CoCa's text tower"),
+        ("ls_init_value", "a text tower with LayerScale"),
+    ):
+        if text.data.get(key):
+            raise RecognitionError(
+                f"{text.why(key)} says that it has {what}, which is not supported",
+                where=str(path),
+                expected="a text tower of open_clip's own (TextTransformer)",
+            )
+    pool = text.data["pool_type"]
+    if not isinstance(pool, str) or pool not in _OPEN_CLIP_POOLS:
+        raise text.wrong("pool_type", ", ".join(_OPEN_CLIP_POOLS), "which is not supported here")
+    causal = not text.flag("no_causal_mask")
+    norm = text.part("norm_kwargs").with_defaults({"eps": _EPS})
+    facts = {
+        "num_heads": text.field("num_heads", "heads"),
+        "norm_eps": norm.field("norm_eps", "eps"),
+        "gelu": activation(model, text),
+        "causal": Fact(causal, "read", text.why("no_causal_mask")),
+        "pool": Fact(_OPEN_CLIP_POOLS[pool], "read", text.why("pool_type")),
+    }
+    if pool == "eos":
+        facts["end_token"] = Fact(text.whole("eos_id"), "read", text.why("eos_id"))
+    return facts
