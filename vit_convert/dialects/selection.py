@@ -12,6 +12,7 @@ from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP
+from vit_convert.dialects.depth_anything import DEPTH_ANYTHING
 from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
@@ -54,6 +55,13 @@ from vit_convert.dialects.transformers_dinov3 import (
     TRANSFORMERS_DINOV3,
     TRANSFORMERS_DINOV3_GATED,
 )
+from vit_convert.dialects.transformers_dpt import (
+    TRANSFORMERS_DEPTH_ANYTHING,
+    TRANSFORMERS_DEPTH_ANYTHING_5,
+    TRANSFORMERS_DPT,
+    TRANSFORMERS_DPT_DINOV2,
+    TRANSFORMERS_DPT_DINOV2_5,
+)
 from vit_convert.dialects.transformers_siglip import (
     TRANSFORMERS_SIGLIP,
     TRANSFORMERS_SIGLIP2,
@@ -91,6 +99,12 @@ _DIALECTS: tuple[Dialect, ...] = (
     DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
+    TRANSFORMERS_DPT,  # before ViT, which leaves necks and heads out
+    TRANSFORMERS_DPT_DINOV2,
+    TRANSFORMERS_DPT_DINOV2_5,
+    TRANSFORMERS_DEPTH_ANYTHING,
+    TRANSFORMERS_DEPTH_ANYTHING_5,
+    DEPTH_ANYTHING,
     TRANSFORMERS_IJEPA,  # before ViT, which has a class token more
     TRANSFORMERS_IJEPA_5,
     TRANSFORMERS_VIT,
