@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from depth_sources import DEPTH_SOURCES, own_names_scheme
 from families import randomise
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -75,7 +76,9 @@ class Scheme:
     @property
     def architecture(self) -> str:
         """What it is a scheme of."""
-        return "cait" if "CaiT" in self.name else "vit"
+        if "CaiT" in self.name:
+            return "cait"
+        return "dense" if "depth" in self.dialect or "dpt" in self.dialect else "vit"
 
 
 Saved = tuple[Path, Callable[[torch.Tensor], torch.Tensor]]
@@ -848,6 +851,7 @@ SCHEMES: tuple[Scheme, ...] = (
     ),
     *(
         Scheme(f"transformers {name}", dialect, save, ignored=ignored)
-        for name, dialect, save, ignored in SOURCES
+        for name, dialect, save, ignored in (*SOURCES, *DEPTH_SOURCES)
     ),
+    Scheme("Depth Anything V2, its own names", "depth-anything", own_names_scheme, HEADED, 5),
 )

@@ -24,5 +24,5 @@ DENSE = Architecture(
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
     keras_model="vit_convert.models.dense:DenseTransformer",
     lowering="vit_convert.exporters.tflite.lowering.dense:lower",
-    source_model="vit_convert.parity.sources.dense_models:dense",
+    source_model="vit_convert.parity.sources.transformers_depth:dense",
 )

@@ -1,7 +1,7 @@
 """The parameters of a Vision Transformer with a dense head.
 
-Those of the head are under `dense_head`, in the order of computation; numbers of maps count from the
-first block that is read, numbers of fusion layers from the deepest.
+Those of the head are under `dense_head`, in the order of computation. Numbers of maps count from
+the first block that is read, numbers of fusion layers from the deepest.
 """
 
 from __future__ import annotations

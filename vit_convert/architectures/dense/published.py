@@ -21,20 +21,21 @@ _V1, _V2 = "Depth Anything", "Depth Anything V2"
 _METRIC = {"hypersim": 20.0, "vkitti": 80.0}  # max_depth in metres: indoors, outdoors
 
 
-def settle_by_name(name: str, depth: int, hint: str) -> Fact:
+def settle_by_name(name: str, depth: int, maps: int, hint: str) -> Fact:
     """A field that neither tensors nor statements tell, as published models have it.
 
     Args:
         name: of the field.
-        depth: number of blocks.
+        depth, maps: numbers of blocks, and of those that the head reads.
         hint: the file's name.
     """
     title = hint.lower().replace("-", "_")
     metric = next((metres for word, metres in _METRIC.items() if word in title), None)
     first = "depth_anything_vit" in title or "depth_anything_v1" in title
     if name == "taps":
-        last = tuple(range(max(depth - 4, 0), depth))
-        spread = _TAPS_V2.get(depth, tuple(depth * (i + 1) // 4 - 1 for i in range(4)))
+        last = tuple(range(max(depth - maps, 0), depth))
+        spread = tuple(depth * (i + 1) // maps - 1 for i in range(maps))
+        spread = _TAPS_V2.get(depth, spread) if maps == 4 else spread
         chosen, other = (last, spread) if first else (spread, last)
         rival = Rival(other, (_V2 if first else _V1,))
         return Fact(chosen, "assumed", f"as in {_V1 if first else _V2}", rivals=(rival,))

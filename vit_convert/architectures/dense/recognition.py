@@ -34,10 +34,10 @@ def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str
     for name, value in read_head(shapes).items():
         facts[name] = _read(name, value, overrides)
     facts["neck_factors"] = _factors(shapes, facts["neck_dims"].value, overrides)
-    depth = facts["depth"].value
+    depth, maps = facts["depth"].value, len(facts["neck_dims"].value)
     for name in ("readout", "fusion", "taps", "depth_activation", "max_depth"):
         if name not in facts or name in overrides.stated:
-            fact = overrides.stated.get(name) or settle_by_name(name, depth, hint)
+            fact = overrides.stated.get(name) or settle_by_name(name, depth, maps, hint)
             facts[name] = fact
     names = {field.name for field in fields(DenseConfig)}
     values = {name: getattr(found.config, name) for name in _fields(ViTConfig)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import tensorflow as tf
-import tf_keras
 
 from vit_convert.architectures.dense.config import DenseConfig, Size, stride_of
 from vit_convert.architectures.dense.parameters import NORM_EPSILON
@@ -43,14 +42,11 @@ class Convolution(Layer):
         self.channels, self.side, self.stride, self.use_bias = channels, side, stride, use_bias
 
     def build(self, input_shape: tf.TensorShape) -> None:
-        """Create kernel (side, side, inputs, outputs) and bias, as PyTorch initialises them."""
-        inputs = input_shape[-1]
-        bound = (inputs * self.side**2) ** -0.5
-        uniform = tf_keras.initializers.RandomUniform(-bound, bound)
-        shape = (self.side, self.side, inputs, self.channels)
-        self.kernel = self.add_weight("kernel", shape, initializer=uniform)
+        """Create kernel (side, side, inputs, outputs) and bias."""
+        shape = (self.side, self.side, input_shape[-1], self.channels)
+        self.kernel = self.add_weight("kernel", shape, initializer="he_normal")
         if self.use_bias:
-            self.bias = self.add_weight("bias", (self.channels,), initializer=uniform)
+            self.bias = self.add_weight("bias", (self.channels,), initializer="zeros")
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
@@ -75,11 +71,9 @@ class Enlargement(Layer):
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Create kernel (factor, factor, outputs, inputs) and bias."""
-        bound = (self.channels * self.factor**2) ** -0.5
-        uniform = tf_keras.initializers.RandomUniform(-bound, bound)
         shape = (self.factor, self.factor, self.channels, self.channels)
-        self.kernel = self.add_weight("kernel", shape, initializer=uniform)
-        self.bias = self.add_weight("bias", (self.channels,), initializer=uniform)
+        self.kernel = self.add_weight("kernel", shape, initializer="he_normal")
+        self.bias = self.add_weight("bias", (self.channels,), initializer="zeros")
         super().build(input_shape)
 
     def call(self, x: tf.Tensor) -> tf.Tensor:

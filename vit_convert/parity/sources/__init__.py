@@ -67,7 +67,10 @@ def source_model(
     """
     dialect = ledger.dialect
     module = _MODULES.get(dialect.name) or _MODULES.get(dialect.library)
-    if module is None or spec.source.changed or dialect.text:
+    resamples = dialect.architecture == "dense"
+    if resamples:
+        module = "transformers_depth"
+    if module is None or (spec.source.changed and not resamples) or dialect.text:
         return TorchReference(spec, ledger.tensors, features)
     build = importlib.import_module(f"{__name__}.{module}").build
     model: SourceModel = build(spec, checkpoint, ledger, features or spec.config.num_classes == 0)

@@ -169,7 +169,7 @@ def _repeated(g: Lowering, name: str, bias: Weight, count: int) -> Tensor:
 def _resized(g: Lowering, x: Tensor, size: Size, module: str, align_corners: bool = True) -> Tensor:
     """Bilinear resizing, (batch, height, width, channels) -> (batch, *size, channels): a product
     with a matrix for the width, then one for the height."""
-    batch, height, width, channels = x.shape
+    _, height, width, _ = x.shape
     if size == (height, width):
         return x
     with g.module(module), g.scope("resize"):

@@ -1,0 +1,158 @@
+"""Small randomised models for depth, of transformers and by their authors' names, for `schemes`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from families import randomise
+from transformers_sources import HF, Save, Saved, transformers
+
+# maps of other widths than anything else, one enlarged, one as it is
+NECK: dict[str, Any] = {
+    "neck_hidden_sizes": [4, 7],
+    "reassemble_factors": [2, 0.5],
+    "fusion_hidden_size": 6,
+}
+
+
+def positive(model: torch.nn.Module, bias: float = 3.0) -> torch.nn.Module:
+    """A randomised model whose depth is not cut off at zero nearly everywhere, and whose variances
+    are none below it."""
+    randomise(model)
+    state = model.state_dict()
+    for name, value in state.items():
+        if name.endswith("running_var"):
+            value.abs_().add_(0.5)
+    last = "head.conv3.bias" if "head.conv3.bias" in state else "head.head.4.bias"
+    state[last].fill_(bias)
+    return model.eval()
+
+
+def dinov2(**changes: Any) -> Any:
+    """The configuration of a backbone."""
+    sizes = {k: v for k, v in HF.items() if k != "intermediate_size"}
+    options = {"out_indices": [1, 2], "reshape_hidden_states": False, "mlp_ratio": 2}
+    return transformers.Dinov2Config(**sizes | options | changes)
+
+
+def depth_anything(backbone: Any = None, **changes: Any) -> Any:
+    """DepthAnythingForDepthEstimation, randomised."""
+    backbone = backbone or dinov2()
+    options = {
+        "backbone_config": backbone,
+        "patch_size": backbone.patch_size,
+        "reassemble_hidden_size": backbone.hidden_size,
+        "head_hidden_size": 5,
+    }
+    config = transformers.DepthAnythingConfig(**options | NECK | changes)
+    return positive(transformers.DepthAnythingForDepthEstimation(config))
+
+
+def dpt(**changes: Any) -> Any:
+    """DPTForDepthEstimation on its own ViT, or on the `backbone_config` given, randomised."""
+    own = HF | {"backbone_out_indices": [0, 1]}
+    base = {} if "backbone_config" in changes else own
+    config = transformers.DPTConfig(**base | NECK | changes)
+    return positive(transformers.DPTForDepthEstimation(config))
+
+
+def _saved(make: Callable[[], Any], memory: bool = False) -> Save:
+    def save(folder: Path) -> Saved:
+        model = make()
+        if memory:
+            path = folder / "pytorch_model.bin"
+            torch.save({k: v.clone() for k, v in model.state_dict().items()}, path)
+            model.config.save_pretrained(folder)
+            return path, lambda x: model(x).predicted_depth
+        model.save_pretrained(folder)
+        return folder, lambda x: model(x).predicted_depth
+
+    return save
+
+
+_FOUR = {
+    "neck_hidden_sizes": [4, 7, 8, 9],
+    "reassemble_factors": [4, 2, 1, 0.5],
+}
+_NAMES = {  # transformers' -> the authors', in order
+    r"^backbone\.encoder\.layer\.": "pretrained.blocks.",
+    r"^backbone\.embeddings\.position_embeddings": "pretrained.pos_embed",
+    r"^backbone\.embeddings\.patch_embeddings\.projection": "pretrained.patch_embed.proj",
+    r"^backbone\.embeddings\.": "pretrained.",
+    r"^backbone\.layernorm": "pretrained.norm",
+    r"attention\.o_proj": "attn.proj",
+    r"layer_scale(.)\.lambda1": r"ls\1.gamma",
+    r"^neck\.reassemble_stage\.layers\.(\d)\.projection": r"depth_head.projects.\1",
+    r"^neck\.reassemble_stage\.layers\.(\d)\.resize": r"depth_head.resize_layers.\1",
+    r"^head\.conv1": "depth_head.scratch.output_conv1",
+    r"^head\.conv2": "depth_head.scratch.output_conv2.0",
+    r"^head\.conv3": "depth_head.scratch.output_conv2.2",
+    r"residual_layer(\d)\.convolution(\d)": r"resConfUnit\1.conv\2",
+    r"(layers\.\d)\.projection": r"\1.out_conv",
+}
+
+
+def own_names(model: Any) -> dict[str, torch.Tensor]:
+    """The state of a DepthAnythingForDepthEstimation as Depth Anything's own code has it."""
+    state: dict[str, torch.Tensor] = {}
+    parts: dict[str, list[torch.Tensor]] = {}
+    for name, value in model.state_dict().items():
+        for pattern, text in _NAMES.items():
+            name = re.sub(pattern, text, name)
+        if found := re.match(r"neck\.fusion_stage\.layers\.(\d)\.(.*)", name):
+            name = f"depth_head.scratch.refinenet{4 - int(found[1])}.{found[2]}"
+        elif found := re.match(r"neck\.convs\.(\d)\.(.*)", name):
+            name = f"depth_head.scratch.layer{int(found[1]) + 1}_rn.{found[2]}"
+        if found := re.match(r"(.*)\.attention\.[qkv]_proj\.(.*)", name):
+            parts.setdefault(f"{found[1]}.attn.qkv.{found[2]}", []).append(value)
+            continue
+        state[name] = value.clone()
+    # q, k and v stand in some order in memory; each has its own name
+    for name in parts:
+        block, leaf = name.removeprefix("pretrained.blocks.").split(".attn.qkv.")
+        layer = f"backbone.encoder.layer.{block}.attention"
+        source = model.state_dict()
+        state[name] = torch.cat([source[f"{layer}.{part}_proj.{leaf}"] for part in "qkv"])
+    return state
+
+
+def own_names_scheme(folder: Path) -> Saved:
+    """Depth Anything V2 as its authors save it."""
+    backbone = dinov2(num_hidden_layers=4, out_indices=[1, 2, 3, 4])
+    model = depth_anything(backbone, **_FOUR)
+    torch.save(own_names(model), folder / "depth_anything_v2_tiny.pth")
+    return folder / "depth_anything_v2_tiny.pth", lambda x: model(x).predicted_depth
+
+
+DEPTH_SOURCES: tuple[tuple[str, str, Save, int], ...] = (
+    ("DPT", "transformers-dpt", _saved(dpt), 6),
+    (
+        "DPT with batch norms",
+        "transformers-dpt",
+        _saved(lambda: dpt(use_batch_norm_in_fusion_residual=True, readout_type="add")),
+        20,
+    ),
+    (
+        "DPT on DINOv2",
+        "transformers-dpt-dinov2",
+        _saved(lambda: dpt(backbone_config=dinov2(), readout_type="ignore")),
+        5,
+    ),
+    (
+        "DPT on DINOv2, in memory",
+        "transformers-dpt-dinov2-5",
+        _saved(lambda: dpt(backbone_config=dinov2()), memory=True),
+        5,
+    ),
+    ("Depth Anything", "transformers-depth-anything", _saved(depth_anything), 5),
+    (
+        "Depth Anything, metric, in memory",
+        "transformers-depth-anything-5",
+        _saved(lambda: depth_anything(depth_estimation_type="metric", max_depth=20), memory=True),
+        5,
+    ),
+)
