@@ -55,13 +55,7 @@ from vit_convert.dialects.transformers_dinov3 import (
     TRANSFORMERS_DINOV3,
     TRANSFORMERS_DINOV3_GATED,
 )
-from vit_convert.dialects.transformers_dpt import (
-    TRANSFORMERS_DEPTH_ANYTHING,
-    TRANSFORMERS_DEPTH_ANYTHING_5,
-    TRANSFORMERS_DPT,
-    TRANSFORMERS_DPT_DINOV2,
-    TRANSFORMERS_DPT_DINOV2_5,
-)
+from vit_convert.dialects.transformers_dpt import TRANSFORMERS_DEPTH
 from vit_convert.dialects.transformers_siglip import (
     TRANSFORMERS_SIGLIP,
     TRANSFORMERS_SIGLIP2,
@@ -99,11 +93,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
-    TRANSFORMERS_DPT,  # before ViT, which leaves necks and heads out
-    TRANSFORMERS_DPT_DINOV2,
-    TRANSFORMERS_DPT_DINOV2_5,
-    TRANSFORMERS_DEPTH_ANYTHING,
-    TRANSFORMERS_DEPTH_ANYTHING_5,
+    *TRANSFORMERS_DEPTH,  # before ViT, which leaves necks and heads out
     DEPTH_ANYTHING,
     TRANSFORMERS_IJEPA,  # before ViT, which has a class token more
     TRANSFORMERS_IJEPA_5,

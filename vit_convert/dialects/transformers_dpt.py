@@ -142,14 +142,12 @@ def _dpt() -> Dialect:
     )
 
 
-TRANSFORMERS_DEPTH_ANYTHING = _on_dinov2(
-    TRANSFORMERS_DINOV2, "depth-anything", "Depth Anything", _DEPTH_ANYTHING_HEAD
-)
-TRANSFORMERS_DEPTH_ANYTHING_5 = _on_dinov2(
-    TRANSFORMERS_DINOV2_5, "depth-anything", "Depth Anything", _DEPTH_ANYTHING_HEAD
-)
-TRANSFORMERS_DPT = _dpt()
-TRANSFORMERS_DPT_DINOV2 = _on_dinov2(TRANSFORMERS_DINOV2, "dpt-dinov2", "DPT on DINOv2", _DPT_HEAD)
-TRANSFORMERS_DPT_DINOV2_5 = _on_dinov2(
-    TRANSFORMERS_DINOV2_5, "dpt-dinov2", "DPT on DINOv2", _DPT_HEAD
+_BACKBONES = (TRANSFORMERS_DINOV2, TRANSFORMERS_DINOV2_5)
+TRANSFORMERS_DEPTH: tuple[Dialect, ...] = (
+    _dpt(),
+    *(_on_dinov2(table, "dpt-dinov2", "DPT on DINOv2", _DPT_HEAD) for table in _BACKBONES),
+    *(
+        _on_dinov2(table, "depth-anything", "Depth Anything", _DEPTH_ANYTHING_HEAD)
+        for table in _BACKBONES
+    ),
 )

@@ -40,10 +40,9 @@ def settle_by_name(name: str, depth: int, maps: int, hint: str) -> Fact:
         rival = Rival(other, (_V2 if first else _V1,))
         return Fact(chosen, "assumed", f"as in {_V1 if first else _V2}", rivals=(rival,))
     if name == "depth_activation":
-        usual, other = ("sigmoid", "relu") if metric else ("relu", "sigmoid")
-        whose = (f"{_V2} for metric depth", f"{_V2} for relative depth")
-        mine, theirs = whose if metric else whose[::-1]
-        return Fact(usual, "assumed", f"as in {mine}", rivals=(Rival(other, (theirs,)),))
+        kinds = [("sigmoid", f"{_V2} for metric depth"), ("relu", f"{_V2} for relative depth")]
+        (mine, name_of), (theirs, other_name) = kinds if metric else kinds[::-1]
+        return Fact(mine, "assumed", f"as in {name_of}", rivals=(Rival(theirs, (other_name,)),))
     if name == "max_depth":
         metric_rival = Rival("<20 or 80>", (f"{_V2} for metric depth",))
         if metric:

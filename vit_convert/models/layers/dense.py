@@ -180,13 +180,13 @@ class DenseHead(Layer):
         def numbered(name: str, layers: dict[int, Layer]) -> _Numbered:
             return _Numbered(layers, dtype=policy, name=name)
 
-        def convolution(j: int | str, *arguments: int, **options: Any) -> Convolution:
-            return Convolution(*arguments, name=str(j), **{"dtype": policy, **options})
+        def convolution(name: int | str, channels: int, side: int, **options: Any) -> Convolution:
+            return Convolution(channels, side, name=str(name), **{"dtype": policy, **options})
 
         def resize(j: int, channels: int, factor: float) -> Layer:
             if factor > 1:
                 return Enlargement(channels, int(factor), dtype=policy, name=str(j))
-            return convolution(j, channels, 3, stride_of(factor))
+            return convolution(j, channels, 3, stride=stride_of(factor))
 
         dim, width = config.embed_dim, config.fusion_dim
         if config.readout == "project":

@@ -50,7 +50,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     import torch
 
     own = ledger.dialect.name == _OWN_NAMES
-    config = None if own else read_config(checkpoint)
+    config: Any = None if own else read_config(checkpoint)
     if getattr(config, "model_type", "") not in ("dpt", "depth_anything"):
         config = _config(spec, ledger.dialect.name)
     kind = "DPT" if config.model_type == "dpt" else "DepthAnything"
