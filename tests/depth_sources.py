@@ -19,16 +19,18 @@ NECK: dict[str, Any] = {
 }
 
 
-def positive(model: torch.nn.Module, bias: float = 3.0) -> torch.nn.Module:
-    """A randomised model whose depth is not cut off at zero nearly everywhere, and whose variances
+def positive(model: torch.nn.Module) -> torch.nn.Module:
+    """A randomised model whose depth is cut off at zero here and there only, and whose variances
     are none below it."""
     randomise(model)
     state = model.state_dict()
     for name, value in state.items():
         if name.endswith("running_var"):
             value.abs_().add_(0.5)
-    last = "head.conv3.bias" if "head.conv3.bias" in state else "head.head.4.bias"
-    state[last].fill_(bias)
+    if getattr(model.config, "depth_estimation_type", "relative") == "relative":
+        last = "head.conv3" if "head.conv3.bias" in state else "head.head.4"
+        state[f"{last}.weight"].abs_()  # of what a ReLU gives
+        state[f"{last}.bias"].fill_(-0.1)
     return model.eval()
 
 

@@ -58,8 +58,8 @@ def refuse_dense(config: TransformerConfig) -> None:
         "each map is one block's, and has channels and a factor": (
             not count or {len(config.neck_dims), len(config.neck_factors)} != {count}
         ),
-        "the head reads blocks that there are, in their order": (
-            list(config.taps) != sorted({*config.taps}) or config.taps[-1] >= config.depth
+        "the head reads blocks in their order, the last block too": (
+            list(config.taps) != sorted({*config.taps}) or config.taps[-1:] != (config.depth - 1,)
         ),
         "maps are enlarged or made smaller by a whole factor": not all(
             factor == int(factor) >= 1 or (factor > 0 and 1 / factor == stride_of(factor))

@@ -26,9 +26,7 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     ... (batch, heads, n, n) where they are outputs.
     """
     config: DenseConfig = g.config
-    # blocks behind the last that is read give nothing but their attention maps
-    depth = config.depth if g.attention else config.taps[-1] + 1
-    blocks, points = lower_backbone(g, images, depth)
+    blocks, points = lower_backbone(g, images)
     maps = [_map(g, j, blocks[i]) for j, i in enumerate(config.taps)]
     total = _fused(g, 0, maps[-1], None)
     for j, x in enumerate(maps[-2::-1], 1):

@@ -27,7 +27,7 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     outputs.
     """
     config: ViTConfig = g.config
-    blocks, points = lower_backbone(g, images, config.depth, vit_num_read_tokens(config))
+    blocks, points = lower_backbone(g, images, vit_num_read_tokens(config))
     x = blocks[-1]
     if config.final_norm:
         x = g.norm(x, "norm")
@@ -41,7 +41,7 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
 
 
 def lower_backbone(
-    g: Lowering, images: Tensor, depth: int, read: int | None = None
+    g: Lowering, images: Tensor, read: int | None = None
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Images (batch, height, width, channels) -> the tokens (batch, 1, n, dim) that each block
     gives, and "attention.0", ... (batch, heads, n, n) where they are outputs.
@@ -49,8 +49,7 @@ def lower_backbone(
     Args:
         g: the graph.
         images: normalised, or pixels where folding made the model take these.
-        depth: how many blocks are computed; nobody need read all.
-        read: how many tokens of the last of them are read, the first ones; None for all.
+        read: how many tokens of the last block are read, the first ones; None for all.
     """
     config: ViTConfig = g.config
     points: dict[str, Tensor] = {}
@@ -60,9 +59,9 @@ def lower_backbone(
     x = g.renamed(x, "embeddings")
     rotary = _rotary(g) if config.rotary not in ("none", "mixed") else None
     blocks = []
-    for i in range(depth):
+    for i in range(config.depth):
         # nobody reads the last block's tokens that are not pooled
-        kept = x.shape[2] if i < depth - 1 else read or x.shape[2]
+        kept = x.shape[2] if i < config.depth - 1 else read or x.shape[2]
         x, weights = _block(g, x, f"blocks.{i}", kept, rotary)
         blocks.append(x)
         if weights is not None:
