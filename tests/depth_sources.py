@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 from families import randomise
+from safetensors.torch import load_file
 from transformers_sources import HF, Save, Saved, transformers
 
 # maps of other widths than anything else, one enlarged, one as it is
@@ -156,5 +157,82 @@ DEPTH_SOURCES: tuple[tuple[str, str, Save, int], ...] = (
         "transformers-depth-anything-5",
         _saved(lambda: depth_anything(depth_estimation_type="metric", max_depth=20), memory=True),
         5,
+    ),
+)
+
+
+class _Classifier(torch.nn.Module):
+    def __init__(self, dim: int, classes: int) -> None:
+        super().__init__()
+        self.classifier = torch.nn.Conv2d(dim, classes, 1)
+
+
+class Segmentation(torch.nn.Module):
+    """The model of the notebook (see `vit_convert.dialects.linear_segmentation`): images (n, 3,
+    height, width) -> scores (n, height, width, classes)."""
+
+    def __init__(self, config: Any, classes: int = 5) -> None:
+        super().__init__()
+        self.config = config
+        self.dinov2 = transformers.Dinov2Model(config)
+        self.classifier = _Classifier(config.hidden_size, classes)
+        self.norm = torch.nn.Identity()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        side = self.config.patch_size
+        rows, columns = x.shape[2] // side, x.shape[3] // side
+        patches = self.dinov2(x).last_hidden_state[:, 1:].transpose(1, 2)
+        scores = self.classifier.classifier(self.norm(patches.unflatten(2, (rows, columns))))
+        size = x.shape[2:]
+        return torch.nn.functional.interpolate(scores, size=size, mode="bilinear").permute(
+            0, 2, 3, 1
+        )
+
+
+def _segmentation(memory: bool) -> Save:
+    def save(folder: Path) -> Saved:
+        model = randomise(Segmentation(dinov2()))
+        state = {k: v.clone() for k, v in model.state_dict().items()}
+        if not memory:  # the names of files, as transformers 5 writes them
+            model.dinov2.save_pretrained(folder)
+            state = {f"dinov2.{k}": v for k, v in load_file(folder / "model.safetensors").items()}
+            head = model.classifier.state_dict()
+            state |= {f"classifier.{k}": v.clone() for k, v in head.items()}
+            (folder / "model.safetensors").unlink()
+        torch.save(state, folder / "pytorch_model.bin")
+        model.config.save_pretrained(folder)
+        return folder / "pytorch_model.bin", model
+
+    return save
+
+
+def own_segmentation(folder: Path) -> Saved:
+    """DINOv2 with its own linear head, as mmsegmentation saves the two together."""
+    backbone = dinov2()
+    model = Segmentation(backbone)
+    model.norm = torch.nn.BatchNorm2d(backbone.hidden_size)
+    randomise(model)
+    model.norm.running_var.abs_().add_(0.5)
+    whole = depth_anything(backbone)
+    whole.backbone.load_state_dict(model.dinov2.state_dict())
+    state = {
+        name.replace("pretrained.", "backbone."): value
+        for name, value in own_names(whole).items()
+        if name.startswith("pretrained.")
+    }
+    state |= {f"decode_head.bn.{k}": v.clone() for k, v in model.norm.state_dict().items()}
+    head = model.classifier.classifier.state_dict()
+    state |= {f"decode_head.conv_seg.{k}": v.clone() for k, v in head.items()}
+    torch.save({"meta": {}, "state_dict": state}, folder / "model.pth")
+    return folder / "model.pth", model
+
+
+SEGMENTATION_SOURCES: tuple[tuple[str, str, Save, int], ...] = (
+    ("DINOv2 with a linear head", "transformers-dinov2-segmentation", _segmentation(False), 1),
+    (
+        "DINOv2 with a linear head, in memory",
+        "transformers-dinov2-segmentation-5",
+        _segmentation(True),
+        1,
     ),
 )

@@ -104,17 +104,19 @@ class PrefixToken:
 
 @dataclass(frozen=True)
 class BatchNorm:
-    """A batch normalisation behind a convolution, with the statistics of training.
+    """A batch normalisation beside a convolution, with the statistics of training.
 
     Attributes:
         name: its module, with `weight`, `bias`, `running_mean` and `running_var`.
-        convolution: what it normalises.
+        convolution: what it normalises, or what reads it.
         epsilon: added to the variance.
+        before: it normalises what the convolution reads, which then has a filter of 1 x 1.
     """
 
     name: str
     convolution: str
     epsilon: float
+    before: bool = False
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with
+from vit_convert.dialects.linear_segmentation import LINEAR_SEGMENTATION
 from vit_convert.dialects.other_models import guess
 from vit_convert.dialects.prefixes import Prefixes
 from vit_convert.dialects.rule_files import parse_rules, read_rules
@@ -95,6 +96,7 @@ _DIALECTS: tuple[Dialect, ...] = (
     TORCHVISION_OLD,
     *TRANSFORMERS_DEPTH,  # before ViT, which leaves necks and heads out
     DEPTH_ANYTHING,
+    *LINEAR_SEGMENTATION,
     TRANSFORMERS_IJEPA,  # before ViT, which has a class token more
     TRANSFORMERS_IJEPA_5,
     TRANSFORMERS_VIT,

@@ -1,4 +1,4 @@
-"""The Keras Vision Transformer with DPT's head."""
+"""The Keras Vision Transformer with a dense head."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from vit_convert.architectures.dense.config import DenseConfig
 from vit_convert.models.base import ConvertedModel, Endpoints
-from vit_convert.models.layers.dense import DenseHead
+from vit_convert.models.layers.dense import DepthHead, LinearHead
 from vit_convert.models.vit import connect_backbone
 from vit_convert.models.vit_blocks import norms_of
 
 
 class DenseTransformer(ConvertedModel):
-    """A ViT with a head for depth; see `vit_convert.architectures.dense.config.DenseConfig`.
+    """A ViT with a head for every pixel; see `vit_convert.architectures.dense.config.DenseConfig`.
 
-    images (batch, height, width, channels) -> depth (batch, rows, columns), of
-    `DenseConfig.output_size`.
+    images (batch, height, width, channels) -> depth (batch, rows, columns), or scores of classes
+    (batch, rows, columns, classes), of `DenseConfig.output_size`.
     """
 
     architecture = "dense"
@@ -30,6 +30,10 @@ class DenseTransformer(ConvertedModel):
         if config.final_norm:
             norm = norms_of(config, dtype)(name="norm")
             tapped = [norm(tokens) for tokens in tapped]
-        points["depth"] = DenseHead(config, dtype=dtype, name="dense_head")(tapped)
-        points["logits"] = points["depth"]
+        if config.head == "linear":
+            scores = LinearHead(config, dtype=dtype, name="dense_head")(tapped[-1])
+            points["segments"] = points["logits"] = scores
+        else:
+            depth = DepthHead(config, dtype=dtype, name="dense_head")(tapped)
+            points["depth"] = points["logits"] = depth
         return points

@@ -1,6 +1,7 @@
-"""A Vision Transformer whose head gives a value for every pixel: DPT (Ranftl et al. 2021, "Vision
+"""A Vision Transformer whose head gives values for every pixel: DPT (Ranftl et al. 2021, "Vision
 Transformers for Dense Prediction", arXiv:2103.13413) and Depth Anything (Yang et al. 2024,
-arXiv:2401.10891 and arXiv:2406.09414)."""
+arXiv:2401.10891 and arXiv:2406.09414) for depth, a linear layer (DINOv2, arXiv:2304.07193, section
+7.4) for classes."""
 
 from __future__ import annotations
 
@@ -9,6 +10,7 @@ from typing import Literal
 
 from vit_convert.architectures.vit.config import ViTConfig
 
+Head = Literal["dpt", "linear"]
 Readout = Literal["ignore", "add", "project"]
 Fusion = Literal["double", "next"]
 DepthActivation = Literal["relu", "sigmoid"]
@@ -18,13 +20,17 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True, kw_only=True)
 class DenseConfig(ViTConfig):
-    """A Vision Transformer with DPT's head for depth.
+    """A Vision Transformer with DPT's head for depth, or a linear one for classes.
 
-    The head reads the tokens of several blocks. It makes a map of each, at a resolution of its own
-    (readout, reassembly), adds the maps up from the deepest block to the first (fusion), and ends
-    in three convolutions. What `ViTConfig` says of pooling and classes is not used.
+    DPT's head reads the tokens of several blocks. It makes a map of each, at a resolution of its
+    own (readout, reassembly), adds the maps up from the deepest block to the first (fusion), and
+    ends in three convolutions. The linear head reads the patches of the last block; its scores
+    (`num_classes`) are resized to the picture. What `ViTConfig` says of pooling is not used, and
+    what is said here of DPT's head not where the head is linear, but for `taps`.
 
     Attributes:
+        head: "dpt" or "linear".
+        head_norm: batch normalisation before the linear head.
         taps: the blocks that are read, counted from 0, in the order of computation.
             `final_norm` says whether the backbone's last norm normalises the tokens of each
             (DINOv2's backbones), or none (DPT's own ViT).
@@ -45,6 +51,8 @@ class DenseConfig(ViTConfig):
     """
 
     num_classes: int = 0
+    head: Head = "dpt"
+    head_norm: bool = False
     taps: tuple[int, ...] = (2, 5, 8, 11)
     readout: Readout = "ignore"
     neck_dims: tuple[int, ...] = (48, 96, 192, 384)
@@ -79,8 +87,10 @@ class DenseConfig(ViTConfig):
 
     @property
     def output_size(self) -> Size:
-        """(height, width) of the depth: for "next" that of the whole patches, for "double" twice
-        that of the last sum."""
+        """(height, width) of what is given: that of the picture for classes, of the whole patches
+        for "next", twice that of the last sum for "double"."""
+        if self.head == "linear":
+            return self.image_size
         if self.fusion == "next":
             return self.seen_size
         rows, columns = self.fused_sizes[-1]

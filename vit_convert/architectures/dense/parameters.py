@@ -19,6 +19,15 @@ NORM_EPSILON = 1e-5  # torch.nn.BatchNorm2d's
 def dense_parameters(config: DenseConfig) -> Iterator[Parameter]:
     """See `Architecture.parameters`."""
     yield from backbone_parameters(config)
+    if config.head == "linear":
+        if config.head_norm:
+            yield from _batch_norm(f"{HEAD}.norm", config.embed_dim)
+        yield from convolution(f"{HEAD}.classes", config.embed_dim, config.num_classes, (1, 1))
+    else:
+        yield from _dpt_head(config)
+
+
+def _dpt_head(config: DenseConfig) -> Iterator[Parameter]:
     dim, width = config.embed_dim, config.fusion_dim
     maps = list(enumerate(zip(config.neck_dims, config.neck_factors, strict=True)))
     for j, (channels, factor) in maps:
@@ -45,5 +54,9 @@ def _residual_unit(config: DenseConfig, name: str) -> Iterator[Parameter]:
     for i in (1, 2):
         yield from convolution(f"{name}.conv{i}", width, width, (3, 3), config.fusion_bias)
         if config.fusion_norm:
-            for leaf in ("weight", "bias", "running_mean", "running_var"):
-                yield from plain(f"{name}.norm{i}.{leaf}", width)
+            yield from _batch_norm(f"{name}.norm{i}", width)
+
+
+def _batch_norm(name: str, channels: int) -> Iterator[Parameter]:
+    for leaf in ("weight", "bias", "running_mean", "running_var"):
+        yield from plain(f"{name}.{leaf}", channels)

@@ -17,7 +17,7 @@ from vit_convert.architectures.vit.recognition import recognise_vit, refuse_comb
 from vit_convert.errors import RecognitionError
 
 # what the head does not read of a Vision Transformer's configuration
-_UNUSED = frozenset({"pool", "pool_prefix", "num_classes", "head_bias", "fc_norm"})
+_UNUSED = frozenset({"pool", "pool_prefix", "head_bias", "fc_norm"})
 
 
 def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
@@ -33,12 +33,10 @@ def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str
     facts["final_norm"] = Fact(tensors, "read", "from names and shapes")
     for name, value in read_head(shapes).items():
         facts[name] = _read(name, value, overrides)
-    facts["neck_factors"] = _factors(shapes, facts["neck_dims"].value, overrides)
-    depth, maps = facts["depth"].value, len(facts["neck_dims"].value)
-    for name in ("readout", "fusion", "taps", "depth_activation", "max_depth"):
-        if name not in facts or name in overrides.stated:
-            fact = overrides.stated.get(name) or settle_by_name(name, depth, maps, hint)
-            facts[name] = fact
+    if facts["head"].value == "dpt":
+        _settle_dpt(facts, shapes, overrides, hint)
+    else:
+        facts["taps"] = Fact((facts["depth"].value - 1,), "read", "the head is a linear one")
     names = {field.name for field in fields(DenseConfig)}
     values = {name: getattr(found.config, name) for name in _fields(ViTConfig)}
     values |= {name: fact.value for name, fact in facts.items() if name in names}
@@ -49,14 +47,27 @@ def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str
     )
 
 
+def _settle_dpt(
+    facts: dict[str, Fact], shapes: Mapping[str, Shape], overrides: Overrides, hint: str
+) -> None:
+    """Settle what tensors do not tell of DPT's head."""
+    facts["neck_factors"] = _factors(shapes, facts["neck_dims"].value, overrides)
+    depth, maps = facts["depth"].value, len(facts["neck_dims"].value)
+    for name in ("readout", "fusion", "taps", "depth_activation", "max_depth"):
+        if name not in facts or name in overrides.stated:
+            fact = overrides.stated.get(name) or settle_by_name(name, depth, maps, hint)
+            facts[name] = fact
+
+
 def refuse_dense(config: TransformerConfig) -> None:
     """Raises RecognitionError for values that no model has together."""
     refuse_combinations(config)
     assert isinstance(config, DenseConfig)
-    count = len(config.taps)
+    count, linear = len(config.taps), config.head == "linear"
     wrong = {
+        "a linear head gives scores of classes, DPT's a depth": linear == (not config.num_classes),
         "each map is one block's, and has channels and a factor": (
-            not count or {len(config.neck_dims), len(config.neck_factors)} != {count}
+            not linear and (len(config.neck_dims), len(config.neck_factors)) != (count, count)
         ),
         "the head reads blocks in their order, the last block too": (
             list(config.taps) != sorted({*config.taps}) or config.taps[-1:] != (config.depth - 1,)
@@ -65,8 +76,8 @@ def refuse_dense(config: TransformerConfig) -> None:
             factor == int(factor) >= 1 or (factor > 0 and 1 / factor == stride_of(factor))
             for factor in config.neck_factors
         ),
-        "there is a class token, and no registers": (
-            not config.class_token or config.num_prefix_tokens != 1
+        "DPT's head reads one class token, and no registers": (
+            not linear and (config.num_prefix_tokens, config.class_token) != (1, True)
         ),
         "the blocks are pre-norm": config.norm_position != "pre",
     }

@@ -33,9 +33,16 @@ def of_backbone(shapes: Mapping[str, Shape]) -> dict[str, Shape]:
 
 def read_head(shapes: Mapping[str, Shape]) -> dict[str, Any]:
     """Field of the configuration -> its value, of those of the head."""
+    if f"{HEAD}.classes.weight" in shapes:
+        return {
+            "head": "linear",
+            "head_norm": f"{HEAD}.norm.weight" in shapes,
+            "num_classes": shape_of(shapes, f"{HEAD}.classes.weight", 4)[0],
+        }
     maps = range(depth_of(shapes, f"{HEAD}.project"))
     unit = f"{HEAD}.fusion.0.unit2"
     read: dict[str, Any] = {
+        "head": "dpt",
         "neck_dims": tuple(shape_of(shapes, f"{HEAD}.project.{j}.weight", 4)[0] for j in maps),
         "fusion_dim": shape_of(shapes, f"{HEAD}.neck.0.weight", 4)[0],
         "fusion_norm": f"{unit}.norm1.weight" in shapes,

@@ -174,6 +174,15 @@ class GraphBuilder(GrowingGraph):
         inputs = (x, kernel, bias)
         return self.operation("DEPTHWISE_CONV_2D", inputs, shape, name, options, 2)
 
+    def resize_bilinear(self, x: Tensor, size: tuple[int, int], name: str = "resize") -> Tensor:
+        """x (b, height, width, channels) -> (b, *size, channels); pixel i of n stands at (i + 0.5)
+        / n, as PyTorch has it without aligned corners."""
+        options = schema.ResizeBilinearOptionsT()
+        options.halfPixelCenters = True
+        shape = (x.shape[0], *size, x.shape[3])
+        inputs = (x, self.integers(size))
+        return self.operation("RESIZE_BILINEAR", inputs, shape, name, options, 3)
+
     # Places
 
     def reshape(self, x: Tensor, shape: Shape, name: str = "reshape") -> Tensor:

@@ -1,4 +1,4 @@
-"""DPT's head: from tokens of several blocks to a value for every pixel.
+"""Heads that give values for every pixel: DPT's, from tokens of several blocks, and a linear one.
 
 Ranftl et al. 2021, "Vision Transformers for Dense Prediction" (arXiv:2103.13413), as transformers'
 modeling_dpt.py and modeling_depth_anything.py have it.
@@ -150,6 +150,29 @@ class FusionLayer(Layer):
         return self.out(resized(self.unit2(x), self.size, align_corners=True))
 
 
+class LinearHead(Layer):
+    """Scores of classes for each patch, resized to the picture (DINOv2's linear head).
+
+    Args:
+        config: of the model.
+    """
+
+    def __init__(self, config: DenseConfig, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.config = config
+        policy = self.dtype_policy
+        self.norm = BatchNorm(dtype=policy, name="norm") if config.head_norm else None
+        self.classes = Convolution(config.num_classes, 1, dtype="float32", name="classes")
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """Tokens (batch, n, dim) -> (batch, height, width, classes)."""
+        config = self.config
+        patches = tokens[:, config.num_prefix_tokens :]
+        x = tf.reshape(patches, (-1, *config.grid, config.embed_dim))
+        x = self.classes(x if self.norm is None else self.norm(x))
+        return resized(x, config.image_size, align_corners=False)
+
+
 class _Numbered(Layer):
     """Layers by number, under one name."""
 
@@ -164,7 +187,7 @@ class _Numbered(Layer):
         return getattr(self, str(index))(x, *others)
 
 
-class DenseHead(Layer):
+class DepthHead(Layer):
     """Readout, reassembly, fusion and three convolutions; see the module.
 
     Args:

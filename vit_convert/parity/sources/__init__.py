@@ -69,7 +69,7 @@ def source_model(
     module = _MODULES.get(dialect.name) or _MODULES.get(dialect.library)
     resamples = dialect.architecture == "dense"
     if resamples:
-        module = "transformers_depth"
+        module = "linear_segmentation" if spec.config.head == "linear" else "transformers_depth"
     if module is None or (spec.source.changed and not resamples) or dialect.text:
         return TorchReference(spec, ledger.tensors, features)
     build = importlib.import_module(f"{__name__}.{module}").build

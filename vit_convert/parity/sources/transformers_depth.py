@@ -6,6 +6,7 @@ transformers resamples position embeddings itself, so that these run at any size
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -52,7 +53,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     own = ledger.dialect.name == _OWN_NAMES
     config: Any = None if own else read_config(checkpoint)
     if getattr(config, "model_type", "") not in ("dpt", "depth_anything"):
-        config = _config(spec, ledger.dialect.name)
+        config = _config(spec, ledger)
     kind = "DPT" if config.model_type == "dpt" else "DepthAnything"
     state = {
         name.removeprefix(ledger.prefix): tensor
@@ -60,7 +61,11 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     }
     left_out = {name.removeprefix(ledger.prefix) for name in ledger.ignored}
     if own:
-        state = _renamed(state)
+        state = {
+            new: value
+            for name, tensor in state.items()
+            for new, value in transformers_name(name, tensor).items()
+        }
         left_out = {*map(_new_name, left_out)}
     model_class = getattr(transformers, f"{kind}ForDepthEstimation")
     model = load(model_class, config, state, left_out, {})
@@ -93,22 +98,10 @@ def _blocks(model: Any) -> list[Any]:
     return list(encoder.encoder.layer)
 
 
-def _config(spec: ModelSpec, dialect: str) -> Any:
+def _config(spec: ModelSpec, ledger: Ledger) -> Any:
     """What config.json would say, from the converted model."""
     transformers = import_library("transformers")
     config: DenseConfig = spec.config
-    side, other = config.image_size
-    sizes = {
-        "hidden_size": config.embed_dim,
-        "num_hidden_layers": config.depth,
-        "num_attention_heads": config.num_heads,
-        "image_size": side if side == other else (side, other),
-        "patch_size": config.patch_size[0],
-        "num_channels": config.in_channels,
-        "hidden_act": ACTIVATIONS[config.gelu],
-        "layer_norm_eps": config.norm_eps,
-        "qkv_bias": config.qkv_bias,
-    }
     head = {
         "reassemble_factors": [f if f < 1 else int(f) for f in config.neck_factors],
         "neck_hidden_sizes": list(config.neck_dims),
@@ -121,20 +114,15 @@ def _config(spec: ModelSpec, dialect: str) -> Any:
         "use_batch_norm_in_fusion_residual": config.fusion_norm,
         "use_bias_in_fusion_residual": config.fusion_bias,
     }
-    if dialect == "transformers-dpt":
+    if ledger.dialect.name == "transformers-dpt":
         return transformers.DPTConfig(
-            **sizes,
+            **_sizes(spec, ledger),
             **dpt,
             intermediate_size=config.mlp_dim,
             backbone_out_indices=list(config.taps),
         )
-    swiglu = config.mlp == "swiglu-packed"
-    backbone = transformers.Dinov2Config(
-        **sizes,
-        use_swiglu_ffn=swiglu,
-        mlp_ratio=round(config.mlp_dim * (1.5 if swiglu else 1) / config.embed_dim),
-        out_indices=[tap + 1 for tap in config.taps],
-        reshape_hidden_states=False,
+    backbone = dinov2_config(
+        spec, ledger, out_indices=[tap + 1 for tap in config.taps], reshape_hidden_states=False
     )
     if config.fusion == "double":
         return transformers.DPTConfig(backbone_config=backbone, **dpt)
@@ -149,17 +137,43 @@ def _config(spec: ModelSpec, dialect: str) -> Any:
     )
 
 
-def _renamed(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Depth Anything's own names -> transformers'."""
-    found: dict[str, torch.Tensor] = {}
-    for name, tensor in state.items():
-        if match := re.fullmatch(r"pretrained\.blocks\.(\d+)\.attn\.qkv\.(\w+)", name):
-            layer = f"backbone.encoder.layer.{match[1]}.attention.attention"
-            for part, rows in zip(("query", "key", "value"), tensor.chunk(3), strict=True):
-                found[f"{layer}.{part}.{match[2]}"] = rows
-        else:
-            found[_new_name(name)] = tensor
-    return found
+def dinov2_config(spec: ModelSpec, ledger: Ledger, **options: Any) -> Any:
+    """transformers' configuration of a DINOv2."""
+    config = spec.config
+    swiglu = config.mlp == "swiglu-packed"
+    return import_library("transformers").Dinov2Config(
+        **_sizes(spec, ledger),
+        use_swiglu_ffn=swiglu,
+        mlp_ratio=round(config.mlp_dim * (1.5 if swiglu else 1) / config.embed_dim),
+        **options,
+    )
+
+
+def _sizes(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
+    """What both kinds of backbones are configured by; the size is the one of the checkpoint's
+    position embedding, which transformers takes for a square."""
+    config = spec.config
+    positions = ledger.tensors["pos_embed"].shape[1] - config.num_positioned_prefix_tokens
+    return {
+        "hidden_size": config.embed_dim,
+        "num_hidden_layers": config.depth,
+        "num_attention_heads": config.num_heads,
+        "image_size": math.isqrt(positions) * config.patch_size[0],
+        "patch_size": config.patch_size[0],
+        "num_channels": config.in_channels,
+        "hidden_act": ACTIVATIONS[config.gelu],
+        "layer_norm_eps": config.norm_eps,
+        "qkv_bias": config.qkv_bias,
+    }
+
+
+def transformers_name(name: str, tensor: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A tensor by Depth Anything's own name -> transformers' name and tensor, or three."""
+    if match := re.fullmatch(r"pretrained\.blocks\.(\d+)\.attn\.qkv\.(\w+)", name):
+        layer = f"backbone.encoder.layer.{match[1]}.attention.attention"
+        parts = zip(("query", "key", "value"), tensor.chunk(3), strict=True)
+        return {f"{layer}.{part}.{match[2]}": rows for part, rows in parts}
+    return {_new_name(name): tensor}
 
 
 def _new_name(name: str) -> str:

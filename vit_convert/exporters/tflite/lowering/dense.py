@@ -1,9 +1,9 @@
 """The forward pass of a folded Vision Transformer with a dense head, as a TFLite graph.
 
 Maps are (batch, height, width, channels). Phones' GPUs refuse TRANSPOSE_CONV, and resizing that
-keeps the corners: a transposed convolution whose stride is its filter's side is a linear layer for
+aligns corners: a transposed convolution whose stride is its filter's side is a linear layer for
 each row of the squares that pixels become, and bilinear resizing is a product with a constant
-matrix for each axis.
+matrix for each axis. Resizing without aligned corners is an operation that they take.
 """
 
 from __future__ import annotations
@@ -22,11 +22,14 @@ from vit_convert.folding import Weight
 
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
-    """Images (batch, height, width, channels) -> "depth" (batch, rows, columns), and "attention.0",
-    ... (batch, heads, n, n) where they are outputs.
+    """Images (batch, height, width, channels) -> "depth" (batch, rows, columns, 1) or "segments"
+    (batch, rows, columns, classes), and "attention.0", ... (batch, heads, n, n) where they are
+    outputs.
     """
     config: DenseConfig = g.config
     blocks, points = lower_backbone(g, images)
+    if config.head == "linear":
+        return {"segments": _scores(g, blocks[-1]), **points}
     maps = [_map(g, j, blocks[i]) for j, i in enumerate(config.taps)]
     total = _fused(g, 0, maps[-1], None)
     for j, x in enumerate(maps[-2::-1], 1):
@@ -40,6 +43,15 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         if config.max_depth != 1:
             x = g.mul(x, g.values("max_depth", [config.max_depth]), "scaled")
     return {"depth": x, **points}
+
+
+def _scores(g: Lowering, tokens: Tensor) -> Tensor:
+    """Tokens (batch, 1, n, dim) -> scores of classes (batch, height, width, classes)."""
+    config: DenseConfig = g.config
+    x = g.tokens(tokens, config.num_prefix_tokens, tokens.shape[2], f"{HEAD}/patches")
+    x = _pointwise(g, g.norm(x, "norm") if config.final_norm else x, f"{HEAD}.classes")
+    x = g.reshape(x, (x.shape[0], *config.grid, x.shape[3]), f"{HEAD}/map")
+    return _resized(g, x, config.image_size, HEAD, False)
 
 
 def _map(g: Lowering, j: int, tokens: Tensor) -> Tensor:
@@ -165,26 +177,26 @@ def _repeated(g: Lowering, name: str, bias: Weight, count: int) -> Tensor:
 
 
 def _resized(g: Lowering, x: Tensor, size: Size, module: str, align_corners: bool = True) -> Tensor:
-    """Bilinear resizing, (batch, height, width, channels) -> (batch, *size, channels): a product
-    with a matrix for the width, then one for the height."""
+    """Bilinear resizing, (batch, height, width, channels) -> (batch, *size, channels); with aligned
+    corners by a product with a matrix for the width, then one for the height."""
     _, height, width, _ = x.shape
     if size == (height, width):
         return x
     with g.module(module), g.scope("resize"):
+        if not align_corners:
+            return g.resize_bilinear(x, size, "")
         x = g.transpose(x, (0, 1, 3, 2), "columns")
-        x = g.fully_connected(x, _matrix(g, width, size[1], align_corners), name="wide")
+        x = g.fully_connected(x, _matrix(g, width, size[1]), name="wide")
         x = g.transpose(x, (0, 3, 2, 1), "rows")
-        x = g.fully_connected(x, _matrix(g, height, size[0], align_corners), name="high")
+        x = g.fully_connected(x, _matrix(g, height, size[0]), name="high")
         return g.transpose(x, (0, 3, 1, 2), "")
 
 
-def _matrix(g: Lowering, old: int, new: int, align_corners: bool) -> Tensor:
-    kind = "corners" if align_corners else "centres"
-    return g.shared(
-        f"resize/{kind}_{old}_{new}",
-        (new, old),
-        lambda: bilinear_weights(old, new, align_corners).astype(np.float32),
-    )
+def _matrix(g: Lowering, old: int, new: int) -> Tensor:
+    def weights() -> np.ndarray:
+        return bilinear_weights(old, new, align_corners=True).astype(np.float32)
+
+    return g.shared(f"resize/{old}_{new}", (new, old), weights)
 
 
 def _columns(half: int, dim: int) -> Callable[[np.ndarray], np.ndarray]:
