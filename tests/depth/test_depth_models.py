@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,23 @@ def test_matrices_resize_as_pytorch_does(old: int, new: int, align_corners: bool
     )
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of each, which only the configurations of are changed."""
+    folder = tmp_path_factory.mktemp("saved")
+    dpt().save_pretrained(folder / "dpt")
+    depth_anything().save_pretrained(folder / "depth_anything")
+    return folder
+
+
+def with_config(saved: Path, folder: Path, change: Callable[[dict[str, Any]], Any]) -> Path:
+    shutil.copy(saved / "model.safetensors", folder)
+    config = json.loads((saved / "config.json").read_text())
+    change(config)
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
@@ -128,28 +147,32 @@ def test_matrices_resize_as_pytorch_does(old: int, new: int, align_corners: bool
     ],
 )
 def test_a_config_that_is_not_the_models_is_refused(
-    key: str, value: Any, message: str, tmp_path: Path
+    key: str, value: Any, message: str, saved: Path, tmp_path: Path
 ) -> None:
-    dpt().save_pretrained(tmp_path)
-    path = tmp_path / "config.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    source = with_config(saved / "dpt", tmp_path, lambda config: config.update({key: value}))
     with pytest.raises(VitConvertError, match=message):
-        recognised(open_checkpoint(tmp_path))
+        recognised(open_checkpoint(source))
 
 
 @pytest.mark.parametrize(
     ("key", "value"), [("apply_layernorm", False), ("reshape_hidden_states", True)]
 )
 def test_a_backbone_that_gives_something_else_is_refused(
-    key: str, value: bool, tmp_path: Path
+    key: str, value: bool, saved: Path, tmp_path: Path
 ) -> None:
-    depth_anything().save_pretrained(tmp_path)
-    path = tmp_path / "config.json"
-    config = json.loads(path.read_text())
-    config["backbone_config"][key] = value
-    path.write_text(json.dumps(config))
+    source = with_config(
+        saved / "depth_anything",
+        tmp_path,
+        lambda config: config["backbone_config"].update({key: value}),
+    )
     with pytest.raises(RecognitionError, match=f"backbone_config.{key} is"):
-        recognised(open_checkpoint(tmp_path))
+        recognised(open_checkpoint(source))
+
+
+@cache
+def own_state() -> dict[str, torch.Tensor]:
+    backbone = dinov2(num_hidden_layers=12, out_indices=[3, 6, 9, 12])
+    return own_names(depth_anything(backbone, **FOUR))
 
 
 @pytest.mark.parametrize(
@@ -164,9 +187,7 @@ def test_a_backbone_that_gives_something_else_is_refused(
 def test_what_the_authors_files_do_not_say_is_assumed_by_their_names(
     name: str, taps: tuple[int, ...], activation: str, max_depth: float, tmp_path: Path
 ) -> None:
-    backbone = dinov2(num_hidden_layers=12, out_indices=[3, 6, 9, 12])
-    state = own_names(depth_anything(backbone, **FOUR))
-    torch.save(state, tmp_path / f"{name}.pth")
+    torch.save(own_state(), tmp_path / f"{name}.pth")
     found = recognised(open_checkpoint(tmp_path / f"{name}.pth"), Overrides(num_heads=3))
     config = found.spec.config
     assert (config.taps, config.depth_activation, config.max_depth) == (taps, activation, max_depth)
