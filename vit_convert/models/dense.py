@@ -31,9 +31,8 @@ class DenseTransformer(ConvertedModel):
             norm = norms_of(config, dtype)(name="norm")
             tapped = [norm(tokens) for tokens in tapped]
         if config.head == "linear":
-            scores = LinearHead(config, dtype=dtype, name="dense_head")(tapped[-1])
-            points["segments"] = points["logits"] = scores
+            head = LinearHead(config, dtype=dtype, name="dense_head")
+            points["logits"] = head(tapped[-1])
         else:
-            depth = DepthHead(config, dtype=dtype, name="dense_head")(tapped)
-            points["depth"] = points["logits"] = depth
+            points["logits"] = DepthHead(config, dtype=dtype, name="dense_head")(tapped)
         return points

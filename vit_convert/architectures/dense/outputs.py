@@ -17,8 +17,8 @@ def dense_outputs(config: DenseConfig, head: Head, block: int | None) -> dict[Ou
     if config.head == "linear":
         shape = (*config.output_size, config.num_classes)
         text = "One value for each class at each pixel, before the softmax."
-        spec = OutputSpec("segments", "segments", (*axes, "classes"), shape, text, "segments")
+        spec = OutputSpec("segments", "segments", (*axes, "classes"), shape, text, "logits")
     else:
         text = _DEPTH[config.depth_activation]
-        spec = OutputSpec("depth", "depth", axes, config.output_size, text, "depth")
+        spec = OutputSpec("depth", "depth", axes, config.output_size, text, "logits")
     return {"logits": spec}

@@ -22,14 +22,14 @@ from vit_convert.folding import Weight
 
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
-    """Images (batch, height, width, channels) -> "depth" (batch, rows, columns, 1) or "segments"
-    (batch, rows, columns, classes), and "attention.0", ... (batch, heads, n, n) where they are
+    """Images (batch, height, width, channels) -> "logits": depth (batch, rows, columns, 1) or scores
+    (batch, rows, columns, classes); and "attention.0", ... (batch, heads, n, n) where they are
     outputs.
     """
     config: DenseConfig = g.config
     blocks, points = lower_backbone(g, images)
     if config.head == "linear":
-        return {"segments": _scores(g, blocks[-1]), **points}
+        return {"logits": _scores(g, blocks[-1]), **points}
     maps = [_map(g, j, blocks[i]) for j, i in enumerate(config.taps)]
     total = _fused(g, 0, maps[-1], None)
     for j, x in enumerate(maps[-2::-1], 1):
@@ -42,7 +42,7 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         x = g.relu(x) if config.depth_activation == "relu" else g.logistic(x)
         if config.max_depth != 1:
             x = g.mul(x, g.values("max_depth", [config.max_depth]), "scaled")
-    return {"depth": x, **points}
+    return {"logits": x, **points}
 
 
 def _scores(g: Lowering, tokens: Tensor) -> Tensor:
