@@ -15,6 +15,7 @@ from vit_convert.architectures.base import (
 from vit_convert.architectures.cait.config import CaiTConfig
 from vit_convert.architectures.definition import PUBLISHED_LOGITS, Architecture, resolve
 from vit_convert.architectures.model_spec import ModelSpec, Source
+from vit_convert.architectures.outputs import InputSpec, Output, OutputSpec
 from vit_convert.architectures.parameters import Parameter, Shape
 from vit_convert.architectures.registry import architecture, architectures, published_names
 from vit_convert.architectures.vit.config import ViTConfig
@@ -24,7 +25,10 @@ __all__ = [
     "Architecture",
     "CaiTConfig",
     "Fact",
+    "InputSpec",
     "ModelSpec",
+    "Output",
+    "OutputSpec",
     "Overrides",
     "Parameter",
     "Preprocessing",

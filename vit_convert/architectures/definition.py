@@ -4,13 +4,14 @@ family of models."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import count
 from typing import Any
 
 from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
 from vit_convert.architectures.draws import Draw
+from vit_convert.architectures.outputs import InputSpec, Outputs, image_input, picture_outputs
 from vit_convert.architectures.parameters import Parameter, Shape
 from vit_convert.architectures.published import PublishedModel
 from vit_convert.architectures.residual_graph import ResidualGraph
@@ -48,6 +49,10 @@ class Architecture:
             published SavedModels for block {i}. The last kind is the one nearest to the answer.
         no_rollout: the reason why attention rollout has no meaning here, "" where it has one.
         residual_graph: configuration -> what writes to the residual stream, and what reads it.
+        input: configuration -> what the model takes.
+        outputs: what it can give; see `vit_convert.architectures.outputs.Outputs`.
+        up_to_block: (configuration, block) -> that of a model which ends with this block and the
+            last norm, whose output is read as it is: by no pooling, no norm of it, and no head.
         keras_model: import path of the Keras class, a `vit_convert.models.base.ConvertedModel`.
         lowering: import path of the function that writes the forward pass into a .tflite file.
         source_model: import path of the function that makes the source's model:
@@ -69,6 +74,11 @@ class Architecture:
     attention_names: Mapping[str, str] = field(default_factory=dict)
     no_rollout: str = ""
     residual_graph: Callable[[Any], ResidualGraph]
+    input: Callable[[Any], InputSpec] = image_input
+    outputs: Outputs = picture_outputs
+    up_to_block: Callable[[Any, int], Any] = lambda config, block: replace(
+        config, num_classes=0, pool="avg", depth=block + 1
+    )
     keras_model: str
     lowering: str
     source_model: str

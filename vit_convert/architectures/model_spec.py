@@ -7,15 +7,19 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from vit_convert.architectures.base import Preprocessing, Provenance, Resampling
+from vit_convert.architectures.outputs import Head, InputSpec, Output, OutputSpec
 from vit_convert.architectures.parameters import Parameter
 from vit_convert.architectures.registry import architecture
 from vit_convert.architectures.stored import built, check_sizes
-from vit_convert.errors import ArtifactError
+from vit_convert.errors import ArtifactError, UsageError
 
 # of what `ModelSpec.to_dict` gives; a field that changes its name or meaning makes it one more.
 # vit-convert 0.1 stored none, which counts as 0. Up to 1, `Source.provenance` was called `known`.
-FORMAT = 2
+# Up to 2, `ModelSpec.head` was not stored.
+FORMAT = 3
 _FOLDING_FIELDS = ("folded", "stream_scale")  # of configurations in format 0
+# naming schemes whose models had projections as heads up to format 2
+_PROJECTING = ("clip", "transformers-clip", "transformers-owlvit")
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,8 @@ class ModelSpec:
         labels: class names, or () if they are not known.
         pos_embed: how position embeddings are resampled ("antialias", "bicubic" or "bilinear").
         source: where it came from.
+        head: what the last linear layer gives: values for "classes", or the "projection" that CLIP
+            compares with texts'.
     """
 
     architecture: str
@@ -66,6 +72,7 @@ class ModelSpec:
     labels: tuple[str, ...] = ()
     pos_embed: Resampling = "antialias"
     source: Source = field(default_factory=Source)
+    head: Head = "classes"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values only, for JSON and Keras; with the version of their format."""
@@ -110,6 +117,7 @@ class ModelSpec:
                 name: "assumed" if known == "recognised" else known  # by equal shapes alone
                 for name, known in source.pop("known").items()
             }
+        head = data["head"] if stored > 2 else _head_of(source)
         family = architecture(data["architecture"])
         made = built(family.config_class, config)
         check_sizes(made)
@@ -122,6 +130,7 @@ class ModelSpec:
                 "labels": data["labels"],
                 "pos_embed": data["pos_embed"],
                 "source": built(Source, source),
+                "head": head,
             },
         )
 
@@ -133,6 +142,63 @@ class ModelSpec:
         """Every array of the model, in the order of the Keras model's layers and weights."""
         return architecture(self.architecture).parameters(self.config)
 
+    def input(self) -> InputSpec:
+        """What the model takes."""
+        return architecture(self.architecture).input(self.config)
+
+    def output(self, wanted: Output = "logits", block: int | None = None) -> OutputSpec:
+        """What the model gives.
+
+        Args:
+            wanted: which of its outputs. "logits" is what it was made to give, whatever that is:
+                features where there is no head.
+            block: after which block, for tokens; the last by default.
+
+        Raises:
+            UsageError: it has no such output, or no such block.
+        """
+        _check_block(wanted, block, self.config.depth)
+        found = architecture(self.architecture).outputs(self.config, self.head, block)
+        if wanted == "logits":
+            return next(iter(found.values()))
+        if wanted not in found:
+            raise UsageError(
+                "the model has no head for classes, so that there are no probabilities"
+                if wanted == "softmax"
+                else "the model does not give that",
+                where=f"--output {wanted}",
+                expected=f"one of: {', '.join(found)}",
+                hint="--output embedding" if "embedding" in found else "",
+            )
+        return found[wanted]
+
     def block_names(self) -> tuple[str, ...]:
         """The points of the residual stream; see `Architecture.block_names`."""
         return architecture(self.architecture).block_names(self.config)
+
+    def blocks_before(self, output: OutputSpec) -> tuple[str, ...]:
+        """Those of `block_names` that an output is computed from."""
+        names, last = self.block_names(), f"blocks.{output.after_block}"
+        return names if output.after_block is None else names[: names.index(last) + 1]
+
+
+def _head_of(source: Mapping[str, Any]) -> Head:
+    """What the head of a model gives that was stored in a format without `head`."""
+    own = "head.weight" not in source["changed"]
+    return "projection" if own and source["dialect"] in _PROJECTING else "classes"
+
+
+def _check_block(wanted: Output, block: int | None, depth: int) -> None:
+    """Raises UsageError for a block that there is not, or that nothing is wanted of."""
+    if block is None:
+        return
+    if wanted != "tokens":
+        raise UsageError(
+            "only tokens are those of a block", where=f"--block {block}", expected="--output tokens"
+        )
+    if not 0 <= block < depth:
+        raise UsageError(
+            "there is no such block",
+            where=f"--block {block}",
+            expected=f"0 to {depth - 1}, the last",
+        )

@@ -9,9 +9,8 @@ from typing import Any
 
 from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.errors import ArtifactError, UsageError
-from vit_convert.exporters import open_artifact
+from vit_convert.exporters import Artifact, open_artifact
 from vit_convert.exporters.metadata import Metadata
-from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.tflite import TFLITE
 from vit_convert.exporters.tflite.flatbuffer import read_entry
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
@@ -33,7 +32,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         architecture, precision: for people.
         input: name, height, width; dtype "float32" or "uint8"; range "normalised" or "0..255".
         preprocessing: mean, std, interpolation, crop_pct, crop_mode.
-        output: name, kind ("logits" or "softmax"), classes.
+        output: name, kind ("logits" or "probabilities"), classes.
         labels: a name for each class.
         attention: the maps that can be shown; see `_attention`.
         operations: how many the graph has, beside those that only prepare constants.
@@ -51,7 +50,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
             hint="vit-convert export MODEL.h5 --tflite",
         )
     spec, options, config = artifact.spec, artifact.options, artifact.spec.config
-    _check(spec, options, str(path))
+    _check(artifact, str(path))
     entry = read_entry(path)
     assert entry is not None  # else it would not have been opened
     outputs = Metadata.from_json(entry, str(path)).outputs
@@ -76,18 +75,19 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
             "range": artifact.input_range,
         },
         "preprocessing": asdict(spec.preprocessing),
-        "output": {"name": outputs[0], "kind": options.output, "classes": config.num_classes},
+        "output": {"name": outputs[0], "kind": artifact.output.kind, "classes": config.num_classes},
         "labels": list(names),
         "attention": _attention(spec, outputs),
         "operations": sum(not operation.prepares for operation in graph.operations),
     }
 
 
-def _check(spec: ModelSpec, options: ExportOptions, where: str) -> None:
+def _check(artifact: Artifact, where: str) -> None:
     """Raises UsageError if the page could not show what the model says."""
-    if options.output == "features" or not spec.config.num_classes:
+    spec, options = artifact.spec, artifact.options
+    if not artifact.output.has_classes:
         raise UsageError(
-            "gives features, not classes: the page would have nothing to show",
+            f"gives {artifact.output.kind}, not classes: the page would have nothing to show",
             where=where,
             expected="a model that gives logits or softmax",
             hint="vit-convert export MODEL.h5 --tflite --output logits",

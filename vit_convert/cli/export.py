@@ -72,10 +72,17 @@ def _keep_float(ctx: click.Context, param: click.Parameter, value: tuple[str, ..
 @click.option("--attention", is_flag=True, help="Give the attention maps too.")
 @click.option(
     "--output",
-    type=click.Choice(["logits", "softmax", "features"]),
+    type=click.Choice(["logits", "softmax", "features", "embedding", "tokens"]),
     default="logits",
     show_default=True,
-    help="What the model gives.",
+    help="What the model gives. embedding: a vector of length 1 for search (CLIP's projection, or "
+    "what the head would see). tokens: those of the patches, with the last norm applied.",
+)
+@click.option(
+    "--block",
+    type=click.IntRange(0),
+    metavar="N",
+    help="After which block --output tokens takes them, counted from 0.  [default: the last]",
 )
 @click.option(
     "--embed-preprocessing",

@@ -89,6 +89,9 @@ def _print_summary(path: Path, found: dict[str, Any]) -> None:
     console.out(f"parameters: {found['parameters']:,}")
     console.out(f"input: {found['input']}")
     first, *maps = found["outputs"]
+    said = found["output"]
+    axes = " x ".join(map(str, said["shape"]))
+    console.out(f"output: {axes} for each picture; {said['meaning']}")
     console.out(f"outputs: {first}{f', and {len(maps)} attention maps' if maps else ''}")
     if found["measured"]:
         from vit_convert.exporters.quantisation_report import Measurement

@@ -63,7 +63,7 @@ def fresh_head(
     """
     if classes < 0:
         raise UsageError(f"{classes} classes", where="--num-classes", expected="0 or more")
-    fresh = replace(spec.with_config(num_classes=classes), labels=())
+    fresh = replace(spec.with_config(num_classes=classes), labels=(), head="classes")
     heads = [p.name for p in fresh.parameters() if p.name.startswith("head")]
     for name, values in initial_values(fresh, seed, heads.__contains__):
         weights[name] = LazyTensor.of(name, values)

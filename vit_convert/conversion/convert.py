@@ -142,6 +142,7 @@ def recognise(
         preprocessing=recognition.preprocessing,
         labels=statements.sidecars.labels_for(recognition.config.num_classes),
         source=source,
+        head=ledger.dialect.head,
     )
     parameters = spec.parameters()
     check_complete(parameters, ledger, where)

@@ -52,4 +52,5 @@ CLIP = Dialect(
         **defaults("OpenAI's CLIP; open_clip's own models mostly have erf", gelu="quick"),
     },
     library="transformers",
+    head="projection",
 )

@@ -8,6 +8,7 @@ from typing import Literal
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.base import Rotary
+from vit_convert.architectures.outputs import Head
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects.transforms import SAME, Transform
 
@@ -102,6 +103,8 @@ class Dialect:
             "" where the names suffice.
         rotary: the kinds of rotary position embedding, which no name tells, that such models may
             have; a model of another kind is not written.
+        head: what the head gives: values for "classes", or a "projection" that is compared with
+            texts'.
         beside: the prefix that a larger model gives such a model (open_clip's `visual.trunk.`) ->
             what stands beside it there.
     """
@@ -120,6 +123,7 @@ class Dialect:
     text: str = ""
     stem: str = ""
     rotary: tuple[Rotary, ...] = ("none",)
+    head: Head = "classes"
     beside: Mapping[str, tuple[Ignore, ...]] = field(default_factory=dict)
 
     def around(self, prefix: str) -> tuple[str, tuple[Ignore, ...]]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.outputs import Head
 from vit_convert.dialects.beside_the_tower import (
     DETECTION_HEADS,
     LANGUAGE_MODEL,
@@ -79,7 +80,9 @@ def _clip(
 
 
 def _pooling(dialect: Dialect, pool: str) -> Dialect:
-    return replace(dialect, facts={**dialect.facts, **published(dialect.title, pool=pool)})
+    head: Head = "projection" if _PROJECTION in dialect.rules else "classes"
+    facts = {**dialect.facts, **published(dialect.title, pool=pool)}
+    return replace(dialect, facts=facts, head=head)
 
 
 TRANSFORMERS_CLIP = _pooling(

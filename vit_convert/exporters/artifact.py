@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, OutputSpec
 from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import Measurement
 
@@ -47,8 +47,8 @@ class Artifact:
         options: what it was exported with.
         input_range: how pixels enter.
         run: images (n, height, width, channels) float32 in `input_range`, any n -> output name ->
-            array (n, ...). The first output is the logits (or softmax, or features). By one thread
-            at a time; a `Repeatable` can be opened again for others.
+            array (n, ...). The first output is what `output` describes. By one thread at a
+            time; a `Repeatable` can be opened again for others.
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
         attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
@@ -70,6 +70,11 @@ class Artifact:
     attention: Callable[[np.ndarray], Outputs] | None = None
     float32_outputs: np.ndarray | None = None
     measured: Measurement | None = None
+
+    @property
+    def output(self) -> OutputSpec:
+        """What its first output is."""
+        return self.spec.output(self.options.output, self.options.block)
 
 
 @dataclass(frozen=True)

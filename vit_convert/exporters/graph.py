@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, architecture
+from vit_convert.architectures import PUBLISHED_LOGITS, ModelSpec, OutputSpec, architecture
 from vit_convert.errors import UsageError
 from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.runtime.quiet_tensorflow import import_tensorflow
@@ -15,14 +15,11 @@ from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 if TYPE_CHECKING:
     from vit_convert.models import ConvertedModel
 
-_NAMES = {"logits": "logits", "softmax": "probabilities", "features": "features"}
-_ENDPOINTS = {"logits": "logits", "softmax": "logits", "features": "features"}
-
 
 def output_endpoints(
-    spec: ModelSpec, endpoints: Iterable[str], options: ExportOptions
+    spec: ModelSpec, endpoints: Collection[str], options: ExportOptions
 ) -> dict[str, str]:
-    """Output name -> endpoint of the model, with logits, softmax or features first.
+    """Output name -> endpoint of the model; what the options ask for comes first.
 
     Args:
         spec: what the model is.
@@ -30,40 +27,45 @@ def output_endpoints(
         options: what to export.
 
     Raises:
-        UsageError: softmax of a model without a head.
+        UsageError: the model has no such output, or has no attention maps beside it.
     """
-    if options.output == "softmax" and not spec.config.num_classes:
+    output = spec.output(options.output, options.block)
+    if output.endpoint not in endpoints:
         raise UsageError(
-            "the model has no head, so that there are no probabilities",
-            where="--output softmax",
-            expected="a model with classes",
-            hint="--output features",
+            f"a {architecture(spec.architecture).title} does not give {output.name}",
+            where=f"--output {options.output}",
+            hint="--output logits",
         )
-    point = _ENDPOINTS[options.output]
     if not options.attention:
-        return {_NAMES[options.output]: point}
+        return {output.name: output.endpoint}
+    if output.kind == "tokens":
+        raise UsageError(
+            "attention maps belong to what is made of all tokens",
+            where="--attention --output tokens",
+            expected="one of them",
+        )
     maps = architecture(spec.architecture).published_names(endpoints)
-    return {PUBLISHED_LOGITS: point, **maps}
+    return {PUBLISHED_LOGITS: output.endpoint, **maps}
 
 
-def block_endpoints(model: ConvertedModel) -> dict[str, str]:
-    """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference begins."""
-    return {name: name for name in model.spec.block_names()}
+def block_endpoints(model: ConvertedModel, output: OutputSpec) -> dict[str, str]:
+    """ "embeddings", "blocks.0", ...: the endpoints that tell where a difference of the output
+    begins."""
+    return {name: name for name in model.spec.blocks_before(output)}
 
 
 def trace(
     model: ConvertedModel,
     endpoints: dict[str, str],
-    options: ExportOptions,
+    finish: OutputSpec | None,
     input_range: InputRange,
 ) -> Any:
     """A `tf.function` (images, training=False) -> {output name: tensor}.
 
     Args:
         model: its variables are captured, not copied.
-        endpoints: output name -> endpoint. The first output becomes probabilities where the options
-            ask for softmax and the endpoint is the logits.
-        options: what to export.
+        endpoints: output name -> endpoint.
+        finish: what is made of the first output: see `finished`; None where it is left as it is.
         input_range: of images (batch, height, width, channels), float32 or uint8.
 
     Raises:
@@ -74,19 +76,22 @@ def trace(
 
     def graph(images: Any, training: bool = False) -> dict[str, Any]:
         outputs = dict(view(normalise(images), training=training))
-        return with_softmax(outputs, endpoints, options)
+        if finish is not None:
+            main = next(iter(endpoints))
+            outputs[main] = finished(outputs[main], finish)
+        return outputs
 
     return import_tensorflow().function(graph, autograph=False)
 
 
-def with_softmax(
-    outputs: dict[str, Any], endpoints: dict[str, str], options: ExportOptions
-) -> dict[str, Any]:
-    """The outputs with the first made probabilities, if it is logits and the options ask for it."""
-    main, point = next(iter(endpoints.items()))
-    if options.output != "softmax" or point != "logits":
-        return outputs
-    return {**outputs, main: import_tensorflow().nn.softmax(outputs[main])}
+def finished(tensor: Any, output: OutputSpec) -> Any:
+    """The output that a tensor of the model becomes: as it is, its softmax, or of length 1."""
+    tf = import_tensorflow()
+    if output.unit == "probability":
+        return tf.nn.softmax(tensor)
+    if output.unit == "length":
+        return tensor / tf.norm(tensor, axis=-1, keepdims=True)
+    return tensor
 
 
 def image_spec(spec: ModelSpec, batch: int | None, dtype: str = "float32") -> Any:

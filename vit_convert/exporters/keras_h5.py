@@ -113,7 +113,7 @@ def _metadata(spec: ModelSpec) -> Metadata:
 def _open(path: Path) -> Artifact:
     model = load_model(path)
     spec = model.spec
-    view = model.view(block_endpoints(model))
+    view = model.view(block_endpoints(model, spec.output()))
     graph = import_tensorflow().function(model)  # several times faster than layer by layer
 
     def run(images: np.ndarray) -> Outputs:

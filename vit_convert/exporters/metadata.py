@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 import vit_convert
-from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures import ModelSpec, OutputSpec, architecture
 from vit_convert.architectures.stored import built
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run, in_batches
@@ -34,7 +34,7 @@ class Metadata:
     spec: what the model is.
     options: what it was exported with.
     input_range: how pixels enter.
-    outputs: names of the outputs; logits, softmax or features first.
+    outputs: names of the outputs; the one that `output` describes first.
     stream_scale: what the artifact's residual stream is multiplied by (see vit_convert.folding).
     float32_outputs, measured: see Artifact.
     in_float: of a quantised artifact, linear layers that compute in float, and why.
@@ -49,6 +49,11 @@ class Metadata:
     float32_outputs: np.ndarray | None = field(default=None, compare=False)
     measured: Measurement | None = None
     in_float: tuple[KeptLayer, ...] = ()
+
+    @property
+    def output(self) -> OutputSpec:
+        """What the first output is."""
+        return self.spec.output(self.options.output, self.options.block)
 
     def _attention(self, run: Run) -> Run | None:
         """`Artifact.attention` of an artifact with this metadata, by its `run`."""

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vit_convert.architectures import Output
+
 # int8-dynamic: weights of one byte each, activations in float; int8: activations of linear layers
 # of one byte too; int16x8: weights of one byte, activations of two
 Precision = Literal["float32", "float16", "int8-dynamic", "int8", "int16x8"]
@@ -26,7 +28,11 @@ class ExportOptions:
         precision: of a TFLite file.
         batch_size: of the input; None for what suits the target: 1 for TFLite, dynamic elsewhere.
         attention: give the attention maps too, under the names that published models use.
-        output: "logits", "softmax" (their probabilities) or "features" (what the head would see).
+        output: "logits" (what the model was made to give, also where that is another thing),
+            "softmax" (their probabilities), "features" (what the head would see), "embedding" (a
+            vector of length 1 for search: CLIP's projection, else the features) or "tokens" (those
+            of the patches, with the last norm applied).
+        block: whose tokens are given, counted from 0; the last by default.
         embed_preprocessing: take RGB in 0..255 and normalise in the graph.
         input_type: of such pixels in a TFLite file. GPU delegates take float32 alone.
         calibration: a folder of pictures that int8 precisions are made and compared on. The
@@ -40,7 +46,8 @@ class ExportOptions:
     precision: Precision = "float32"
     batch_size: int | Literal["dynamic"] | None = None
     attention: bool = False
-    output: Literal["logits", "softmax", "features"] = "logits"
+    output: Output = "logits"
+    block: int | None = None
     embed_preprocessing: bool = False
     input_type: Literal["uint8", "float32"] = "uint8"
     calibration: Path | None = None

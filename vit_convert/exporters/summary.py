@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.architectures import ModelSpec, Preprocessing, architecture
+from vit_convert.results import plain
 
 if TYPE_CHECKING:
     from vit_convert.exporters import Metadata
@@ -44,6 +45,7 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
             "changed": list(spec.source.changed),
         },
         "input": input_of(metadata),
+        "output": plain(metadata.output),
         "outputs": list(metadata.outputs),
         "precision": metadata.options.precision,
         "measured": metadata.measured and metadata.measured.to_dict(),

@@ -48,8 +48,9 @@ class TensorFlowModule:
         batch = None if options.batch_size == "dynamic" else options.batch_size
         self._metadata = (model.spec, options, input_range, tuple(endpoints))
         self.images = image_spec(model.spec, batch)
-        self.graph = trace(model, endpoints, options, input_range)
-        blocks = trace(model, block_endpoints(model), options, input_range)
+        output = model.spec.output(options.output, options.block)
+        self.graph = trace(model, endpoints, output, input_range)
+        blocks = trace(model, block_endpoints(model, output), None, input_range)
         self.signatures = {
             "serving_default": self.graph.get_concrete_function(self.images),
             "blocks": blocks.get_concrete_function(self.images),

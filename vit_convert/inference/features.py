@@ -13,7 +13,7 @@ from vit_convert.exporters.artifact import DYNAMIC, Artifact
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.images.pictures import Pictures, given_pictures
 from vit_convert.images.preprocessing import to_pixels
-from vit_convert.inference.running import as_input, gives_classes
+from vit_convert.inference.running import as_input
 from vit_convert.progress import Progress, silent
 from vit_convert.results import Result
 
@@ -90,11 +90,12 @@ def features(
 
 
 def _check(artifact: Artifact) -> None:
-    """Raises UsageError for an artifact that gives classes."""
-    if gives_classes(artifact):
+    """Raises UsageError for an artifact that gives no vector of each picture."""
+    if not artifact.output.is_vector:
         raise UsageError(
-            f"gives {artifact.options.output}, not features",
+            f"gives {artifact.output.kind}, not features",
             where=str(artifact.path),
-            expected="an artifact that was exported with --output features, or has no head",
-            hint="vit-convert export --output features",
+            expected="an artifact that was exported with --output embedding or --output features, "
+            "or has no head",
+            hint="vit-convert export --output embedding",
         )

@@ -72,7 +72,11 @@ class PictureMap(Result):
 
     def to_dict(self) -> dict[str, Any]:
         """In values that JSON knows, without the map itself."""
-        found: dict[str, Any] = {"path": self.name, "kind": self.kind, "shape": [*self.values.shape]}
+        found: dict[str, Any] = {
+            "path": self.name,
+            "kind": self.kind,
+            "shape": [*self.values.shape],
+        }
         if self.kind == "depth":
             least, most = float(self.values.min()), float(self.values.max())
             return {**found, "unit": self.unit or None, "least": least, "most": most}

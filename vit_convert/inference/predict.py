@@ -13,6 +13,7 @@ from vit_convert.exporters import Artifact
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.images.pictures import Pictures, given_pictures
 from vit_convert.inference.rows import Row, Table
+from vit_convert.inference.running import check_classes
 from vit_convert.inference.scoring import Pool
 from vit_convert.labels.names import given_labels
 from vit_convert.progress import Progress, silent
@@ -150,9 +151,10 @@ def class_names(artifact: Artifact, labels: Sequence[str] = ()) -> tuple[str, ..
     """The names of an artifact's classes: those given, else its own, else their indices.
 
     Raises:
-        UsageError: the number of labels is not the number of classes.
+        UsageError: it gives no classes, or the number of labels is not that of its classes.
     """
-    classes = artifact.spec.config.num_classes
+    check_classes(artifact)
+    (classes,) = artifact.output.shape
     names = given_labels(labels) or artifact.spec.labels or tuple(map(str, range(classes)))
     if len(names) != classes:
         raise UsageError(

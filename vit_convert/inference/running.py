@@ -70,26 +70,30 @@ def as_input(pixels: np.ndarray, artifact: Artifact) -> np.ndarray:
     return pixels.astype(np.float32) / np.float32(scale)
 
 
-def gives_classes(artifact: Artifact) -> bool:
-    """Whether it gives a value for each class, and not features."""
-    return artifact.options.output != "features" and artifact.spec.config.num_classes > 0
+def check_classes(artifact: Artifact) -> None:
+    """Refuse an artifact that gives no classes.
+
+    Raises:
+        UsageError: it gives something else.
+    """
+    if not artifact.output.has_classes:
+        raise UsageError(
+            f"gives {artifact.output.kind}, not classes",
+            where=str(artifact.path),
+            expected="an artifact that gives logits or softmax",
+            hint="vit-convert export --output logits",
+        )
 
 
 def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
     """Class probabilities (n, classes) of images in the artifact's input range.
 
     Raises:
-        UsageError: the artifact gives features, not classes.
+        UsageError: the artifact gives no classes.
     """
-    if not gives_classes(artifact):
-        raise UsageError(
-            "gives features, not classes",
-            where=str(artifact.path),
-            expected="an artifact that gives logits or softmax",
-            hint="vit-convert export --output logits",
-        )
+    check_classes(artifact)
     first = next(iter(artifact.run(images).values()))
-    if artifact.options.output == "softmax":
+    if artifact.output.kind == "probabilities":
         return first
     return softmax(first)
 

@@ -24,7 +24,8 @@ from vit_convert.models.layers.linear import Linear
 
 # "embeddings", "blocks.{i}", ...: the residual stream, (batch, tokens, dim), at each of
 # `Architecture.block_names`; attention maps, such as "attention.{i}" (batch, heads, n, n) and
-# "class_attention.{i}" (batch, heads, 1, n + 1); "features" (batch, dim); "logits"
+# "class_attention.{i}" (batch, heads, 1, n + 1); "tokens.{i}" (batch, rows, columns, dim), those
+# of the patches after a block, with the last norm; "features" (batch, dim); "logits"
 Endpoints = dict[str, tf.Tensor]
 
 

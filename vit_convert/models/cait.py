@@ -19,7 +19,7 @@ from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.noise import PatchDropout
 from vit_convert.models.layers.norm import LayerNorm
-from vit_convert.models.layers.pooling import TakeToken
+from vit_convert.models.layers.pooling import PatchTokens, TakeToken
 from vit_convert.models.layers.residual import DropPath
 from vit_convert.models.layers.tokens import LearnedTokens, PatchEmbed, PositionEmbedding
 
@@ -116,8 +116,11 @@ class CaiT(ConvertedModel):
             )((cls, patches))
             points[f"blocks_token_only.{i}"] = cls
             points[f"class_attention.{i}"] = weights
-        # timm normalises the patches too, which nothing reads any more
-        cls = LayerNorm(config.norm_eps, dtype=dtype, name="norm")(cls)
+        last_norm = LayerNorm(config.norm_eps, dtype=dtype, name="norm")
+        cls = last_norm(cls)
+        take = PatchTokens(config.grid, 0, dtype=dtype, name="tokens")
+        for i in range(config.depth):  # timm normalises the patches too
+            points[f"tokens.{i}"] = take(last_norm(points[f"blocks.{i}"]))
         features = TakeToken(0, dtype=dtype, name="pool_0")(cls)
         points["features"] = points["logits"] = features
         if config.num_classes:

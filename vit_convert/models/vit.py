@@ -12,7 +12,12 @@ from vit_convert.models.base import ConvertedModel, Endpoints
 from vit_convert.models.layers.linear import Linear
 from vit_convert.models.layers.mlp import Mlp
 from vit_convert.models.layers.noise import PatchDropout
-from vit_convert.models.layers.pooling import AttentionPool, PoolTokens, TakeToken
+from vit_convert.models.layers.pooling import (
+    AttentionPool,
+    PatchTokens,
+    PoolTokens,
+    TakeToken,
+)
 from vit_convert.models.layers.relative_position import RelativePositionBias
 from vit_convert.models.layers.residual import drop_path_rates
 from vit_convert.models.layers.rotary import MixedRotary, RotaryTables
@@ -36,7 +41,12 @@ class VisionTransformer(ConvertedModel):
         points = connect_backbone(config, images, dtype)
         x = points[f"blocks.{config.depth - 1}"]
         if config.final_norm:
-            x = norm(name="norm")(x)
+            last_norm = norm(name="norm")
+            x = last_norm(x)
+        take = PatchTokens(config.grid, config.num_prefix_tokens, dtype=dtype, name="tokens")
+        for i in range(config.depth):
+            tokens = points[f"blocks.{i}"]
+            points[f"tokens.{i}"] = take(last_norm(tokens) if config.final_norm else tokens)
         pooled = _pool(config, x, dtype)
         if config.fc_norm:
             fc_norm = norm(name="fc_norm")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vit_convert.architectures import OutputSpec
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.options import Precision
 from vit_convert.inference.running import softmax
@@ -41,7 +42,7 @@ class Comparison:
         max_abs: the largest |difference|.
         relative: max_abs over the largest |value| of the reference.
         mean_abs: the mean |difference|.
-        top1_agreement: percent of images whose largest output is the same one.
+        top1_agreement: percent of images (or patches) whose largest output is the same one.
         tolerance: what `relative` may be at most.
         passed: whether it is.
         problem: why the numbers cannot be compared, "" where they can. They are then infinite.
@@ -99,13 +100,20 @@ def tolerance_for_softmax(tolerance: float, logits: np.ndarray) -> float:
     return tolerance * max(1.0, 2.0 * float(np.abs(logits).max()))
 
 
-def as_output(outputs: np.ndarray, output: str) -> np.ndarray:
-    """Turn a source's outputs into those of an artifact that gives "logits" or "softmax"."""
-    return softmax(outputs) if output == "softmax" else outputs
+def as_output(outputs: np.ndarray, output: OutputSpec) -> np.ndarray:
+    """Turn a source's outputs into those of an artifact: as they are, their softmax, or divided by
+    their lengths."""
+    if output.unit == "probability":
+        return softmax(outputs)
+    if output.unit == "length":
+        wide = outputs.astype(np.float64)
+        return wide / np.linalg.norm(wide, axis=-1, keepdims=True)
+    return outputs
 
 
 def compare(reference: np.ndarray, got: np.ndarray, tolerance: float) -> Comparison:
-    """Compare outputs (n, classes). NaN, infinity or another shape never passes, on either side."""
+    """Compare outputs (n, ..., values). NaN, infinity or another shape never passes, on either
+    side."""
     max_abs, relative, problem = _distance(reference, got)
     if problem:
         infinite = float("inf")
@@ -164,12 +172,12 @@ def block_differences(
 
 
 def relative_differences(reference: np.ndarray, got: np.ndarray) -> tuple[float, ...]:
-    """Of each output (n, classes) the largest |difference| over the largest |value| of the
+    """Of each output (n, ..., classes) the largest |difference| over the largest |value| of the
     reference; () where the arrays cannot be compared."""
     scale = float(np.abs(reference).max()) if reference.size else 0.0
     if _distance(reference, got)[2] or scale == 0:
         return ()
-    worst = np.abs(_difference(reference, got)).max(axis=0)
+    worst = np.abs(_difference(reference, got)).max(axis=tuple(range(reference.ndim - 1)))
     return tuple(float(value) / scale for value in worst)
 
 

@@ -16,7 +16,8 @@ from vit_convert.parity.references import (
     RecordedReference,
     Reference,
 )
-from vit_convert.parity.sources import source_model
+from vit_convert.parity.sources import SourceModel, source_model
+from vit_convert.parity.tokens import TokensOf
 
 
 def check_options(
@@ -74,11 +75,13 @@ def open_evidence(
         source, reference, images, key: see `vit_convert.parity.verify.verify`.
         model: of the user's own, "module:function", which runs the source.
     """
-    features = artifact.options.output == "features"
+    # of a model without a head, "logits" are features all the same
+    output = artifact.output
+    features = artifact.options.output != "logits" and output.endpoint != "logits"
     if reference is not None:
         if features:
             raise UsageError(
-                "the artifact gives features, and logits were recorded",
+                f"the artifact gives {output.kind}, and logits were recorded",
                 where=str(artifact.path),
                 hint="--source CHECKPOINT",
             )
@@ -86,15 +89,20 @@ def open_evidence(
     assert source is not None
     spec = artifact.spec
     pictures = random_images(artifact) if images is None else PreparedPictures(images, spec)
+    from vit_convert.conversion.convert import open_source
+
     if model is not None:
         from vit_convert.checkpoint import open_checkpoint
         from vit_convert.parity.sources.own_model import build
 
-        own = build(model, open_checkpoint(source, key), spec, features)
+        checkpoint = open_checkpoint(source, key)
+        own: SourceModel = build(model, checkpoint, spec, features)
+        if output.kind == "tokens":
+            _, ledger = open_source(Path(source), key, spec)
+            own = TokensOf(own, artifact, ledger.tensors)
         return LiveReference(own, pictures, Path(source).name)
-    from vit_convert.conversion.convert import open_source
-
     checkpoint, ledger = open_source(Path(source), key, spec)
-    return LiveReference(
-        source_model(spec, checkpoint, ledger, features), pictures, Path(source).name
-    )
+    live = source_model(spec, checkpoint, ledger, features)
+    if output.kind == "tokens":
+        live = TokensOf(live, artifact, ledger.tensors)
+    return LiveReference(live, pictures, Path(source).name)

@@ -40,7 +40,7 @@ def compare_float32(artifact: Artifact, reference: Reference) -> tuple[Compariso
         return None, note + (
             "--source CHECKPOINT, or what `record` writes, compares what the file was made of, too"
         )
-    limit, output = TOLERANCES["float32"], artifact.options.output
-    if output == "softmax":
+    limit, output = TOLERANCES["float32"], artifact.output
+    if output.unit == "probability":
         limit = tolerance_for_softmax(limit, outputs)
     return compare(as_output(outputs, output), artifact.float32_outputs, limit), ""

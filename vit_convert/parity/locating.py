@@ -31,13 +31,13 @@ def profile_of(
     Args:
         artifact: what is verified.
         sample: images with the reference's blocks.
-        expected, got: batches of outputs (n, classes).
+        expected, got: batches of outputs (n, ..., values).
         tolerance: for the logits.
     """
     blocks: Outputs = {}
     if artifact.blocks is not None and sample.blocks:
         blocks = artifact.blocks(to_input_range(sample.images, artifact)[0])
-    reference = comparable(sample.blocks, blocks, artifact.spec)
+    reference = comparable(sample.blocks, blocks, artifact.spec, artifact.output)
     return Profile(
         outputs=relative_differences(np.concatenate(expected), np.concatenate(got)),
         blocks=tuple(block_differences(reference, blocks, tolerance)) if blocks else (),
@@ -63,11 +63,11 @@ def locate(
             "--delegate cpu tells whether the file itself is right"
         )
     difference = first_difference(
-        comparable(sample.blocks, blocks, artifact.spec), blocks, tolerance
+        comparable(sample.blocks, blocks, artifact.spec, artifact.output), blocks, tolerance
     )
     if difference is not None:
         return difference, difference.name
-    expected = as_output(sample.outputs, artifact.options.output)
+    expected = as_output(sample.outputs, artifact.output)
     if compare(expected, first_output(artifact, inputs), tolerance_of_output).passed:
         return None, (
             "not known: the images whose blocks were recorded agree; --source CHECKPOINT tells"
@@ -76,5 +76,5 @@ def locate(
 
 
 def first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
-    """Logits, probabilities or features of images in the artifact's input range."""
+    """What `Artifact.output` describes, of images in the artifact's input range."""
     return np.asarray(next(iter(artifact.run(inputs).values())))

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures import ModelSpec, OutputSpec, architecture
 from vit_convert.errors import UsageError
 from vit_convert.images.pictures import GivenPictures
 from vit_convert.images.preprocessing import preprocess
@@ -57,7 +57,10 @@ class Reference(Protocol):
 
 
 def comparable(
-    reference: Mapping[str, np.ndarray], got: Mapping[str, np.ndarray], spec: ModelSpec
+    reference: Mapping[str, np.ndarray],
+    got: Mapping[str, np.ndarray],
+    spec: ModelSpec,
+    output: OutputSpec | None = None,
 ) -> dict[str, np.ndarray]:
     """The reference's blocks as an artifact should have them, in the order of computation.
 
@@ -67,10 +70,14 @@ def comparable(
     Args:
         reference, got: block name -> (n, tokens, dim).
         spec: of the artifact.
+        output: of the artifact, where it may be another than the usual one; what comes after it is
+            left out.
     """
     names = spec.block_names()
+    after = {*names} - {*spec.blocks_before(output or spec.output())}
     places = {name: place for place, name in enumerate(names)}
-    ordered = sorted(reference, key=lambda name: places.get(name, len(names)))
+    before = [name for name in reference if name not in after]
+    ordered = sorted(before, key=lambda name: places.get(name, len(names)))
     blocks = {name: reference[name] for name in ordered}
     count, last = architecture(spec.architecture).num_read_tokens(spec.config), names[-1]
     if last in blocks and last in got and got[last].shape[1:2] == (count,):

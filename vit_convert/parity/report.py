@@ -45,8 +45,8 @@ def row_of_dict(data: Mapping[str, Any]) -> tuple[str, ...]:
             "infinite" if comparison["relative"] is None else f"{comparison['relative']:.1e}",
             f"{comparison['top1_agreement']:.1f} %",
         ]
-    if data["output"] == "features":
-        numbers[2] = "-"  # features are no classes
+    if not data["has_classes"]:
+        numbers[2] = "-"
     size = f"{data['size'] / 1e6:.2f} MB"
     return (Path(data["artifact"]).name, size, *numbers, data["verdict"]["text"])
 

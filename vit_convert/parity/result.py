@@ -25,9 +25,9 @@ class Profile:
     """The differences of every output and block.
 
     Attributes:
-        outputs: of each logit (or probability, or feature) the largest |difference| over the
-            images, relative to the largest |value| of the reference; empty where nothing can be
-            compared.
+        outputs: of each logit (or probability, or value of a vector) the largest |difference| over
+            the images, relative to the largest |value| of the reference; empty where nothing can
+            be compared.
         blocks: every block, where reference and artifact tell what they give; else empty.
     """
 
@@ -43,7 +43,7 @@ class VerifyResult(Result):
         artifact: its path.
         kind: the name of its target: "keras", "saved_model", "hub" or "tflite".
         size: bytes of the file, or of all files in the folder.
-        output: what was compared: "logits", "softmax" or "features".
+        output: what was compared, as `export --output` calls it.
         comparison: the numbers.
         num_images: how many were run.
         reference: what it was compared with, library versions included.
@@ -66,6 +66,7 @@ class VerifyResult(Result):
         assumed: values that artifact and source share only because they are assumed, such as
             "num_heads 12"; nothing here says that they are right.
         search: which assumed value is wrong, where that was looked for.
+        has_classes: whether there was a value for each class; else `top1_agreement` says nothing.
     """
 
     artifact: Path
@@ -91,6 +92,7 @@ class VerifyResult(Result):
     measured: Measurement | None = None
     assumed: tuple[str, ...] = ()
     search: SearchResult | None = None
+    has_classes: bool = True
 
     @property
     def verdict(self) -> Verdict:
@@ -133,4 +135,5 @@ def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResu
         seconds=0.0,
         gpu=report,
         precision=artifact.options.precision,
+        has_classes=artifact.output.has_classes,
     )

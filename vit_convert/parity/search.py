@@ -19,7 +19,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures import ModelSpec, Output, OutputSpec, architecture
 from vit_convert.conversion.h5_file import ReadTensors, open_keras
 from vit_convert.conversion.name_table import readable
 from vit_convert.errors import VitConvertError
@@ -81,13 +81,13 @@ def search(
                 problem="which assumed value is wrong was not looked for: this artifact has no "
                 "weights of its own to try others with; verify the .h5 that it was exported from"
             )
-        trial = _Trial(spec, weights, artifact.options.output, *_images(reference, _FEW))
+        trial = _Trial(spec, weights, artifact.output, *_images(reference, _FEW))
         work = _Search(trial, time.monotonic() + SECONDS, progress)
         found = work.run(rank(alternatives(spec, guessed)), rank(alternatives(spec, stated)))
         if found is None or not found[0].passed:
             return work.result((), work.best, _FEW)
         changes = found[1]
-        checked = _Trial(spec, weights, artifact.options.output, *_images(reference, _MANY))
+        checked = _Trial(spec, weights, artifact.output, *_images(reference, _MANY))
         again = checked.compare(changes)
         relative = math.inf if again is None else again.relative
         if again is None or not again.passed:
@@ -110,12 +110,16 @@ class _Trial:
         self,
         spec: ModelSpec,
         weights: Mapping[str, np.ndarray],
-        output: str,
+        output: OutputSpec,
         images: np.ndarray,
         expected: np.ndarray,
     ) -> None:
         self.spec, self.weights, self.images, self.expected = spec, weights, images, expected
-        self.options = ExportOptions(output="features" if output == "features" else "logits")
+        # what the reference gives, before it is made the artifact's
+        wanted: Output = "tokens" if output.kind == "tokens" else "logits"
+        if output.endpoint == "features":
+            wanted = "features"
+        self.options = ExportOptions(output=wanted, block=output.after_block)
 
     def compare(self, changes: Changes) -> Any:
         """The comparison with the reference, or None where there is no such model."""

@@ -65,7 +65,7 @@ def _of_quantised(result: VerifyResult) -> Verdict:
     measured, found = result.measured, []
     if measured is not None and measured.pictures:
         found.append((measured.passed, measured.sentence))
-    if result.num_images >= ENOUGH_IMAGES and result.output != "features":
+    if result.num_images >= ENOUGH_IMAGES and result.has_classes:
         score = result.comparison.top1_agreement
         asked = f" (at least {ENOUGH:g} asked)"
         sentence = agreement_sentence(score, result.num_images, True, "images", asked)

@@ -203,7 +203,7 @@ def verify_artifact(
     """Compare an open artifact with a reference; see `verify`. `rounding` is the tolerance by
     default, where it is not that of the artifact's precision."""
     started = time.perf_counter()
-    output = artifact.options.output
+    output = artifact.output
     outputs, expected, got, notes = [], [], [], set()
     worst, worst_distance = None, -1.0
     done = 0
@@ -223,7 +223,7 @@ def verify_artifact(
     assert worst is not None
     noise = rounding or default_tolerance(artifact)
     noise_of_output = noise
-    if output == "softmax":
+    if output.unit == "probability":
         noise_of_output = tolerance_for_softmax(noise, np.concatenate(outputs))
     limit = tolerance or noise
     limit_of_output = tolerance or noise_of_output
@@ -246,7 +246,8 @@ def verify_artifact(
         artifact=artifact.path,
         kind=artifact.kind,
         size=artifact_size(artifact.path),
-        output=output,
+        output=artifact.options.output,
+        has_classes=output.has_classes,
         comparison=comparison,
         num_images=sum(len(e) for e in expected),
         reference=reference.description,
@@ -277,5 +278,5 @@ def _distances(expected: np.ndarray, got: np.ndarray) -> np.ndarray:
     """The largest |difference| of each image; infinite where the outputs cannot be compared."""
     if expected.shape != got.shape:
         return np.full(len(expected), np.inf)
-    distances = np.abs(expected.astype(np.float64) - got).max(axis=-1)
+    distances = np.abs(expected.astype(np.float64) - got).reshape(len(expected), -1).max(axis=1)
     return np.where(np.isnan(distances), np.inf, distances)

@@ -15,7 +15,7 @@ from vit_convert.images.pictures import HeldPicture, Pictures, given_pictures, n
 from vit_convert.images.preprocessing import to_pixels
 from vit_convert.inference.attention import AttentionView, attention_of, look
 from vit_convert.inference.predict import class_names
-from vit_convert.inference.running import as_input, gives_classes, probabilities
+from vit_convert.inference.running import as_input, probabilities
 from vit_convert.progress import Progress, silent
 from vit_convert.results import Result, plain
 
@@ -146,7 +146,7 @@ def _seen(
     maps = attention_of(artifact, images)
     view = look(artifact.spec, maps, block=block, head=head, roll_out=rollout)
     label, probability = None, None
-    if gives_classes(artifact):
+    if artifact.output.has_classes:
         scores = probabilities(artifact, images)[0]
         best = int(scores.argmax())
         label, probability = class_names(artifact)[best], float(scores[best])

@@ -110,6 +110,8 @@ def commands(metadata: Metadata, path: Path) -> tuple[str, ...]:
         export += ["--batch-size", str(options.batch_size)]
     if options.output != "logits":
         export += ["--output", options.output]
+    if options.block is not None:
+        export += ["--block", str(options.block)]
     export += ["--attention"] * options.attention
     export += ["--embed-preprocessing"] * options.embed_preprocessing
     return shlex.join(convert), shlex.join(export)

@@ -135,7 +135,7 @@ def _plots(subject: Subject) -> dict[str, str]:
     profile = subject.result.profile
     found = {"outputs": "", "blocks": "", "ranges": "", "digits": ""}
     if profile is not None and profile.outputs:
-        labels = subject.summary["labels"] if subject.result.output != "features" else ()
+        labels = subject.summary["labels"] if subject.result.has_classes else ()
         tolerance = subject.result.comparison.tolerance
         found["outputs"] = output_plot(profile.outputs, labels, tolerance)
     if profile is not None and profile.blocks:

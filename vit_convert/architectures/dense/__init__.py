@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.dense.config import DenseConfig
+from vit_convert.architectures.dense.outputs import dense_outputs
 from vit_convert.architectures.dense.parameters import dense_parameters
 from vit_convert.architectures.dense.recognition import recognise_dense, refuse_dense
 from vit_convert.architectures.dense.residual import dense_residual_graph
@@ -21,6 +22,7 @@ DENSE = Architecture(
     parameters=lambda config: tuple(dense_parameters(config)),
     block_names=vit_block_names,
     residual_graph=dense_residual_graph,
+    outputs=dense_outputs,
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
     keras_model="vit_convert.models.dense:DenseTransformer",
     lowering="vit_convert.exporters.tflite.lowering.dense:lower",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.initialisation import vit_initial
@@ -31,6 +33,9 @@ VIT = Architecture(
     block_names=vit_block_names,
     num_read_tokens=vit_num_read_tokens,
     residual_graph=residual_graph,
+    up_to_block=lambda config, block: replace(
+        config, num_classes=0, pool="avg", fc_norm=False, depth=block + 1
+    ),
     attention_names={"attention": "output_2_transformer_block_{i}_att"},
     keras_model="vit_convert.models.vit:VisionTransformer",
     lowering="vit_convert.exporters.tflite.lowering.vit:lower",

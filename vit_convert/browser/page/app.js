@@ -176,7 +176,7 @@ function prepare(picture) {
 function best(outputs) {
   const { output, labels } = description;
   const scores = [...outputs[output.name]];
-  const shares = output.kind === "softmax" ? scores : softmax(scores);
+  const shares = output.kind === "probabilities" ? scores : softmax(scores);
   return shares
     .map((probability, index) => ({ label: labels[index], probability, index }))
     .sort((a, b) => b.probability - a.probability || a.index - b.index)

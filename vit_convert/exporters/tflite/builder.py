@@ -58,6 +58,10 @@ class GraphBuilder(GrowingGraph):
         """x * x"""
         return self._elementwise("SQUARE", (x,), name, schema.SquareOptionsT())
 
+    def abs(self, x: Tensor, name: str = "abs") -> Tensor:
+        """|x|"""
+        return self._elementwise("ABS", (x,), name, schema.AbsOptionsT())
+
     def rsqrt(self, x: Tensor, name: str = "rsqrt") -> Tensor:
         """1 / sqrt(x)"""
         return self._elementwise("RSQRT", (x,), name)

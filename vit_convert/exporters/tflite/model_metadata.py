@@ -37,11 +37,6 @@ _RGB, _GRAYSCALE = 1, 2  # of ColorSpaceType
 _FEATURES, _IMAGE = 1, 2  # of ContentProperties
 _NORMALIZATION = 1  # of ProcessUnitOptions
 _AXIS_LABELS = 2  # of AssociatedFileType
-_OUTPUTS = {
-    "logits": "One value for each class, before the softmax.",
-    "softmax": "The probability of each class.",
-    "features": "What the head would see.",
-}
 
 
 @dataclass(frozen=True)
@@ -140,7 +135,7 @@ def _attach_labels(path: Path, metadata: Metadata) -> None:
 
 
 def _has_labels(metadata: Metadata) -> bool:
-    return bool(metadata.spec.labels) and metadata.options.output != "features"
+    return bool(metadata.spec.labels) and metadata.output.has_classes
 
 
 def _images(metadata: Metadata) -> _Table:
@@ -199,14 +194,14 @@ def caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
 def _output(metadata: Metadata, name: str) -> _Table:
     if name != metadata.outputs[0]:
         return _Table({0: name, 1: "Attention weights (batch, heads, queries, keys) of a block."})
-    output = metadata.options.output
+    output = metadata.output
     labels = _Table({0: LABELS, 1: "The names of the classes.", 2: _Byte(_AXIS_LABELS)})
     return _Table(
         {
             0: name,
-            1: _OUTPUTS[output],
+            1: output.meaning,
             3: _Table({0: _Byte(_FEATURES), 1: _Table({})}),
-            5: _Table({0: [1.0], 1: [0.0]}) if output == "softmax" else None,
+            5: _Table({0: [1.0], 1: [0.0]}) if output.kind == "probabilities" else None,
             6: [labels] if _has_labels(metadata) else None,
         }
     )

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from vit_convert.architectures import architecture
 from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Repeatable, Run
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
@@ -84,7 +83,7 @@ def _source(path: Path) -> dict[str, Any]:
 
 def _block_tensors(interpreter: Any, metadata: Metadata) -> dict[str, int]:
     """ "embeddings", "blocks.0", ... -> tensor index; empty unless every one is found."""
-    names = architecture(metadata.spec.architecture).block_names(metadata.spec.config)
+    names = metadata.spec.blocks_before(metadata.output)
     found = {tensor["name"]: tensor["index"] for tensor in interpreter.get_tensor_details()}
     return {name: found[name] for name in names} if found.keys() >= set(names) else {}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import CALIBRATED, Precision
 from vit_convert.exporters.quantisation_report import (
     ENOUGH,
@@ -63,7 +62,7 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     progress("running the file on the same images")
     compared = slice(probes, None) if count else slice(None)
     got = first_output(open_file(path), inputs[compared].astype(np.float32))
-    difference = measure(expected[compared], got, has_classes(metadata))
+    difference = measure(expected[compared], got, metadata.output.has_classes)
     measurement = Measurement(len(got), False, difference)
     add_measured(path, replace(metadata, measured=measurement))
     return QuantisationReport(
@@ -100,7 +99,7 @@ def write_calibrated(
     reference = float32_reference(model, options, path, progress)
     metadata = replace(reference.metadata, options=options, float32_outputs=reference.probed)
     ranges = reference.ranges(progress) if options.precision in CALIBRATED else None
-    work = Candidate(writer, reference, path, metadata, ranges, has_classes(metadata))
+    work = Candidate(writer, reference, path, metadata, ranges, metadata.output.has_classes)
     in_float = {kept.layer for kept in asked}
     plan: dict[Layer, Mode] = {
         layer: "float" if layer.name in in_float else _mode(layer, options.precision)
@@ -140,8 +139,3 @@ def _mode(layer: Layer, precision: Precision) -> Mode:
     if precision == "int16x8" or (precision == "int8" and layer.inner):
         return "static"
     return "dynamic"
-
-
-def has_classes(metadata: Metadata) -> bool:
-    """Whether the outputs belong to classes."""
-    return metadata.options.output != "features" and metadata.spec.config.num_classes > 0

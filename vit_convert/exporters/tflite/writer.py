@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vit_convert.architectures import ModelSpec, OutputSpec, architecture
 from vit_convert.errors import UsageError
 from vit_convert.exporters.graph import check_rgb
 from vit_convert.exporters.metadata import Metadata
@@ -34,6 +35,17 @@ _BYTES: dict[Precision, float] = {
 }
 
 
+def read_part(spec: ModelSpec, output: OutputSpec) -> ModelSpec:
+    """The part of a model that an output comes from, so that no more of it is folded.
+
+    Without the head, nothing reads the last norm, which folding would otherwise move into it.
+    """
+    if output.after_block is not None:
+        up_to = architecture(spec.architecture).up_to_block
+        return replace(spec, config=up_to(spec.config, output.after_block))
+    return spec if output.endpoint == "logits" else spec.with_config(num_classes=0)
+
+
 class TfliteWriter:
     """A model, folded for the options of an export.
 
@@ -51,10 +63,8 @@ class TfliteWriter:
         pixels = options.embed_preprocessing
         if pixels:
             check_rgb(model.spec)
-        spec = model.spec
-        if options.output == "features":  # else the last norm would go into the head
-            spec = spec.with_config(num_classes=0)
-        self.folded: FoldedModel = fold(spec, model.weights, pixels=pixels)
+        read = read_part(model.spec, model.spec.output(options.output, options.block))
+        self.folded: FoldedModel = fold(read, model.weights, pixels=pixels)
 
     def lower(
         self,
@@ -114,7 +124,7 @@ class TfliteWriter:
             images: (n, height, width, channels), as the file takes them.
 
         Returns:
-            (n, classes), or (n, dim) for features.
+            (n, ...), as `ModelSpec.output` describes it.
         """
         options = replace(self.options, batch_size=len(images), attention=False)
         lowered = self.lower(options=options)

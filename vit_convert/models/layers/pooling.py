@@ -27,6 +27,24 @@ class TakeToken(Layer):
         return tokens[:, self.index]
 
 
+class PatchTokens(Layer):
+    """The tokens of the patches, where they lie in the picture.
+
+    Args:
+        grid: (rows, columns) of patches.
+        skip: how many other tokens stand before them.
+    """
+
+    def __init__(self, grid: tuple[int, int], skip: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.grid = grid
+        self.skip = skip
+
+    def call(self, tokens: tf.Tensor) -> tf.Tensor:
+        """(batch, skip + rows * columns, dim) -> (batch, rows, columns, dim)."""
+        return tf.reshape(tokens[:, self.skip :], (-1, *self.grid, tokens.shape[-1]))
+
+
 class PoolTokens(Layer):
     """Pooling without parameters over all but the first tokens.
 

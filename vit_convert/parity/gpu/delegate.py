@@ -120,7 +120,7 @@ def on_gpu(artifact: Artifact) -> Iterator[tuple[GpuReport, Artifact | None]]:
             return {name: outputs[name] for name in metadata.outputs}
 
         def blocks(images: np.ndarray) -> Outputs:
-            found, names = graph.blocks(), metadata.spec.block_names()
+            found, names = graph.blocks(), metadata.spec.blocks_before(metadata.output)
             if not found.keys() >= set(names):
                 return {}
             tensors = {name: found[name] for name in names}

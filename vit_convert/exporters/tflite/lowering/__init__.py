@@ -21,7 +21,7 @@ class Lowered:
 
     Attributes:
         model: its graph, ready to be written.
-        outputs: names of its outputs; logits, probabilities or features first.
+        outputs: names of its outputs; the one that `ModelSpec.output` describes first.
     """
 
     model: TfliteModel
@@ -33,7 +33,7 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
 
     Args:
         model: folded with `pixels` where the options embed preprocessing, and without a head where
-            they ask for features.
+            their output does not come from it; see `vit_convert.exporters.tflite.writer.read_part`.
         options: what to export; the precision is in `store_weight` alone.
         store_weight: how weights are stored.
 
@@ -42,7 +42,8 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
     """
     spec, config = model.spec, model.config
     lower = resolve(architecture(spec.architecture).lowering)
-    g = Lowering(model, store_weight, options.attention)
+    output = spec.output(options.output, options.block)
+    g = Lowering(model, store_weight, options.attention, output.after_block)
     batch = BATCH if options.batch_size == "dynamic" else options.batch_size or 1
     shape = (batch, *config.image_size, config.in_channels)
     if model.pixels and options.input_type == "uint8":
@@ -50,14 +51,15 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
     else:
         images = g.input("images", shape)
     points = lower(g, images)
-    points.setdefault("logits", points.get("features"))
     outputs: dict[str, Tensor] = {}
     for name, point in output_endpoints(spec, points, options).items():
         outputs[name] = points[point]
-        if point in ("logits", "features"):
+        if point == output.endpoint:
             last = points[point]
-            if options.output == "softmax":
+            if output.unit == "probability":
                 last = g.softmax(last, "probabilities")
-            outputs[name] = g.reshape(last, (batch, last.shape[-1]), name)
+            elif output.unit == "length":
+                last = g.of_length_one(last, name)
+            outputs[name] = g.reshape(last, (batch, *output.shape), name)
     made_by = f"vit-convert {vit_convert.__version__}"
     return Lowered(g.finish(outputs, made_by), tuple(outputs))

@@ -13,7 +13,8 @@ from vit_convert.exporters.tflite.lowering.layers import Lowering
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     """Images (batch, height, width, channels) -> "logits" (batch, 1, 1, classes), or "features"
     (batch, 1, 1, dim) where there is no head, and where they are outputs "attention.0", ... (batch,
-    heads, n, n) and "class_attention.0", ... (batch, heads, 1, 1 + n)."""
+    heads, n, n) and "class_attention.0", ... (batch, heads, 1, 1 + n); or
+    "tokens.{i}" (batch, 1, patches, dim) alone, if these are wanted."""
     config: CaiTConfig = g.config
     points: dict[str, Tensor] = {}
     x = g.renamed(g.embed(images), "embeddings")
@@ -23,6 +24,8 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         x = _add_branches(g, x, branch, block)
         if weights is not None:
             points[f"attention.{i}"] = weights
+    if g.tokens_after is not None:
+        return {f"tokens.{g.tokens_after}": g.grid_tokens(x, 0)}
     patches = g.norm(x, "blocks_token_only.0.norm1")  # no block changes them
     cls = g.small("cls_token", (config.embed_dim,))
     for i in range(config.depth_token_only):

@@ -22,9 +22,9 @@ from vit_convert.folding import Weight
 
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
-    """Images (batch, height, width, channels) -> "logits": depth (batch, rows, columns, 1) or scores
-    (batch, rows, columns, classes); and "attention.0", ... (batch, heads, n, n) where they are
-    outputs.
+    """Images (batch, height, width, channels) -> "logits": depth (batch, rows, columns, 1), or
+    scores of classes (batch, rows, columns, classes); and "attention.0", ... (batch, heads, n, n)
+    where they are outputs.
     """
     config: DenseConfig = g.config
     blocks, points = lower_backbone(g, images)

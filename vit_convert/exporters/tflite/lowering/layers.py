@@ -21,6 +21,9 @@ from vit_convert.folding.embeddings import TOKENS
 StoreWeight = Callable[[GraphBuilder, str, Weight], Tensor]
 
 
+_LEAST = 1e-6  # so that a vector of zeros has a size to be divided by
+
+
 class Lowering(GraphBuilder):
     """A graph builder that knows the folded model, and layers instead of operations.
 
@@ -28,13 +31,18 @@ class Lowering(GraphBuilder):
         model: what is lowered.
         store_weight: how weights of linear layers and of the patch embedding are stored.
         attention: whether attention maps are outputs.
+        tokens_after: the block whose tokens are the output; None where something else is.
 
     Raises:
         ValueError: a pass is missing that lowering relies on.
     """
 
     def __init__(
-        self, model: FoldedModel, store_weight: StoreWeight, attention: bool = False
+        self,
+        model: FoldedModel,
+        store_weight: StoreWeight,
+        attention: bool = False,
+        tokens_after: int | None = None,
     ) -> None:
         super().__init__()
         fused = [f.layer for f in model.graph.fused if f"{f.layer}.weight" in model.weights]
@@ -44,6 +52,7 @@ class Lowering(GraphBuilder):
         self.model = model
         self.config: Any = model.config
         self.attention = attention
+        self.tokens_after = tokens_after
         self._store_weight = store_weight
         self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
         self._shared: dict[str, Tensor] = {}
@@ -192,6 +201,28 @@ class Lowering(GraphBuilder):
         if f"{mlp}.norm" in self.model.epsilons:
             hidden = self.norm(hidden, f"{mlp}.norm")
         return self.linear(hidden, f"{mlp}.fc2")
+
+    def of_length_one(self, x: Tensor, name: str) -> Tensor:
+        """(..., channels) -> the same, each vector divided by its length.
+
+        Phones' GPUs compute in float16, in which a sum of squares is infinite from 65504 on. So the
+        vector is brought to a largest |value| of 1 first, by two factors rsqrt(largest), and the
+        mean of squares taken in place of their sum.
+        """
+        last = len(x.shape) - 1
+        with self.module(name):
+            largest = self.maximum(self.abs(x), last, "largest")
+            root = self.rsqrt(self.add(largest, self.values("least", [_LEAST])), "root")
+            x = self.mul(self.mul(x, root), root, "small")
+            mean = self.mean(self.square(x), last, "mean")
+            unit = self.mul(self.rsqrt(mean), self.values("width", [x.shape[last] ** -0.5]), "unit")
+            return self.mul(x, unit)
+
+    def grid_tokens(self, x: Tensor, skipped: int) -> Tensor:
+        """Tokens as the last block that is wanted leaves them (batch, 1, skipped + n, dim) -> those
+        of the patches, with the last norm where the model has one."""
+        patches = self.tokens(x, skipped, x.shape[2], "patches")
+        return self.norm(patches, "norm") if "norm" in self.model.epsilons else patches
 
     def tokens(self, x: Tensor, start: int, stop: int, name: str = "slice") -> Tensor:
         """Some of the tokens: (batch, 1, n, dim) -> (batch, 1, stop - start, dim)."""

@@ -24,11 +24,13 @@ _BIASES = {
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     """Images (batch, height, width, channels) -> "features" (batch, 1, 1, dim), "logits" (batch, 1,
     1, classes) where there is a head, and "attention.0", ... (batch, heads, n, n) where they are
-    outputs.
+    outputs; or "tokens.{i}" (batch, 1, patches, dim) alone, if these are wanted.
     """
     config: ViTConfig = g.config
     blocks, points = lower_backbone(g, images, vit_num_read_tokens(config))
     x = blocks[-1]
+    if g.tokens_after is not None:
+        return {f"tokens.{g.tokens_after}": g.grid_tokens(x, config.num_prefix_tokens)}
     if config.final_norm:
         x = g.norm(x, "norm")
     pooled = _pool(g, x)

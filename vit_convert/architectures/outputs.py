@@ -1,0 +1,144 @@
+"""What a model takes and gives: kind, name, shape and meaning of its input and of its outputs.
+
+`ModelSpec.output` describes the output that is asked for. All who run artifacts ask it, so that
+nobody assumes (batch, classes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# what `export --output` names
+Output = Literal["logits", "softmax", "features", "embedding", "tokens"]
+InputKind = Literal["images"]
+# logits, probabilities: one value for each class. features: a vector that describes the picture.
+# embedding: such a vector of length 1. tokens: a vector for each patch.
+# depth, segments: a number, or a value for each class, at each pixel.
+OutputKind = Literal[
+    "logits", "probabilities", "features", "embedding", "tokens", "depth", "segments"
+]
+# what the last linear layer gives: values for classes, or a vector to compare with texts' (CLIP)
+Head = Literal["classes", "projection"]
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input of a model.
+
+    Attributes:
+        name: in artifacts.
+        kind: what it is.
+        axes: names of the axes behind the batch.
+        shape: their sizes.
+    """
+
+    name: str
+    kind: InputKind
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class OutputSpec:
+    """An output of a model.
+
+    Attributes:
+        name: in artifacts.
+        kind: what it is.
+        axes: names of the axes behind the batch.
+        shape: their sizes.
+        meaning: for people.
+        endpoint: what the model computes it from: "logits", "features", "tokens.{i}".
+        unit: "length": each vector along the last axis is divided by its length; "probability":
+            that axis goes through a softmax; "" for neither.
+    """
+
+    name: str
+    kind: OutputKind
+    axes: tuple[str, ...]
+    shape: tuple[int, ...]
+    meaning: str
+    endpoint: str
+    unit: Literal["", "length", "probability"] = ""
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether it has one value for each class."""
+        return self.kind in ("logits", "probabilities")
+
+    @property
+    def is_vector(self) -> bool:
+        """Whether it is one vector that describes the picture."""
+        return self.kind in ("features", "embedding")
+
+    @property
+    def after_block(self) -> int | None:
+        """The block whose tokens it gives; None where it gives no tokens."""
+        return int(self.endpoint.rpartition(".")[2]) if self.kind == "tokens" else None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({', '.join(('batch', *self.axes))})"
+
+
+# (configuration, what the head gives, block whose tokens are wanted: the last where it is None) ->
+# what can be asked for -> its description; what is given when nothing else is asked for comes first
+Outputs = Callable[[Any, Head, int | None], Mapping[Output, OutputSpec]]
+
+
+def image_input(config: Any) -> InputSpec:
+    """The one input of models of pictures."""
+    shape = (*config.image_size, config.in_channels)
+    return InputSpec("images", "images", ("height", "width", "channels"), shape)
+
+
+def picture_outputs(config: Any, head: Head, block: int | None) -> dict[Output, OutputSpec]:
+    """As `Outputs`, of models of pictures: classes where there are, vectors and tokens always."""
+    width, classes = features_dim(config), config.num_classes
+    after = config.depth - 1 if block is None else block
+    seen = "What the head would see."
+    found: dict[Output, OutputSpec] = {}
+    if classes and head == "classes":
+        text = "One value for each class, before the softmax."
+        found["logits"] = OutputSpec("logits", "logits", ("classes",), (classes,), text, "logits")
+        text = "The probability of each class."
+        found["softmax"] = OutputSpec(
+            "probabilities",
+            "probabilities",
+            ("classes",),
+            (classes,),
+            text,
+            "logits",
+            "probability",
+        )
+    elif classes:
+        text = "The projection, as models of pictures and texts compare it once it has length 1."
+        found["logits"] = OutputSpec("logits", "features", ("dim",), (classes,), text, "logits")
+    else:  # artifacts have always called it so
+        found["logits"] = OutputSpec("logits", "features", ("dim",), (width,), seen, "features")
+    found["features"] = OutputSpec("features", "features", ("dim",), (width,), seen, "features")
+    projected = classes > 0 and head == "projection"
+    found["embedding"] = OutputSpec(
+        "embedding",
+        "embedding",
+        ("dim",),
+        (classes if projected else width,),
+        f"{'The projection' if projected else 'What the head would see'}, divided by its length.",
+        "logits" if projected else "features",
+        "length",
+    )
+    found["tokens"] = OutputSpec(
+        "tokens",
+        "tokens",
+        ("rows", "columns", "dim"),
+        (*config.grid, config.embed_dim),
+        f"The tokens of the patches after block {after}, as the last norm leaves them.",
+        f"tokens.{after}",
+    )
+    return found
+
+
+def features_dim(config: Any) -> int:
+    """The width of what the head sees: transformers' DINOv2 head sees class token and mean."""
+    return int(config.embed_dim * (2 if config.pool == "token-avg" else 1))
