@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vit_convert.cli import console, options
+from vit_convert.cli.maps import write_maps
 from vit_convert.cli.rows import Seen, check_options, kept_unfinished, print_rows
 from vit_convert.errors import UsageError
 from vit_convert.progress import silent
@@ -52,9 +54,13 @@ def predict(
     into a file, which appears when it is whole. A row has path, classes, labels, probabilities and
     error. Pictures that cannot be read are listed, and their rows say why; only if none can be read
     is that an error.
+
+    Models that say something of every pixel (depth, segments) write into a folder, -o FOLDER: of
+    each picture NAME.png, the map in colours at the picture's size, and NAME.npy, its numbers.
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_pictures, storage_of
+    from vit_convert.inference.maps import MAPS
     from vit_convert.inference.predict import Prediction
     from vit_convert.inference.predict_rows import (
         predicted_on_ray,
@@ -72,14 +78,19 @@ def predict(
             "both say how to print", where=f"--json --format {form}", expected="one of them"
         )
     names = read_labels(labels) if labels else ()
-    if output is not None and not ray:
-        form = format_of(Path(output), form)
     # Bars would be in the way of rows on the same terminal.
     busy = output is None and not as_json and sys.stdout.isatty()
     showing = nullcontext(silent) if busy else console.progress("looking at pictures")
     with showing as progress:
         progress(f"opening {artifact.name}")
         opened = open_artifact(artifact)
+        if opened.output.kind in MAPS:
+            refused = {"--format": form, "--ray": ray, "--resume": resume, "--labels": labels}
+            how: dict[str, Any] = {"force": force, "as_json": as_json, "progress": progress}
+            write_maps(opened, pictures, output, refused, **how)
+            return
+        if output is not None and not ray:
+            form = format_of(Path(output), form)
         table = table_of(opened, top, names)
         storage, found = storage_of(pictures), find_pictures(pictures)
         if verbose:

@@ -11,6 +11,7 @@ import numpy as np
 
 from vit_convert.errors import UsageError
 from vit_convert.exporters.artifact import Artifact
+from vit_convert.inference.running import check_classes
 from vit_convert.inference.scoring import Scores
 from vit_convert.labels.names import imagenet1k, imagenet1k_synsets
 from vit_convert.results import Result, plain
@@ -190,7 +191,8 @@ def _percent(hits: np.ndarray) -> float:
 
 def class_index(artifact: Artifact, classes: Sequence[str], folder: str) -> dict[str, int]:
     """Folder name -> class index: by label if the names are labels, by WordNet id for ImageNet's
-    classes, else by sorted order."""
+    classes, else by sorted order. Raises UsageError for an artifact that gives no classes."""
+    check_classes(artifact)
     labels = artifact.spec.labels
     for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):
         unknown = [name for name in classes if name not in names]

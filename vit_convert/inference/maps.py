@@ -102,22 +102,34 @@ def predict_maps(
     (opened,) = given_artifacts(artifact).open(progress)
     check_maps(opened)
     found = given_pictures(pictures)
-    spec, output = opened.spec, opened.output
-    size, how = spec.config.image_size, spec.preprocessing
-    whole = how.crop_mode == "squash" and how.crop_pct == 1 and output.shape[:2] == size
     for done, (picture, name) in enumerate(zip(found.each, found.names, strict=True)):
         progress("pictures", done, len(found))
-        image = found.decode(picture)
-        pixels = to_pixels(image, size, how)[None]
-        values = next(iter(opened.run(as_input(pixels, opened)).values()))[0]
-        if output.kind == "segments":
-            values = values.argmax(axis=-1).astype(np.int32)
-        covered = (image.height, image.width) if whole else values.shape[:2]
-        metric = getattr(spec.config, "depth_activation", "") == "sigmoid"
-        unit = "metres" if output.kind == "depth" and metric else ""
-        labels = spec.labels if output.kind == "segments" else ()
-        yield PictureMap(name, output.kind, values, covered, labels, unit)
+        yield predict_map(opened, found.decode(picture), name)
     progress("pictures", len(found), len(found))
+
+
+def predict_map(artifact: Artifact, image: Image.Image, name: str) -> PictureMap:
+    """What an artifact says of every pixel of one picture.
+
+    Args:
+        artifact: open; see `check_maps`.
+        image: upright RGB.
+        name: for the result.
+
+    Raises:
+        ImageError: the picture is too long and thin to be resized.
+    """
+    spec, output = artifact.spec, artifact.output
+    size, how = spec.config.image_size, spec.preprocessing
+    pixels = to_pixels(image, size, how)[None]
+    values = next(iter(artifact.run(as_input(pixels, artifact)).values()))[0]
+    whole = how.crop_mode == "squash" and how.crop_pct == 1 and spec.config.seen_size == size
+    covered = (image.height, image.width) if whole else values.shape[:2]
+    if output.kind == "segments":
+        classes = values.argmax(axis=-1).astype(np.int32)
+        return PictureMap(name, output.kind, classes, covered, spec.labels)
+    metric = spec.config.depth_activation == "sigmoid"
+    return PictureMap(name, output.kind, values, covered, (), "metres" if metric else "")
 
 
 def check_maps(artifact: Artifact) -> None:
