@@ -15,6 +15,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from depth_sources import (
+    DEPTH_SOURCES,
+    SEGMENTATION_SOURCES,
+    own_names_scheme,
+    own_segmentation,
+)
 from families import randomise
 from safetensors.torch import load_file, save_file
 from timm.models.vision_transformer import VisionTransformer
@@ -75,7 +81,10 @@ class Scheme:
     @property
     def architecture(self) -> str:
         """What it is a scheme of."""
-        return "cait" if "CaiT" in self.name else "vit"
+        if "CaiT" in self.name:
+            return "cait"
+        dense = any(word in self.dialect for word in ("depth", "dpt", "segmentation"))
+        return "dense" if dense else "vit"
 
 
 Saved = tuple[Path, Callable[[torch.Tensor], torch.Tensor]]
@@ -848,6 +857,8 @@ SCHEMES: tuple[Scheme, ...] = (
     ),
     *(
         Scheme(f"transformers {name}", dialect, save, ignored=ignored)
-        for name, dialect, save, ignored in SOURCES
+        for name, dialect, save, ignored in (*SOURCES, *DEPTH_SOURCES, *SEGMENTATION_SOURCES)
     ),
+    Scheme("Depth Anything V2, its own names", "depth-anything", own_names_scheme, HEADED, 5),
+    Scheme("DINOv2, its linear head", "dinov2-segmentation", own_segmentation, HEADED, 2),
 )

@@ -10,8 +10,8 @@ from families import FAMILIES, MODELS, covering
 from vit_convert.architectures import architectures
 
 
-@pytest.mark.parametrize("name", [architecture.name for architecture in architectures()])
-def test_every_architecture_has_a_family(name: str) -> None:
+@pytest.mark.parametrize("name", [a.name for a in architectures() if a.published()])
+def test_every_architecture_that_timm_has_has_a_family(name: str) -> None:
     assert name in {make().spec.architecture for make in FAMILIES.values()}
 
 

@@ -117,14 +117,6 @@ def _masked(model: Any, x: Images) -> torch.Tensor:
     return model.layernorm(model.beit(x).last_hidden_state)[:, 1:].mean(dim=1)
 
 
-def _depth_features(model: Any, x: Images) -> torch.Tensor:
-    backbone = model.backbone
-    tokens = backbone.embeddings(x)
-    for layer in backbone.encoder.layer:
-        tokens = layer(tokens)
-    return backbone.layernorm(tokens)[:, 0]
-
-
 def _idefics2() -> Any:
     perceiver = {
         "hidden_size": 8,
@@ -167,19 +159,6 @@ def _dual() -> Any:
     )
 
 
-def _depth_anything() -> Any:
-    backbone = _vision("Dinov2", out_indices=[1, 2], reshape_hidden_states=False, mlp_ratio=2)
-    return _config(
-        "DepthAnything",
-        backbone_config=backbone,
-        reassemble_hidden_size=DIM,
-        reassemble_factors=[1, 1],
-        neck_hidden_sizes=[4, 8],
-        fusion_hidden_size=4,
-        head_hidden_size=2,
-    )
-
-
 def _internvl(**changes: Any) -> Any:
     sizes = {"image_size": [SIZE, SIZE], "patch_size": [PATCH, PATCH]}
     return _whole("InternVL", _vision("InternVLVision", **sizes, **changes), "Qwen2")
@@ -189,12 +168,6 @@ def _of_model(model: Any) -> Any:
     return model.model.vision_tower
 
 
-_DPT = {
-    "is_hybrid": False,
-    "backbone_out_indices": [0, 1, 0, 1],
-    "neck_hidden_sizes": [4, 4, 8, 8],
-    "fusion_hidden_size": 4,
-}
 _BEIT_TABLE = {"use_shared_relative_position_bias": True}
 _TO_LABELS = {"num_labels": CLASSES}
 _WITHOUT_HEAD = {"vision_use_head": False}
@@ -618,14 +591,6 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
         21,
     ),
     (
-        "DPT",
-        "transformers-vit",
-        _saved(
-            _make("DPTForDepthEstimation", lambda: _vision("DPT", **_DPT)), _first(lambda m: m.dpt)
-        ),
-        72,
-    ),
-    (
         "VipLLaVA",
         "transformers-clip",
         _saved(
@@ -636,12 +601,6 @@ SOURCES: tuple[tuple[str, str, Save, int], ...] = (
             _pooled(_of_model),
         ),
         18,
-    ),
-    (
-        "Depth Anything",
-        "transformers-dinov2",
-        _saved(_make("DepthAnythingForDepthEstimation", _depth_anything), _depth_features),
-        33,
     ),
     (
         "Aimv2VisionModel",

@@ -18,7 +18,7 @@ NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
 Interpolation = Literal["bicubic", "bilinear"]
-Resampling = Literal["antialias", "bicubic"]
+Resampling = Literal["antialias", "bicubic", "bilinear"]
 Provenance = Literal["read", "given", "published", "assumed"]
 
 # the words that a field of words can have

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal
+from typing import Any
 
-from vit_convert.architectures.base import Preprocessing, Provenance
+from vit_convert.architectures.base import Preprocessing, Provenance, Resampling
 from vit_convert.architectures.outputs import Head, InputSpec, Output, OutputSpec
 from vit_convert.architectures.parameters import Parameter
 from vit_convert.architectures.registry import architecture
@@ -62,7 +62,7 @@ class ModelSpec:
         config: an instance of the architecture's configuration.
         preprocessing: how pictures become its input.
         labels: class names, or () if they are not known.
-        pos_embed: how position embeddings are resampled ("antialias" or "bicubic").
+        pos_embed: how position embeddings are resampled ("antialias", "bicubic" or "bilinear").
         source: where it came from.
         head: what the last linear layer gives: values for "classes", or the "projection" that CLIP
             compares with texts'.
@@ -72,7 +72,7 @@ class ModelSpec:
     config: Any
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     labels: tuple[str, ...] = ()
-    pos_embed: Literal["antialias", "bicubic"] = "antialias"
+    pos_embed: Resampling = "antialias"
     source: Source = field(default_factory=Source)
     head: Head = "classes"
 

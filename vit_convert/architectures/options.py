@@ -17,6 +17,7 @@ from vit_convert.architectures.base import (
     Position,
     Rotary,
 )
+from vit_convert.architectures.dense.config import DepthActivation, Fusion, Head, Readout
 
 
 class TrainingOptions(TypedDict, total=False):
@@ -30,7 +31,7 @@ class TrainingOptions(TypedDict, total=False):
 class ModelOptions(TrainingOptions, total=False):
     """What a model is, and how its pictures are prepared.
 
-    See `TransformerConfig`, `ViTConfig`, `CaiTConfig` and `Preprocessing`.
+    See `TransformerConfig`, `ViTConfig`, `DenseConfig`, `CaiTConfig` and `Preprocessing`.
     """
 
     image_size: int | tuple[int, int]
@@ -77,6 +78,21 @@ class ModelOptions(TrainingOptions, total=False):
     head_bias: bool
     projection: int
     unit_features: bool
+    # of a ViT with a dense head
+    head: Head
+    head_norm: bool
+    taps: tuple[int, ...]
+    readout: Readout
+    neck_dims: tuple[int, ...]
+    neck_factors: tuple[float, ...]
+    fusion_dim: int
+    fusion: Fusion
+    fusion_norm: bool
+    fusion_bias: bool
+    head_projection: bool
+    head_hidden: int
+    depth_activation: DepthActivation
+    max_depth: float
     # of a CaiT
     depth_token_only: int
     mlp_dim_token_only: int

@@ -15,7 +15,10 @@ Output = Literal["logits", "softmax", "sigmoid", "features", "embedding", "token
 InputKind = Literal["images"]
 # logits, probabilities: one value for each class. features: a vector that describes the picture.
 # embedding: such a vector of length 1. tokens: a vector for each patch.
-OutputKind = Literal["logits", "probabilities", "features", "embedding", "tokens"]
+# depth, segments: a number, or a value for each class, at each pixel.
+OutputKind = Literal[
+    "logits", "probabilities", "features", "embedding", "tokens", "depth", "segments"
+]
 # what the last linear layer gives: values for classes, or a vector to compare with texts' (CLIP)
 Head = Literal["classes", "projection"]
 

@@ -8,12 +8,14 @@ from functools import cache
 
 from vit_convert.architectures.cait import CAIT
 from vit_convert.architectures.definition import Architecture
+from vit_convert.architectures.dense import DENSE
 from vit_convert.architectures.vit import VIT
 from vit_convert.errors import RecognitionError
 
 ARCHITECTURES: dict[str, Architecture] = {
     "vit": VIT,
     "cait": CAIT,
+    "dense": DENSE,
 }
 
 

@@ -103,6 +103,23 @@ class PrefixToken:
 
 
 @dataclass(frozen=True)
+class BatchNorm:
+    """A batch normalisation beside a convolution, with the statistics of training.
+
+    Attributes:
+        name: its module, with `weight`, `bias`, `running_mean` and `running_var`.
+        convolution: what it normalises, or what reads it.
+        epsilon: added to the variance.
+        before: it normalises what the convolution reads, which then has a filter of 1 x 1.
+    """
+
+    name: str
+    convolution: str
+    epsilon: float
+    before: bool = False
+
+
+@dataclass(frozen=True)
 class Embedding:
     """The embedding: pictures become tokens.
 
@@ -139,6 +156,7 @@ class ResidualGraph:
         attention_pool: the module that pools by attention of one learned query, "" for none.
         rotary_frequencies: the parameter (2, blocks, heads, head_dim / 2) of learned frequencies of
             rotary position embedding, one block for each of `attentions`; "" for none.
+        batch_norms: all batch normalisations, which stand outside the stream.
     """
 
     embedding: Embedding
@@ -151,6 +169,7 @@ class ResidualGraph:
     relative_position: tuple[str, ...] = ()
     attention_pool: AttentionModule | None = None
     rotary_frequencies: str = ""
+    batch_norms: tuple[BatchNorm, ...] = ()
 
     @property
     def may_be_centred(self) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import click
 
 from vit_convert.cli import console, options
+from vit_convert.cli.maps import write_maps
 from vit_convert.cli.rows import Seen, check_options, kept_unfinished, print_rows
 from vit_convert.cli.vectors import predict_vectors
 from vit_convert.errors import UsageError
@@ -57,9 +59,13 @@ def predict(
     Of an artifact that gives embeddings or features, the vectors are written: -o FILE.npy (float32,
     a row of each picture in their order, NaN where one cannot be read), FILE.jsonl or FILE.parquet
     (path, embedding, error).
+
+    Models that say something of every pixel (depth, segments) write into a folder, -o FOLDER: of
+    each picture NAME.png, the map in colours at the picture's size, and NAME.npy, its numbers.
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_pictures, storage_of
+    from vit_convert.inference.maps import MAPS
     from vit_convert.inference.predict import Prediction
     from vit_convert.inference.predict_rows import (
         predicted_on_ray,
@@ -83,6 +89,11 @@ def predict(
     with showing as progress:
         progress(f"opening {artifact.name}")
         opened = open_artifact(artifact)
+        if opened.output.kind in MAPS:
+            refused = {"--format": form, "--ray": ray, "--resume": resume, "--labels": labels}
+            how: dict[str, Any] = {"force": force, "as_json": as_json, "progress": progress}
+            write_maps(opened, pictures, output, refused, **how)
+            return
         storage, found = storage_of(pictures), find_pictures(pictures)
         if verbose:
             for step in steps_of(opened):

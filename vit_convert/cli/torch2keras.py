@@ -32,8 +32,8 @@ from vit_convert.cli import console, options
 @click.option("--image-size", type=options.ImageSize(), help="Resample the position embedding.")
 @click.option(
     "--pos-embed",
-    type=click.Choice(["antialias", "bicubic"]),
-    help="How to resample it: as timm does, or as plain bicubic interpolation.  "
+    type=click.Choice(["antialias", "bicubic", "bilinear"]),
+    help="How to resample it: as timm does, or by plain bicubic or bilinear interpolation.  "
     "[default: as the source's authors do]",
 )
 @click.option("--num-heads", type=click.IntRange(1), help="Attention heads.")

@@ -1,10 +1,11 @@
 """Position embeddings for another number of patches, equal to what PyTorch computes.
 
-Both methods are separable: one small matrix of weights per axis, (new length, old length), its rows
-summing to 1. Both place sample i of a row of n at (i + 0.5) / n (`align_corners=False`) and weigh
-old samples by the cubic convolution kernel of R. G. Keys, "Cubic convolution interpolation for
-digital image processing" (IEEE Transactions on Acoustics, Speech and Signal Processing, 1981),
-extended to a free parameter a, the slope at distance 1.
+All methods are separable: one small matrix of weights per axis, (new length, old length), its rows
+summing to 1. All place sample i of a row of n at (i + 0.5) / n (`align_corners=False`). The cubic
+ones weigh old samples by the cubic convolution kernel of R. G. Keys, "Cubic convolution
+interpolation for digital image processing" (IEEE Transactions on Acoustics, Speech and Signal
+Processing, 1981), extended to a free parameter a, the slope at distance 1; DPT's ViT is resampled
+linearly.
 """
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Literal
 
 import numpy as np
 
+from vit_convert.architectures.dense.resizing import bilinear_weights
 from vit_convert.errors import UsageError
 
 Grid = tuple[int, int]
-Method = Literal["antialias", "bicubic"]
+Method = Literal["antialias", "bicubic", "bilinear"]
 
 _REACH = 2  # the kernel is zero from this distance on
 
@@ -37,7 +39,7 @@ def resample_pos_embed(
         num_prefix_tokens: leading tokens that are no patches (class, distillation, register).
         method: "antialias" is `timm.layers.resample_abs_pos_embed`, which is PyTorch's
             `interpolate(mode="bicubic", antialias=True, align_corners=False)`; "bicubic" is the
-            same without antialiasing.
+            same without antialiasing; "bilinear" weighs the two nearest samples.
 
     Returns:
         (1, prefix + new_h * new_w, channels) in the dtype of `pos_embed`, computed in float64
@@ -128,7 +130,13 @@ def _bicubic_weights(old: int, new: int) -> np.ndarray:
     return weights
 
 
+def _bilinear_weights(old: int, new: int) -> np.ndarray:
+    """(new, old). The two nearest samples, whatever the scale; that at an edge beyond it."""
+    return bilinear_weights(old, new, align_corners=False)
+
+
 _WEIGHTS: dict[Method, Callable[[int, int], np.ndarray]] = {
     "antialias": _antialias_weights,
     "bicubic": _bicubic_weights,
+    "bilinear": _bilinear_weights,
 }

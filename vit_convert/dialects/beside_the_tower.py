@@ -55,11 +55,10 @@ DECODER = (
     *_modules("fits image tokens to the decoder, which is left out", "enc_to_dec_proj"),
 )
 
-# of Depth Anything and DPT
+# of a DPT for segmentation
 DEPTH_HEAD = (
     *_modules(_DEPTH, "neck", "head.head"),
     *_modules("the auxiliary head of training", "auxiliary_head.head"),
-    *(Ignore(f"head.conv{i}.{{leaf}}", _DEPTH) for i in (1, 2, 3)),
 )
 
 # of OWL-ViT and OWLv2

@@ -12,10 +12,12 @@ from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
 from vit_convert.dialects.clip import CLIP
+from vit_convert.dialects.depth_anything import DEPTH_ANYTHING
 from vit_convert.dialects.dinov3 import DINOV3
 from vit_convert.dialects.facebook import DINO, DINOV2, DINOV2_CHUNKED, MAE
 from vit_convert.dialects.google import BIG_VISION, BIG_VISION_SCANNED, GOOGLE
 from vit_convert.dialects.ledger import Ledger, read_with
+from vit_convert.dialects.linear_segmentation import LINEAR_SEGMENTATION
 from vit_convert.dialects.other_models import guess
 from vit_convert.dialects.prefixes import Prefixes
 from vit_convert.dialects.rule_files import parse_rules, read_rules
@@ -54,6 +56,7 @@ from vit_convert.dialects.transformers_dinov3 import (
     TRANSFORMERS_DINOV3,
     TRANSFORMERS_DINOV3_GATED,
 )
+from vit_convert.dialects.transformers_dpt import TRANSFORMERS_DEPTH
 from vit_convert.dialects.transformers_siglip import (
     TRANSFORMERS_SIGLIP,
     TRANSFORMERS_SIGLIP2,
@@ -91,6 +94,9 @@ _DIALECTS: tuple[Dialect, ...] = (
     DINOV3,
     TORCHVISION,
     TORCHVISION_OLD,
+    *TRANSFORMERS_DEPTH,  # before ViT, which leaves necks and heads out
+    DEPTH_ANYTHING,
+    *LINEAR_SEGMENTATION,
     TRANSFORMERS_IJEPA,  # before ViT, which has a class token more
     TRANSFORMERS_IJEPA_5,
     TRANSFORMERS_VIT,

@@ -7,7 +7,7 @@ giant's SwiGLU is packed in files (`weights_in`), and in two parts in transforme
 from __future__ import annotations
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Fact, Rival
-from vit_convert.dialects.beside_the_tower import DECODER, DEPTH_HEAD
+from vit_convert.dialects.beside_the_tower import DECODER
 from vit_convert.dialects.rules import Dialect, defaults, joining, published, renamed
 from vit_convert.dialects.transformers_vit import (
     MASK_TOKEN,
@@ -80,7 +80,7 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
             renamed("{body}layernorm.{leaf}", "norm.{leaf}"),
             renamed("classifier.{leaf}", "head.{leaf}"),
         ),
-        ignored=(MASK_TOKEN, *DECODER, *DEPTH_HEAD),
+        ignored=(MASK_TOKEN, *DECODER),
         facts={
             **published(
                 f"transformers' {what}",

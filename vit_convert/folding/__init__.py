@@ -22,6 +22,7 @@ from vit_convert.folding.attention import (
     scale_into_queries_and_keys,
     split_fused,
 )
+from vit_convert.folding.batch_norms import batch_norms_into_convolutions
 from vit_convert.folding.embeddings import pixels_into_patches, tokens_into_positions
 from vit_convert.folding.model import FoldedModel, Weight
 from vit_convert.folding.norms import norms_into_linears
@@ -46,6 +47,7 @@ PASSES: tuple[Pass, ...] = (
     look_up_relative_positions,
     query_into_pooling_keys,
     tokens_into_positions,
+    batch_norms_into_convolutions,
 )
 
 

@@ -14,6 +14,7 @@ from typing import Literal
 
 from vit_convert.architectures import Fact
 from vit_convert.errors import CheckpointError
+from vit_convert.hf_config.depth_config import depth_facts, is_depth_config
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
 from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
@@ -88,6 +89,8 @@ def read_sidecars(
         source = Reader(of_vision(config), path, given=moot)
         facts.append(model_facts(source))
         labels = labels_of(source)
+        if is_depth_config(config):
+            facts.append(depth_facts(Reader(config, path, given=moot)))
     if processor := image_processor(folder, moot):
         facts.append(picture_facts(processor))
     return Sidecars(tuple(facts), labels, str(path))

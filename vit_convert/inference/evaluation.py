@@ -191,7 +191,7 @@ def _percent(hits: np.ndarray) -> float:
 
 def class_index(artifact: Artifact, classes: Sequence[str], folder: str) -> dict[str, int]:
     """Folder name -> class index: by label if the names are labels, by WordNet id for ImageNet's
-    classes, else by sorted order."""
+    classes, else by sorted order. Raises UsageError for an artifact that gives no classes."""
     check_classes(artifact)
     labels = artifact.spec.labels
     for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):

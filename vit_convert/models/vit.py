@@ -38,17 +38,9 @@ class VisionTransformer(ConvertedModel):
     @staticmethod
     def connect(config: ViTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:
         """The forward pass."""
-        points: Endpoints = {}
         norm = norms_of(config, dtype)
-        x = _embed(config, images, dtype)
-        points["embeddings"] = x
-        positions = _positions_of_scores(config, x, dtype)
-        block_class = ParallelBlock if config.parallel > 1 else Block
-        for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
-            block = block_class(config, rate, dtype=dtype, name=f"blocks.{i}")
-            x, weights = block(x, **positions[i])
-            points[f"blocks.{i}"] = x
-            points[f"attention.{i}"] = weights
+        points = connect_backbone(config, images, dtype)
+        x = points[f"blocks.{config.depth - 1}"]
         if config.final_norm:
             last_norm = norm(name="norm")
             x = last_norm(x)
@@ -69,6 +61,21 @@ class VisionTransformer(ConvertedModel):
         if config.num_classes:
             points["logits"] = _classify(config, pooled, dtype)
         return points
+
+
+def connect_backbone(config: ViTConfig, images: tf.Tensor, dtype: Any) -> Endpoints:
+    """Images (batch, height, width, channels) -> the tokens (batch, n, dim) that the blocks see and
+    give, and their attention weights."""
+    x = _embed(config, images, dtype)
+    points = {"embeddings": x}
+    positions = _positions_of_scores(config, x, dtype)
+    block_class = ParallelBlock if config.parallel > 1 else Block
+    for i, rate in enumerate(drop_path_rates(config.drop_path_rate, config.depth)):
+        block = block_class(config, rate, dtype=dtype, name=f"blocks.{i}")
+        x, weights = block(x, **positions[i])
+        points[f"blocks.{i}"] = x
+        points[f"attention.{i}"] = weights
+    return points
 
 
 def _embed(config: ViTConfig, images: tf.Tensor, dtype: Any) -> tf.Tensor:

@@ -26,8 +26,8 @@ def vit_num_read_tokens(config: ViTConfig) -> int | None:
     return 1 + int(config.distilled) if config.pool == "token" else None
 
 
-def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
-    """See `Architecture.parameters`."""
+def backbone_parameters(config: ViTConfig) -> Iterator[Parameter]:
+    """All up to the norm behind the last block, in the order of `Architecture.parameters`."""
     dim = config.embed_dim
     yield from convolution(
         "patch_embed.proj", config.in_channels, dim, config.patch_size, config.patch_bias
@@ -45,6 +45,12 @@ def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
         yield from _block(config, f"blocks.{i}")
     if config.final_norm:
         yield from _norm(config, "norm", dim)
+
+
+def vit_parameters(config: ViTConfig) -> Iterator[Parameter]:
+    """See `Architecture.parameters`."""
+    dim = config.embed_dim
+    yield from backbone_parameters(config)
     if config.pool == "map":
         yield from _attention_pool(config)
     if config.fc_norm:

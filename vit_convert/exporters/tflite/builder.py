@@ -13,7 +13,7 @@ on (#8599).
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from ai_edge_litert import schema_py_generated as schema
@@ -65,6 +65,10 @@ class GraphBuilder(GrowingGraph):
     def rsqrt(self, x: Tensor, name: str = "rsqrt") -> Tensor:
         """1 / sqrt(x)"""
         return self._elementwise("RSQRT", (x,), name)
+
+    def relu(self, x: Tensor, name: str = "relu") -> Tensor:
+        """max(x, 0)"""
+        return self._elementwise("RELU", (x,), name)
 
     def logistic(self, x: Tensor, name: str = "logistic") -> Tensor:
         """1 / (1 + exp(-x))"""
@@ -135,17 +139,27 @@ class GraphBuilder(GrowingGraph):
         return self.operation("BATCH_MATMUL", (x, y), shape, name, schema.BatchMatMulOptionsT())
 
     def conv_2d(
-        self, x: Tensor, kernel: Tensor, bias: Tensor, stride: tuple[int, int], name: str = "conv"
+        self,
+        x: Tensor,
+        kernel: Tensor,
+        bias: Tensor,
+        stride: tuple[int, int],
+        activation: Activation = "none",
+        same: bool = False,
+        name: str = "conv",
     ) -> Tensor:
         """x (b, height, width, channels), kernel (outputs, kh, kw, channels) -> (b, rows, columns,
-        outputs), without padding."""
+        outputs), without padding; or with the zeros that keep the size, where the stride is 1 and
+        the filter's sides are odd."""
         outputs, kh, kw, channels = kernel.shape
         self.check(x.shape[3] == channels and bias.shape == (outputs,), "CONV_2D", x, kernel)
+        self.check(not same or (stride == (1, 1) and kh % 2 == kw % 2 == 1), "CONV_2D", x, kernel)
         options = schema.Conv2DOptionsT()
-        options.padding = schema.Padding.VALID
+        options.padding = schema.Padding.SAME if same else schema.Padding.VALID
         options.strideH, options.strideW = stride
-        rows = (x.shape[1] - kh) // stride[0] + 1
-        columns = (x.shape[2] - kw) // stride[1] + 1
+        options.fusedActivationFunction = _ACTIVATIONS[activation]
+        rows = x.shape[1] if same else (x.shape[1] - kh) // stride[0] + 1
+        columns = x.shape[2] if same else (x.shape[2] - kw) // stride[1] + 1
         shape = (x.shape[0], rows, columns, outputs)
         return self.operation("CONV_2D", (x, kernel, bias), shape, name, options)
 
@@ -163,6 +177,15 @@ class GraphBuilder(GrowingGraph):
         shape = (x.shape[0], x.shape[1] - (kh - 1) * dilation, *x.shape[2:])
         inputs = (x, kernel, bias)
         return self.operation("DEPTHWISE_CONV_2D", inputs, shape, name, options, 2)
+
+    def resize_bilinear(self, x: Tensor, size: tuple[int, int], name: str = "resize") -> Tensor:
+        """x (b, height, width, channels) -> (b, *size, channels); pixel i of n stands at (i + 0.5)
+        / n, as PyTorch has it without aligned corners."""
+        options = schema.ResizeBilinearOptionsT()
+        options.halfPixelCenters = True
+        shape = (x.shape[0], *size, x.shape[3])
+        inputs = (x, self.integers(size))
+        return self.operation("RESIZE_BILINEAR", inputs, shape, name, options, 3)
 
     # Places
 
@@ -206,10 +229,10 @@ class GraphBuilder(GrowingGraph):
         shape = (*first[:axis], total, *first[axis + 1 :])
         return self.operation("CONCATENATION", tuple(parts), shape, name, options)
 
-    def pad(self, x: Tensor, axis: int, before: int, name: str = "pad") -> Tensor:
-        """Zeros before x along one axis."""
-        paddings = [[before if i == axis else 0, 0] for i in range(len(x.shape))]
-        shape = tuple(size + before if i == axis else size for i, size in enumerate(x.shape))
+    def pad(self, x: Tensor, axes: Mapping[int, tuple[int, int]], name: str = "pad") -> Tensor:
+        """Zeros around x: axis -> how many before and behind it."""
+        paddings = [list(axes.get(i, (0, 0))) for i in range(len(x.shape))]
+        shape = tuple(size + sum(axes.get(i, ())) for i, size in enumerate(x.shape))
         return self.operation(
             "PAD", (x, self.integers(paddings)), shape, name, schema.PadOptionsT()
         )

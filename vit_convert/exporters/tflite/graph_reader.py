@@ -17,7 +17,7 @@ from vit_convert.exporters.tflite.file_reader import Tensor, TfliteFile, read_fi
 # of parameters ("blocks.3.attn.qkv.weight"), or of the block that they leave ("blocks.3").
 _LAYER = re.compile(
     r"(?:^|/)(embeddings|[a-z_]+\.\d+|patch_embed|[a-z]+_token|pos_embed|norm(?:_pre)?|fc_norm"
-    r"|pool(?:_\d+)?|head(?:_dist)?)(?=[/.]|$)"
+    r"|pool(?:_\d+)?|head(?:_dist)?|dense_head)(?=[/.]|$)"
 )
 _BLOCK = re.compile(r"embeddings|[a-z_]+\.\d+")
 _SMALL = 4096  # bytes of a constant that is read to look at it

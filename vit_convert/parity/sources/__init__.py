@@ -71,7 +71,10 @@ def source_model(
         classifier: SourceModel = make(spec, checkpoint, ledger, features)
         return classifier
     module = _MODULES.get(dialect.name) or _MODULES.get(dialect.library)
-    if module is None or spec.source.changed or dialect.text:
+    resamples = dialect.architecture == "dense"
+    if resamples:
+        module = "linear_segmentation" if spec.config.head == "linear" else "transformers_depth"
+    if module is None or (spec.source.changed and not resamples) or dialect.text:
         return TorchReference(spec, ledger.tensors, features)
     build = importlib.import_module(f"{__name__}.{module}").build
     model: SourceModel = build(spec, checkpoint, ledger, features or spec.config.num_classes == 0)

@@ -191,7 +191,7 @@ def _resample(state: dict[str, torch.Tensor], spec: ModelSpec) -> bool:
 
     picture = stored[:, prefix:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
     picture = torch.nn.functional.interpolate(
-        picture, size=grid, mode="bicubic", align_corners=False
+        picture, size=grid, mode=spec.pos_embed, align_corners=False
     )
     resampled = picture.permute(0, 2, 3, 1).flatten(1, 2)
     state["pos_embed"] = torch.cat([stored[:, :prefix], resampled], dim=1)

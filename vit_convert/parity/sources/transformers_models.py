@@ -17,7 +17,7 @@ from vit_convert.parity.sources.watched import WatchedModel, as_torch
 if TYPE_CHECKING:
     import torch
 
-_ACTIVATIONS = {
+ACTIVATIONS = {
     "erf": "gelu",
     "tanh": "gelu_pytorch_tanh",
     "quick": "quick_gelu",
@@ -79,17 +79,25 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     return WatchedModel(model, forward, blocks, versions)
 
 
-def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What config.json says of the image tower, read by transformers; {} without one."""
+def read_config(checkpoint: Checkpoint) -> Any:
+    """What config.json says, read by transformers: its configuration; a dict where it knows no such
+    model; None without the file."""
     folder = checkpoint.path.parent
     if not (folder / "config.json").is_file():
-        return {}
+        return None
     configuration = import_library("transformers.configuration_utils").PreTrainedConfig
     values: dict[str, Any] = configuration.get_config_dict(folder)[0]
     known = import_library("transformers").CONFIG_MAPPING
     if values.get("model_type") not in known:
         return values
-    whole = known[values["model_type"]].from_dict(values)
+    return known[values["model_type"]].from_dict(values)
+
+
+def _stated(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What config.json says of the image tower; {} without one."""
+    whole = read_config(checkpoint)
+    if whole is None or isinstance(whole, dict):
+        return whole or {}
     parts = [getattr(whole, name, None) for name in _PARTS]
     part = next((part for part in parts if part is not None), whole)
     return dict(part.to_dict(), model_type=part.model_type)
@@ -107,7 +115,7 @@ def _values(spec: ModelSpec, ledger: Ledger) -> dict[str, Any]:
         "image_size": rows if rows == columns else (rows, columns),
         "patch_size": config.patch_size[0],
         "num_channels": config.in_channels,
-        "hidden_act": _ACTIVATIONS[config.gelu],
+        "hidden_act": ACTIVATIONS[config.gelu],
         "layer_norm_eps": config.norm_eps,
         "num_labels": config.num_classes or 2,
     }

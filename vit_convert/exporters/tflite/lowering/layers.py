@@ -55,6 +55,7 @@ class Lowering(GraphBuilder):
         self.tokens_after = tokens_after
         self._store_weight = store_weight
         self._linears: dict[str, tuple[Tensor, Tensor | None]] = {}  # a layer may be used twice
+        self._shared: dict[str, Tensor] = {}
         self._score_biases: dict[tuple[str, int], Tensor] = {}  # all blocks may share one
 
     def has(self, name: str) -> bool:
@@ -71,6 +72,16 @@ class Lowering(GraphBuilder):
         weight = self.model.weights[name]
         wanted = weight.shape if shape is None else shape
         return self.constant(name, wanted, lambda: weight.array().reshape(wanted))
+
+    def stored(self, name: str, weight: Weight) -> Tensor:
+        """A matrix or the filters of a convolution, in the precision of the file."""
+        return self._store_weight(self, name, weight)
+
+    def shared(self, name: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> Tensor:
+        """A constant in float32 that several layers use."""
+        if name not in self._shared:
+            self._shared[name] = self.constant(name, shape, read)
+        return self._shared[name]
 
     def score_bias(self, name: str, queries: int) -> Tensor:
         """What is added to attention's scores: (1, heads, n, n), or its rows of the first tokens,
@@ -155,7 +166,7 @@ class Lowering(GraphBuilder):
             return x
         before = sum(token.count for token in embedding.prefix)
         if before:
-            x = self.pad(x, 2, before, "padded")
+            x = self.pad(x, {2: (before, 0)}, "padded")
         tokens = self.small(TOKENS, (1, 1, before + rows * columns, dim))
         return self.add(x, tokens, "positioned")
 

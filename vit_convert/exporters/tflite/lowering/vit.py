@@ -27,19 +27,8 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     outputs; or "tokens.{i}" (batch, 1, patches, dim) alone, if these are wanted.
     """
     config: ViTConfig = g.config
-    points: dict[str, Tensor] = {}
-    x = g.embed(images)
-    if config.pre_norm:
-        x = g.norm(x, "norm_pre")
-    x = g.renamed(x, "embeddings")
-    rotary = _rotary(g) if config.rotary not in ("none", "mixed") else None
-    read = vit_num_read_tokens(config)
-    for i in range(config.depth):
-        # nobody reads the last block's tokens that are not pooled
-        kept = x.shape[2] if i < config.depth - 1 else read or x.shape[2]
-        x, weights = _block(g, x, f"blocks.{i}", kept, rotary)
-        if weights is not None:
-            points[f"attention.{i}"] = weights
+    blocks, points = lower_backbone(g, images, vit_num_read_tokens(config))
+    x = blocks[-1]
     if g.tokens_after is not None:
         return {f"tokens.{g.tokens_after}": g.grid_tokens(x, config.num_prefix_tokens)}
     if config.final_norm:
@@ -55,6 +44,35 @@ def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
         return {"features": _mean(g, pooled), **points}
     heads = zip(("head", "head_dist"), pooled, strict=False)
     return {"logits": _mean(g, [g.linear(p, head) for head, p in heads]), **points}
+
+
+def lower_backbone(
+    g: Lowering, images: Tensor, read: int | None = None
+) -> tuple[list[Tensor], dict[str, Tensor]]:
+    """Images (batch, height, width, channels) -> the tokens (batch, 1, n, dim) that each block
+    gives, and "attention.0", ... (batch, heads, n, n) where they are outputs.
+
+    Args:
+        g: the graph.
+        images: normalised, or pixels where folding made the model take these.
+        read: how many tokens of the last block are read, the first ones; None for all.
+    """
+    config: ViTConfig = g.config
+    points: dict[str, Tensor] = {}
+    x = g.embed(images)
+    if config.pre_norm:
+        x = g.norm(x, "norm_pre")
+    x = g.renamed(x, "embeddings")
+    rotary = _rotary(g) if config.rotary not in ("none", "mixed") else None
+    blocks = []
+    for i in range(config.depth):
+        # nobody reads the last block's tokens that are not pooled
+        kept = x.shape[2] if i < config.depth - 1 else read or x.shape[2]
+        x, weights = _block(g, x, f"blocks.{i}", kept, rotary)
+        blocks.append(x)
+        if weights is not None:
+            points[f"attention.{i}"] = weights
+    return blocks, points
 
 
 def _block(

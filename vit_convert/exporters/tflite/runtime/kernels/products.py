@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
+from vit_convert.architectures.dense.resizing import bilinear_weights
 from vit_convert.errors import VitConvertError
 from vit_convert.exporters.tflite.runtime.kernels.call import Call, Kernel, activated
 
@@ -63,6 +64,21 @@ def _depthwise_conv_2d(call: Call) -> np.ndarray:
     return _with_bias(call, total)
 
 
+def _resize_bilinear(call: Call) -> np.ndarray:
+    """(n, h, w, channels) -> (n, h', w', channels), one axis after the other."""
+    x, aligned = call.array(0), call.option("alignCorners", False)
+    if not aligned and not call.option("halfPixelCenters", False):
+        raise VitConvertError("no kernel resizes from corners", where=call.outputs[0].name)
+    rows, columns = (
+        bilinear_weights(old, new, aligned).astype(np.float32)
+        for old, new in zip(x.shape[1:3], call.integers(1), strict=True)
+    )
+    x = call.arithmetic.matmul(columns, x)
+    n, height, width, channels = x.shape
+    tall = call.arithmetic.matmul(rows, x.reshape(n, height, width * channels))
+    return tall.reshape(n, -1, width, channels)
+
+
 def _with_bias(call: Call, product: np.ndarray) -> np.ndarray:
     """(..., out), which is rounded already, plus the bias (out,), if there is one, and the fused
     activation."""
@@ -93,4 +109,5 @@ KERNELS: dict[str, Kernel] = {
     "CONV_2D": _conv_2d,
     "DEPTHWISE_CONV_2D": _depthwise_conv_2d,
     "FULLY_CONNECTED": _fully_connected,
+    "RESIZE_BILINEAR": _resize_bilinear,
 }
