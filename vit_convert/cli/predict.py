@@ -10,6 +10,7 @@ import click
 
 from vit_convert.cli import console, options
 from vit_convert.cli.rows import Seen, check_options, kept_unfinished, print_rows
+from vit_convert.cli.vectors import predict_vectors
 from vit_convert.errors import UsageError
 from vit_convert.progress import silent
 
@@ -42,7 +43,7 @@ def predict(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Say what is in pictures, with the model's own preprocessing.
+    """Say what is in pictures, or give a vector of each, with the model's own preprocessing.
 
     PATH is a picture, a folder, of which all pictures are taken, or the address of one of these in
     object storage (s3://...). Pictures are turned upright (EXIF), resized, cropped and normalised
@@ -52,6 +53,10 @@ def predict(
     into a file, which appears when it is whole. A row has path, classes, labels, probabilities and
     error. Pictures that cannot be read are listed, and their rows say why; only if none can be read
     is that an error.
+
+    Of an artifact that gives embeddings or features, the vectors are written: -o FILE.npy (float32,
+    a row of each picture in their order, NaN where one cannot be read), FILE.jsonl or FILE.parquet
+    (path, embedding, error).
     """
     from vit_convert.exporters import open_artifact
     from vit_convert.images.storage import find_pictures, storage_of
@@ -72,19 +77,32 @@ def predict(
             "both say how to print", where=f"--json --format {form}", expected="one of them"
         )
     names = read_labels(labels) if labels else ()
-    if output is not None and not ray:
-        form = format_of(Path(output), form)
     # Bars would be in the way of rows on the same terminal.
     busy = output is None and not as_json and sys.stdout.isatty()
     showing = nullcontext(silent) if busy else console.progress("looking at pictures")
     with showing as progress:
         progress(f"opening {artifact.name}")
         opened = open_artifact(artifact)
-        table = table_of(opened, top, names)
         storage, found = storage_of(pictures), find_pictures(pictures)
         if verbose:
             for step in steps_of(opened):
                 console.note(f"each picture: {step}")
+        if opened.output.is_vector:
+            said = predict_vectors(
+                *(opened, found, storage),
+                form=form,
+                output=output,
+                force=force,
+                as_json=as_json,
+                refused={"--labels": names, "--resume": resume, "--ray": ray},
+                progress=progress,
+            )
+            if as_json:
+                console.out_json({**said, "preprocessing": steps_of(opened)})
+            return
+        if output is not None and not ray:
+            form = format_of(Path(output), form)
+        table = table_of(opened, top, names)
         seen = Seen(len(found), progress)
         job = (opened, found, storage, table)
         with kept_unfinished(output):
