@@ -1,4 +1,4 @@
-"""CLIP under the names of OpenAI and open_clip gives the classifier that transformers' names give."""
+"""CLIP under OpenAI's and open_clip's names becomes the same classifier as under transformers'."""
 
 from __future__ import annotations
 
