@@ -100,6 +100,30 @@ def test_every_artifact_is_verified_against_transformers(
     assert vit_convert.open_artifact(tflite).spec.labels == CLASSES
 
 
+@pytest.mark.parametrize(
+    ("target", "output"),
+    [("tflite", "sigmoid"), ("saved_model", "sigmoid"), ("tflite", "embedding")],
+)
+def test_other_outputs_are_verified_too(
+    target: str, output: Any, saved: Callable[[str], tuple[Any, Any, Path]], tmp_path: Path
+) -> None:
+    folder = saved("siglip" if output == "sigmoid" else "clip")[2]
+    source = tmp_path / "words.h5"
+    vit_convert.zero_shot(folder, CLASSES, source)
+    options = vit_convert.ExportOptions(output=output)
+    (exported,) = vit_convert.export(source, [target], tmp_path, options)
+    result = vit_convert.verify(exported, source=folder)
+    assert result.comparison.passed
+    artifact = vit_convert.open_artifact(exported)
+    (found,) = artifact.run(pictures()).values()
+    if output == "embedding":
+        assert found.shape == (len(pictures()), 15)
+        assert np.allclose(np.linalg.norm(found, axis=1), 1, atol=1e-6)
+    else:
+        logits = vit_convert.load_model(source)(pictures()).numpy()
+        assert np.allclose(found, 1 / (1 + np.exp(-logits.astype(np.float64))), rtol=1e-5)
+
+
 def test_a_wrong_head_is_found(
     saved: Callable[[str], tuple[Any, Any, Path]], tmp_path: Path
 ) -> None:

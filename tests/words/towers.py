@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ KINDS = ("clip", "clip-legacy", "siglip", "siglip2", "siglip2-naflex")
 
 def byte_pairs() -> tuple[dict[str, int], list[tuple[str, str]]]:
     """A vocabulary and merges in CLIP's manner: letters, letters that end a word, and words."""
-    letters = sorted({*"".join(WORDS), *".,'", *"0123456789"})
+    letters = sorted({*string.ascii_lowercase, *string.digits, *".,'-"})
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     merges: list[tuple[str, str]] = []
     for word in WORDS[1:7]:

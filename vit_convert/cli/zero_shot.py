@@ -86,7 +86,7 @@ def zero_shot(
             progress=progress,
         )
     for line in made.warnings:
-        console.warn(line)
+        console.warn(line.partition("; --")[0])  # an option of torch2keras
     if as_json:
         console.out_json(made.to_dict())
         return
