@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from families import small_vit
-from runtimes.trying import on_mediapipe
+import torch
+from families import channels_first, small_vit
+from runtimes.trying import Task, on_mediapipe
 
 from vit_convert.architectures import Preprocessing
 from vit_convert.conversion.h5_file import write_h5
@@ -20,7 +21,7 @@ from vit_convert.images.preprocessing import normalise
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), "bicubic", 0.9)
 GREY = Preprocessing((0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bicubic", 0.9)
 PICTURES = 3
-LIMIT = 1e-4  # of probabilities; MediaPipe normalises in float32 too
+LIMIT = 1e-4  # of probabilities, and of vectors of length 1; MediaPipe normalises in float32 too
 
 
 @dataclass(frozen=True)
@@ -31,11 +32,13 @@ class Form:
         name: for people.
         preprocessing: of the model.
         options: of the export.
+        task: of MediaPipe, ImageClassifier or ImageEmbedder.
     """
 
     name: str
     preprocessing: Preprocessing
     options: dict[str, Any] = field(default_factory=dict)
+    task: Task = "classifier"
 
 
 FORMS = (
@@ -47,6 +50,13 @@ FORMS = (
         {"embed_preprocessing": True, "input_type": "float32"},
     ),
     Form("one mean and std for all channels", GREY),
+    Form("embeddings", GREY, {"output": "embedding"}, "embedder"),
+    Form(
+        "embeddings with --embed-preprocessing",
+        IMAGENET,
+        {"output": "embedding", "embed_preprocessing": True},
+        "embedder",
+    ),
 )
 
 
@@ -57,14 +67,16 @@ class Tried:
     Attributes:
         exported: it, and what `export` says of it.
         pictures: (n, height, width, 3) uint8.
-        expected: (n, classes) float32, their probabilities by timm.
+        expected: (n, classes) float32, their probabilities by timm; or embeddings (n, dim).
         labels: names of the classes.
+        task: of MediaPipe.
     """
 
     exported: Exported
     pictures: np.ndarray
     expected: np.ndarray
     labels: tuple[str, ...]
+    task: Task
 
 
 @dataclass(frozen=True)
@@ -92,12 +104,19 @@ def written(form: Form, folder: Path) -> Tried:
     home = folder / form.name.replace(" ", "_")
     home.mkdir()
     write_h5(home / "model.h5", spec, family.tensors())
-    options = ExportOptions(output="softmax", **form.options)
+    options = ExportOptions(**{"output": "softmax", **form.options})
     (exported,) = export_all(home / "model.h5", [("tflite", options)], home)
     pictures = np.random.default_rng(0).integers(0, 256, (PICTURES, *size, 3), np.uint8)
-    logits = family.logits(normalise(pictures, form.preprocessing))
+    images = normalise(pictures, form.preprocessing)
+    if form.task == "embedder":
+        with torch.inference_mode():
+            tokens = family.model.forward_features(channels_first(images))
+            features = family.model.forward_head(tokens, pre_logits=True).numpy()
+        lengths = np.linalg.norm(features, axis=1, keepdims=True)
+        return Tried(exported, pictures, features / lengths, (), form.task)
+    logits = family.logits(images)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return Tried(exported, pictures, powers / powers.sum(axis=1, keepdims=True), labels)
+    return Tried(exported, pictures, powers / powers.sum(axis=1, keepdims=True), labels, form.task)
 
 
 def judged(python: Path, tried: Tried) -> Verdict:
@@ -107,7 +126,7 @@ def judged(python: Path, tried: Tried) -> Verdict:
         python: of MediaPipe's environment.
         tried: the file.
     """
-    code, log = on_mediapipe(python, tried.exported.path, tried.pictures, "cpu")
+    code, log = on_mediapipe(python, tried.exported.path, tried.pictures, "cpu", tried.task)
     lines = [line for line in log.splitlines() if line.strip()] or ["nothing said"]
     refusals = [words for said in tried.exported.caveats for words in re.findall('"(.+?)"', said)]
     if code != 0:
@@ -116,10 +135,14 @@ def judged(python: Path, tried: Tried) -> Verdict:
     if refusals:
         return Verdict(False, f"runs, and export says that it is refused: {refusals[0]}")
     scores = json.loads(lines[-1])
-    found = np.array([[each[label] for label in tried.labels] for each in scores])
+    if tried.task == "embedder":
+        found = np.array([each["embedding"] for each in scores])
+    else:
+        found = np.array([[each[label] for label in tried.labels] for each in scores])
+    given = "vectors" if tried.task == "embedder" else "scores"
     difference = float(np.abs(found - tried.expected).max())
     same = (found.argmax(axis=1) == tried.expected.argmax(axis=1)).all()
     return Verdict(
         bool(same) and difference <= LIMIT,
-        f"gives the scores of timm: max |difference| {difference:.1e} on {len(scores)} pictures",
+        f"gives the {given} of timm: max |difference| {difference:.1e} on {len(scores)} pictures",
     )

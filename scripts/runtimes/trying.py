@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from runtimes.files import Tried
@@ -19,6 +20,7 @@ from vit_convert.parity.compare import TOLERANCES
 from vit_convert.parity.gpu.delegate import parse_refusal
 from vit_convert.parity.gpu.process import environments
 
+Task = Literal["classifier", "embedder"]
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOGITS = ("logits", "output_1")  # the names of the first output, without and with maps
 TIMEOUT = 120  # seconds for one file on one runtime
@@ -88,23 +90,27 @@ def on_classic(python: Path, tried: Tried) -> Result:
     return _failure(code, log)
 
 
-def on_mediapipe(python: Path, path: Path, pictures: np.ndarray, where: str) -> tuple[int, str]:
-    """Have MediaPipe's ImageClassifier run a file.
+def on_mediapipe(
+    python: Path, path: Path, pictures: np.ndarray, where: str, task: Task = "classifier"
+) -> tuple[int, str]:
+    """Have MediaPipe's ImageClassifier or ImageEmbedder run a file.
 
     Args:
         python: of its environment.
         path: the .tflite file.
         pictures: (n, height, width, 3) uint8.
         where: "cpu" or "gpu".
+        task: which of them.
 
     Returns:
         exit status, and all that was said: where it ran, the last line is JSON, for each picture
-        {class: score}.
+        {class: score} or {output: vector}.
     """
     with tempfile.TemporaryDirectory() as folder:
         saved = Path(folder, "pictures.npy")
         np.save(saved, pictures)
-        command = [python, Path(__file__).with_name("mediapipe_worker.py"), path, saved, where]
+        worker = Path(__file__).with_name("mediapipe_worker.py")
+        command = [python, worker, path, saved, where, task]
         return _run([*map(str, command)], {**os.environ, **_MESA})
 
 

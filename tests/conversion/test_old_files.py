@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.model_spec import FORMAT
 from vit_convert.conversion.h5_file import open_keras, write_h5
 from vit_convert.errors import ArtifactError, RecognitionError, VitConvertError
 from vit_convert.exporters.keras_h5 import load_model
@@ -79,8 +80,8 @@ def test_a_folded_model_of_0_1_is_refused_by_name(tmp_path: Path) -> None:
 
 
 def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
-    path = changed(tmp_path, lambda spec: spec.update(format=3))
-    error = refused(path, ArtifactError, "newer vit-convert, in format 3")
+    path = changed(tmp_path, lambda spec: spec.update(format=FORMAT + 1))
+    error = refused(path, ArtifactError, f"newer vit-convert, in format {FORMAT + 1}")
     assert error.where == str(path)
     assert "upgrade" in error.hint
 
@@ -124,6 +125,6 @@ def test_a_file_written_again_has_the_format_of_this_version(tmp_path: Path) -> 
         write_h5(path, spec, weights)
     with h5py.File(path) as file:
         stored = json.loads(file.attrs["model_config"])["config"]["spec"]
-    assert stored["format"] == 2
+    assert stored["format"] == FORMAT
     assert not {"folded", "stream_scale"} & stored["config"].keys()
     assert ModelSpec.from_dict(stored) == spec

@@ -276,10 +276,15 @@ EXPORTS = {
     "SavedModel of probabilities": ("saved_model", {"output": "softmax"}),
     "SavedModel of features": ("saved_model", {"output": "features"}),
     "Hub": ("hub", {}),
+    "SavedModel of tokens": ("saved_model", {"output": "tokens"}),
     "Hub of features": ("hub", {"output": "features"}),
+    "Hub of embeddings": ("hub", {"output": "embedding"}),
     "TFLite": ("tflite", {}),
     "TFLite that takes uint8": ("tflite", {"embed_preprocessing": True}),
     "TFLite float16": ("tflite", {"precision": "float16"}),
+    "TFLite of embeddings": ("tflite", {"output": "embedding"}),
+    "TFLite of tokens": ("tflite", {"output": "tokens"}),
+    "TFLite of a block's tokens": ("tflite", {"output": "tokens", "block": 0}),
     "TFLite float16 of probabilities": ("tflite", {"precision": "float16", "output": "softmax"}),
 }
 

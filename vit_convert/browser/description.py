@@ -55,10 +55,11 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
     assert entry is not None  # else it would not have been opened
     outputs = Metadata.from_json(entry, str(path)).outputs
     graph = TfliteGraph(path)
-    names = given_labels(labels) or spec.labels or tuple(map(str, range(config.num_classes)))
-    if len(names) != config.num_classes:
+    (classes,) = artifact.output.shape
+    names = given_labels(labels) or spec.labels or tuple(map(str, range(classes)))
+    if len(names) != classes:
         raise UsageError(
-            f"{len(names)} labels for a model of {config.num_classes} classes",
+            f"{len(names)} labels for a model of {classes} classes",
             where="--labels",
             expected="one for each class",
         )
@@ -75,7 +76,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
             "range": artifact.input_range,
         },
         "preprocessing": asdict(spec.preprocessing),
-        "output": {"name": outputs[0], "kind": artifact.output.kind, "classes": config.num_classes},
+        "output": {"name": outputs[0], "kind": artifact.output.kind, "classes": classes},
         "labels": list(names),
         "attention": _attention(spec, outputs),
         "operations": sum(not operation.prepares for operation in graph.operations),

@@ -19,6 +19,7 @@ from vit_convert.cli.benchmark import benchmark
 from vit_convert.cli.completion import completion
 from vit_convert.cli.evaluate import evaluate
 from vit_convert.cli.export import export
+from vit_convert.cli.features import features
 from vit_convert.cli.finetune import finetune
 from vit_convert.cli.inspect import inspect
 from vit_convert.cli.keras2torch import keras2torch
@@ -48,7 +49,7 @@ _SECTIONS: dict[str, tuple[click.Command, ...]] = {
     "Convert": (inspect, torch2keras, keras2torch, export),
     "Train": (train, finetune),
     "Check": (verify, record, evaluate, benchmark),
-    "Use": (predict, attention, web),
+    "Use": (predict, attention, features, web),
     "Set up": (completion,),
 }
 

@@ -12,6 +12,7 @@ import click
 from vit_convert.cli import console, options
 from vit_convert.cli.maps import write_maps
 from vit_convert.cli.rows import Seen, check_options, kept_unfinished, print_rows
+from vit_convert.cli.vectors import predict_vectors
 from vit_convert.errors import UsageError
 from vit_convert.progress import silent
 
@@ -44,7 +45,7 @@ def predict(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Say what is in pictures, with the model's own preprocessing.
+    """Say what is in pictures, or give a vector of each, with the model's own preprocessing.
 
     PATH is a picture, a folder, of which all pictures are taken, or the address of one of these in
     object storage (s3://...). Pictures are turned upright (EXIF), resized, cropped and normalised
@@ -54,6 +55,10 @@ def predict(
     into a file, which appears when it is whole. A row has path, classes, labels, probabilities and
     error. Pictures that cannot be read are listed, and their rows say why; only if none can be read
     is that an error.
+
+    Of an artifact that gives embeddings or features, the vectors are written: -o FILE.npy (float32,
+    a row of each picture in their order, NaN where one cannot be read), FILE.jsonl or FILE.parquet
+    (path, embedding, error).
 
     Models that say something of every pixel (depth, segments) write into a folder, -o FOLDER: of
     each picture NAME.png, the map in colours at the picture's size, and NAME.npy, its numbers.
@@ -89,13 +94,26 @@ def predict(
             how: dict[str, Any] = {"force": force, "as_json": as_json, "progress": progress}
             write_maps(opened, pictures, output, refused, **how)
             return
-        if output is not None and not ray:
-            form = format_of(Path(output), form)
-        table = table_of(opened, top, names)
         storage, found = storage_of(pictures), find_pictures(pictures)
         if verbose:
             for step in steps_of(opened):
                 console.note(f"each picture: {step}")
+        if opened.output.is_vector:
+            said = predict_vectors(
+                *(opened, found, storage),
+                form=form,
+                output=output,
+                force=force,
+                as_json=as_json,
+                refused={"--labels": names, "--resume": resume, "--ray": ray},
+                progress=progress,
+            )
+            if as_json:
+                console.out_json({**said, "preprocessing": steps_of(opened)})
+            return
+        if output is not None and not ray:
+            form = format_of(Path(output), form)
+        table = table_of(opened, top, names)
         seen = Seen(len(found), progress)
         job = (opened, found, storage, table)
         with kept_unfinished(output):

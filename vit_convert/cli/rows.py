@@ -99,19 +99,19 @@ def print_rows(rows: Iterable[Row], form: str | None, table: Table) -> None:
     from vit_convert.inference.rows import csv_header, csv_line, json_line
 
     if form == "csv":
-        _data(csv_header(table))
+        print_line(csv_header(table))
     for row in rows:
         if form == "csv":
-            _data(csv_line(table, row))
+            print_line(csv_line(table, row))
         elif form == "jsonl":
-            _data(json_line(row))
+            print_line(json_line(row))
         elif row["error"] is None:
             console.out(console.one_line(row["path"]))
             for label, probability in zip(row["labels"], row["probabilities"], strict=True):
                 console.out(f"  {probability:6.1%}  {label}")
 
 
-def _data(text: str) -> None:
+def print_line(text: str) -> None:
     """Text for programs, byte by byte as it is; a terminal gets no control characters."""
     if sys.stdout.isatty():
         text = escaped(text)

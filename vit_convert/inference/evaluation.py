@@ -164,7 +164,7 @@ def _result(
         there = truth == index
         accuracy = _percent(hits[there]) if there.any() else None
         classes.append(ClassAccuracy(name, index, int(there.sum()), accuracy))
-    width = artifact.spec.config.num_classes
+    (width,) = artifact.output.shape
     confusion = np.zeros((width, width), np.int64)
     np.add.at(confusion, (truth, best[:, 0]), 1)
     names = list(artifact.spec.labels or map(str, range(width)))
@@ -191,7 +191,7 @@ def _percent(hits: np.ndarray) -> float:
 
 def class_index(artifact: Artifact, classes: Sequence[str], folder: str) -> dict[str, int]:
     """Folder name -> class index: by label if the names are labels, by WordNet id for ImageNet's
-    classes, else by sorted order. Raises UsageError for an artifact that gives no classes."""
+    classes, else by sorted order."""
     check_classes(artifact)
     labels = artifact.spec.labels
     for names in (labels, imagenet1k_synsets() if labels == imagenet1k() else ()):
@@ -205,7 +205,7 @@ def class_index(artifact: Artifact, classes: Sequence[str], folder: str) -> dict
                 expected=f"subfolders named as its labels: {_first(names)}",
                 hint=f"another name for {folder}/{unknown[0]}, or another place",
             )
-    expected = artifact.spec.config.num_classes
+    (expected,) = artifact.output.shape
     if len(classes) != expected:
         named = f", or some that are named as its labels: {_first(labels)}" if labels else ""
         raise UsageError(

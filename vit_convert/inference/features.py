@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -87,6 +88,43 @@ def features(
             seen += map(Features, names, values)
     progress("pictures", len(found), len(found))
     return results if given.several else results[0]
+
+
+def patch_tokens(
+    artifact: str | Path, pictures: Pictures, progress: Progress = silent
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """The part of each picture that a model sees, and the tokens of its patches.
+
+    Args:
+        artifact: path of an artifact that was exported with `output="tokens"`.
+        pictures: one or several, as `predict` takes them.
+        progress: told how many pictures are done.
+
+    Returns:
+        pictures (height, width, 3) uint8; tokens (pictures, rows, columns, dim) float32.
+
+    Raises:
+        UsageError, ArtifactError, ImageError: as `features`.
+    """
+    given, found = given_artifacts(artifact), given_pictures(pictures)
+    (opened,) = given.open(progress)
+    if opened.output.kind != "tokens":
+        raise UsageError(
+            f"gives {opened.output.kind}, not tokens",
+            where=str(opened.path),
+            expected="an artifact that was exported with --output tokens",
+            hint="vit-convert export MODEL --output tokens",
+        )
+    size, how = opened.spec.config.image_size, opened.spec.preprocessing
+    height, width = opened.spec.config.seen_size
+    seen, tokens = [], []
+    for done, picture in enumerate(found.each):
+        progress("pictures", done, len(found))
+        pixels = to_pixels(found.decode(picture), size, how)
+        seen.append(pixels[:height, :width])
+        tokens.append(next(iter(opened.run(as_input(pixels[None], opened)).values())))
+    progress("pictures", len(found), len(found))
+    return seen, np.concatenate(tokens)
 
 
 def _check(artifact: Artifact) -> None:

@@ -129,7 +129,7 @@ def csv_line(table: Table, row: Row) -> str:
     """A row in CSV."""
     cells = [row[name] for name in ("path", "class", "artifact") if name in row]
     for found in zip(row["classes"], row["labels"], row["probabilities"], strict=True):
-        cells += map(_text, found)
+        cells += map(as_text, found)
     cells += [""] * (3 * (table.top - len(row["classes"])))
     return _csv([*cells, row["error"] or ""])
 
@@ -154,15 +154,15 @@ def arrow_table(rows: Sequence[Row]) -> Any:
     ]
     there = [(name, kind) for name, kind in columns if name in rows[0]]
     return arrow.table(
-        {name: arrow.array([_text(row[name]) for row in rows], kind) for name, kind in there},
+        {name: arrow.array([as_text(row[name]) for row in rows], kind) for name, kind in there},
         schema=arrow.schema(there),
     )
 
 
-def _text(value: Any) -> Any:
+def as_text(value: Any) -> Any:
     """A cell of Parquet, whose texts are UTF-8: what is none is shown as Python writes it."""
     if isinstance(value, list):
-        return [_text(each) for each in value]
+        return [as_text(each) for each in value]
     if isinstance(value, str) and not value.isascii():
         value = re.sub("[\udc80-\udcff]", lambda found: f"\\x{ord(found[0]) - 0xDC00:x}", value)
         return re.sub("[\ud800-\udfff]", lambda found: ascii(found[0])[1:-1], value)

@@ -81,7 +81,9 @@ def check_classes(artifact: Artifact) -> None:
             f"gives {artifact.output.kind}, not classes",
             where=str(artifact.path),
             expected="an artifact that gives logits or softmax",
-            hint="vit-convert export --output logits",
+            hint="vit-convert features ARTIFACT IMAGE"
+            if artifact.output.kind == "tokens"
+            else "vit-convert export --output logits",
         )
 
 
