@@ -46,7 +46,7 @@ DEPTH_ANYTHING: Dialect = replace(
     DINOV2,
     name="depth-anything",
     architecture="dense",
-    title="Depth Anything's own names",
+    title="Depth-Anything's own names",
     marker=f"{_SOURCE}.scratch.output_conv1.weight",
     bodies=("pretrained.",),
     rules=(*DINOV2.rules, *_head()),

@@ -40,7 +40,7 @@ DINOV2_SEGMENTATION: Dialect = replace(
 
 def _transformers(table: Dialect) -> Dialect:
     new = table is TRANSFORMERS_DINOV2_5
-    title = "a DINOv2 with a linear head for segmentation"
+    title = "transformers' DINOv2 with a linear head for segmentation"
     return replace(
         table,
         name=f"transformers-dinov2-segmentation{'-5' if new else ''}",
