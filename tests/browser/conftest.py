@@ -45,7 +45,7 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The .tflite of "vit" or "cait", as trained, with attention; or "small", of uint8 pixels that
-    are not square, giving probabilities and attention."""
+    are not square, giving probabilities and attention; or "tokens", of the trained ViT."""
     folder = tmp_path_factory.mktemp("models")
 
     @cache
@@ -58,6 +58,9 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             family = small_vit(depth=2)
             write_h5(h5, replace(family.spec, labels=LABELS), family.tensors())
             options = ExportOptions(attention=True, output="softmax", embed_preprocessing=True)
+        elif name == "tokens":
+            torch2keras(WEIGHTS / CHECKPOINTS["vit"], h5)
+            options = ExportOptions(output="tokens")
         else:
             labels = read_labels(WEIGHTS / "cifar10_labels.txt")
             crop = Overrides(crop_pct=1.0)

@@ -26,6 +26,8 @@ from vit_convert.browser.site import web
 from vit_convert.exporters import open_artifact
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.attention import attention_of, look, towards_patches
+from vit_convert.inference.components import principal_colours
+from vit_convert.inference.features import patch_tokens
 from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
 
@@ -108,6 +110,31 @@ def test_pixels_in_and_probabilities_out(
     browser.open(addresses("small"), f"?accelerator={accelerator}")
     browser.choose(photograph)
     assert without_index(browser.classes()) == expected_classes(models("small"), photograph)
+
+
+@pytest.mark.parametrize("accelerator", ACCELERATORS)
+def test_patches_have_the_colours_that_features_gives_them(
+    accelerator: str, photograph: Path, browser: Browser, addresses: Addresses, models: Models
+) -> None:
+    browser.open(addresses("tokens"), f"?accelerator={accelerator}")
+    browser.choose(photograph)
+    _, tokens = patch_tokens(models("tokens"), photograph)
+    expected = principal_colours(tokens)[0].reshape(-1, 3)
+    found = browser.call("return vitConvert.shown.colours.map((shades) => [...shades])")
+    assert np.abs(np.array(found).T - expected).max() <= 0.02
+    drawn = browser.call(
+        "const c = document.getElementById('overlay');"
+        "const [rows, columns] = vitConvert.description.tokens.grid;"
+        "const { data } = c.getContext('2d').getImageData(0, 0, c.width, c.height), at = [];"
+        "for (let p = 0; p < rows * columns; p += 1) {"
+        "  const y = Math.floor((Math.floor(p / columns) + 0.5) * c.height / rows);"
+        "  const x = Math.floor((p % columns + 0.5) * c.width / columns);"
+        "  at.push([...data.slice(4 * (y * c.width + x), 4 * (y * c.width + x) + 3)]);"
+        "} return at;"
+    )
+    assert np.abs(np.array(drawn) / 255 - expected).max() <= 0.03
+    assert browser.text("answer-title").lower() == "what patches have in common"
+    assert browser.text("message") == ""
 
 
 def test_names_of_classes_are_text_whatever_they_hold(

@@ -33,7 +33,7 @@ def test_every_alternative_is_a_model_that_runs(name: str) -> None:
     family = MODELS[name]()
     images = family.images(1)
     expected = family.logits(images)
-    trial = _Trial(family.spec, family.arrays(), "logits", images, expected)
+    trial = _Trial(family.spec, family.arrays(), family.spec.output(), images, expected)
     unchanged = trial.compare(())
     assert unchanged is not None
     assert unchanged.passed

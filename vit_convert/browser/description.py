@@ -32,8 +32,9 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         architecture, precision: for people.
         input: name, height, width; dtype "float32" or "uint8"; range "normalised" or "0..255".
         preprocessing: mean, std, interpolation, crop_pct, crop_mode.
-        output: name, kind ("logits" or "probabilities"), classes.
-        labels: a name for each class.
+        output: name, kind ("logits", "probabilities" or "tokens"), classes.
+        labels: a name for each class; none for tokens.
+        tokens: where they lie, "grid" and "seen"; None for classes.
         attention: the maps that can be shown; see `_attention`.
         operations: how many the graph has, beside those that only prepare constants.
 
@@ -55,8 +56,10 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
     assert entry is not None  # else it would not have been opened
     outputs = Metadata.from_json(entry, str(path)).outputs
     graph = TfliteGraph(path)
-    (classes,) = artifact.output.shape
-    names = given_labels(labels) or spec.labels or tuple(map(str, range(classes)))
+    classes = artifact.output.shape[0] if artifact.output.has_classes else 0
+    names = (
+        given_labels(labels) or (spec.labels if classes else ()) or tuple(map(str, range(classes)))
+    )
     if len(names) != classes:
         raise UsageError(
             f"{len(names)} labels for a model of {classes} classes",
@@ -79,6 +82,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         "output": {"name": outputs[0], "kind": artifact.output.kind, "classes": classes},
         "labels": list(names),
         "attention": _attention(spec, outputs),
+        "tokens": _place(spec) if artifact.output.kind == "tokens" else None,
         "operations": sum(not operation.prepares for operation in graph.operations),
     }
 
@@ -86,11 +90,11 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
 def _check(artifact: Artifact, where: str) -> None:
     """Raises UsageError if the page could not show what the model says."""
     spec, options = artifact.spec, artifact.options
-    if not artifact.output.has_classes:
+    if not artifact.output.has_classes and artifact.output.kind != "tokens":
         raise UsageError(
             f"gives {artifact.output.kind}, not classes: the page would have nothing to show",
             where=where,
-            expected="a model that gives logits or softmax",
+            expected="a model that gives logits, softmax or tokens",
             hint="vit-convert export MODEL.h5 --tflite --output logits",
         )
     if options.batch_size not in (None, 1):
@@ -123,6 +127,13 @@ def _input_type(graph: TfliteGraph, where: str) -> str:
     return found
 
 
+def _place(spec: ModelSpec) -> dict[str, Any]:
+    """The "grid" of patches, and how much of a picture's height and width they cover ("seen")."""
+    config = spec.config
+    seen = [s / n for s, n in zip(config.seen_size, config.image_size, strict=True)]
+    return {"grid": list(config.grid), "seen": seen}
+
+
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     """The outputs that say which patches the answer came from, the last block's first.
 
@@ -140,8 +151,7 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
             "title": f"{kind} {point.rpartition('.')[2]}",
             "heads": config.num_heads,
             "query": 0 if config.pool == "token" else None,
-            "grid": list(config.grid),
-            "seen": [s / n for s, n in zip(config.seen_size, config.image_size, strict=True)],
+            **_place(spec),
         }
         for point in reversed(shown)
     ]

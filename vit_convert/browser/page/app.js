@@ -3,6 +3,7 @@
 
 import { attentionMap, drawMap } from "./attention.js";
 import { hasCamera, takePicture } from "./camera.js";
+import { drawColours, principalColours } from "./components.js";
 import { Engine, ModelError, fetchModel, hasWebGpu, readDescription, request } from "./engine.js";
 import { isolate } from "./isolation.js";
 import { PictureError, decode } from "./picture.js";
@@ -63,7 +64,7 @@ function introduce() {
   element("about").textContent = [
     architecture,
     `${input.height} × ${input.width} pixels`,
-    `${labels.length} classes`,
+    description.tokens ? "tokens of patches" : `${labels.length} classes`,
     precision,
     `${(size / 1e6).toFixed(1)} MB`,
   ].join(" · ");
@@ -72,6 +73,10 @@ function introduce() {
     "no picture leaves this device.";
   for (const { title, output } of description.attention) {
     element("block").append(new Option(title, output));
+  }
+  if (description.tokens) {
+    element("answer-title").textContent = "What patches have in common";
+    element("overlay").ariaLabel = "Principal components of the tokens of the patches, as colours";
   }
   offerSamples();
 }
@@ -159,6 +164,10 @@ async function answer() {
   const { outputs, milliseconds: took } = await engine.run(shown.input);
   shown.outputs = outputs;
   element("latency").textContent = milliseconds(took);
+  if (description.tokens) {
+    showTokens(outputs);
+    return;
+  }
   shown.classes = best(outputs);
   showClasses(shown.classes);
   fillHeads();
@@ -170,6 +179,16 @@ function prepare(picture) {
   const pixels = toPixels(picture, [input.height, input.width], preprocessing);
   if (input.range === "normalised") return normalise(pixels, preprocessing);
   return input.dtype === "uint8" ? pixels : Float32Array.from(pixels);
+}
+
+/** Colour the patches over the picture. */
+function showTokens(outputs) {
+  const { tokens, output } = description;
+  shown.colours = principalColours(outputs[output.name], tokens.grid[0] * tokens.grid[1]);
+  drawColours(element("overlay"), shown.colours, tokens);
+  element("overlay").hidden = false;
+  element("waiting").textContent =
+    "Red, green and blue are the first three principal components of this picture's patches.";
 }
 
 /** The most probable classes: [{label, probability}], best first. */
@@ -340,7 +359,8 @@ listen();
  *   vitConvert.description, vitConvert.engine  model.json; where the model runs
  *   await vitConvert.settled()                 once all that was begun is done
  *   vitConvert.shown                           what was made of the last picture: input, outputs,
- *                                              classes (label and probability, best first)
+ *                                              classes (label and probability, best first), or
+ *                                              colours of patches
  */
 globalThis.vitConvert = {
   ready: inTurn(start),
