@@ -225,7 +225,7 @@ MISTAKES: tuple[Mistake, ...] = (
         "model",
         "models/vit.py",
         ("DeiT's second head reads the class token", "TakeToken(i, dtype", "TakeToken(0, dtype"),
-        ("the last norm forgotten", 'x = norm(name="norm")(x)', 'norm(name="norm")(x)'),
+        ("the last norm forgotten", "x = last_norm(x)", "last_norm(x)"),
     ),
     *_in(
         "model",
@@ -505,7 +505,7 @@ MISTAKES: tuple[Mistake, ...] = (
             "(preprocessing.std, preprocessing.mean)",
         ),
         ("0..1 scaled as 0..255", 'if input_range == "0..255":', "if True:"),
-        ("softmax forgotten", 'if options.output != "softmax" or point != "logits":', "if True:"),
+        ("softmax forgotten", 'if output.unit == "probability":', "if False:"),
     ),
     *_in(
         "attention maps",
@@ -553,7 +553,11 @@ MISTAKES: tuple[Mistake, ...] = (
     *_in(
         "answers",
         "inference/running.py",
-        ("softmax of probabilities", 'if artifact.options.output == "softmax":', "if False:"),
+        (
+            "softmax of probabilities",
+            'if artifact.output.kind == "probabilities":',
+            "if False:",
+        ),
     ),
     *_in(
         "answers",

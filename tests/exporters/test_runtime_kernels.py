@@ -99,6 +99,11 @@ def product(x: Operand, y: Operand, label: str = "", **options: Any) -> Case:
     return Case("BATCH_MATMUL", [x, y], options, "BatchMatMul", label=label)
 
 
+def resized(label: str, image: tuple[int, ...], size: tuple[int, int], **options: Any) -> Case:
+    operands = [numbers(*image), constant(size)]
+    return Case("RESIZE_BILINEAR", operands, options, "ResizeBilinear", version=3, label=label)
+
+
 def strided(begin: list[int], end: list[int], step: list[int], **options: Any) -> Case:
     operands = [numbers(4, 5, 7), constant(begin), constant(end), constant(step)]
     version = 8 if "offset" in options else 1
@@ -193,6 +198,9 @@ CASES = [
     connected("flat", numbers(2, 3, 5), fixed(4, 5), fixed(4)),
     connected("no bias", numbers(6, 5), fixed(4, 5), None),
     connected("relu", numbers(6, 5), fixed(4, 5), fixed(4), fusedActivationFunction=1),
+    resized("larger", (2, 3, 5, 7), (7, 11), halfPixelCenters=True),
+    resized("smaller", (2, 9, 11, 3), (4, 5), halfPixelCenters=True),
+    resized("aligned", (2, 3, 5, 7), (7, 11), alignCorners=True),
     product(numbers(2, 3, 5, 7), numbers(2, 3, 7, 4)),
     product(numbers(2, 3, 7, 5), numbers(2, 3, 7, 4), "adjoint x", adjX=True),
     product(numbers(2, 3, 5, 7), numbers(2, 3, 4, 7), "adjoint y", adjY=True),
@@ -244,6 +252,7 @@ def test_an_operation_without_a_kernel_is_named(tmp_path: Path) -> None:
         connected("shuffled", numbers(2, 4), fixed(4, 4), None, weightsFormat=1),
         convolution("grouped", (1, 4, 4, 4), (6, 2, 2, 2), padding=1),
         binary("ADD", "Add", fusedActivationFunction=4)[0],
+        resized("from corners", (1, 3, 5, 2), (6, 7)),
     ],
     ids=str,
 )

@@ -87,6 +87,9 @@ def vits(draw: st.DrawFn) -> ViTConfig:
         chosen["pool_heads"] = one_of(None, *heads)
         chosen["pool_mlp_dim"] = one_of(None, 11)
     chosen["distilled"] = chosen["pool"] == "token" and draw(st.booleans())
+    if not chosen["distilled"]:  # one head reads them
+        chosen["projection"] = one_of(0, 0, 13)
+        chosen["unit_features"] = draw(st.booleans())
     chosen["reg_tokens"] = draw(st.integers(0, 3))
     chosen["position"] = one_of(*get_args(Position))
     chosen["parallel"] = one_of(1, 1, 2)
@@ -201,7 +204,7 @@ def test_every_option_is_random(
     seen: dict[str, set[Any]] = {}
 
     @settings(
-        max_examples=100,
+        max_examples=300,
         derandomize=True,
         deadline=None,
         database=None,

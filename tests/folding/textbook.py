@@ -243,6 +243,10 @@ class _ViT(_Model):
         pooled = self.pooled(x)
         if config.fc_norm:
             pooled = [self.norm(p, "fc_norm") for p in pooled]
+        if config.projection:
+            pooled = [self.linear(p, "projection") for p in pooled]
+        if config.unit_features:
+            pooled = [p / np.sqrt((p**2).sum(axis=-1, keepdims=True)) for p in pooled]
         if config.num_classes:
             names = ("head", "head_dist")[: len(pooled)]
             pooled = [self.linear(p, head) for head, p in zip(names, pooled, strict=True)]

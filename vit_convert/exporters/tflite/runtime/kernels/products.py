@@ -68,7 +68,7 @@ def _resize_bilinear(call: Call) -> np.ndarray:
     """(n, h, w, channels) -> (n, h', w', channels), one axis after the other."""
     x, aligned = call.array(0), call.option("alignCorners", False)
     if not aligned and not call.option("halfPixelCenters", False):
-        raise VitConvertError("no kernel resizes from corners", where=call.outputs[0].name)
+        raise VitConvertError("no kernel has resizing from corners", where=call.outputs[0].name)
     rows, columns = (
         bilinear_weights(old, new, aligned).astype(np.float32)
         for old, new in zip(x.shape[1:3], call.integers(1), strict=True)
