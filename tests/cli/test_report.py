@@ -10,6 +10,7 @@ import warnings
 from dataclasses import dataclass, field, replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,10 +19,13 @@ from commands import Command
 from families import small_vit
 from PIL import Image
 
+from vit_convert.architectures import Output
+from vit_convert.architectures.outputs import OutputKind
 from vit_convert.conversion.h5_file import write_h5
 from vit_convert.exporters import ExportOptions, export
 from vit_convert.parity.compare import BlockDifference
 from vit_convert.parity.verify import verify
+from vit_convert.reporting.page import ONE_OF
 from vit_convert.reporting.plots import block_plot, output_plot
 
 NASTY = '<script>alert("1")</script>'
@@ -116,6 +120,22 @@ def test_it_shows_all_that_is_found(command: Command, models: Path, project: Pat
     kind, _, content = str(picture["src"]).partition(",")
     assert kind == "data:image/png;base64"
     assert Image.open(io.BytesIO(base64.b64decode(content))).width > 800
+
+
+def test_there_is_a_word_for_each_kind_of_output() -> None:
+    assert {*ONE_OF} == {*get_args(OutputKind)}
+
+
+@pytest.mark.parametrize(
+    ("output", "word"), [("sigmoid", "probability"), ("embedding", "value of the vector")]
+)
+def test_it_names_what_is_compared(
+    command: Command, models: Path, tmp_path: Path, output: Output, word: str
+) -> None:
+    (path,) = export(models / "nasty.h5", ["tflite"], tmp_path, ExportOptions(output=output))
+    done = command("verify", path, "--source", models / "vit.pth", "--report", "report.html")
+    assert done.code == 0, done.err
+    assert f"Of each {word}, the largest" in read(Path("report.html")).text
 
 
 def test_it_needs_nothing_else_and_trusts_nobody(command: Command, models: Path) -> None:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from markupsafe import Markup, escape
 
+from vit_convert.architectures.outputs import OutputKind
 from vit_convert.conversion.name_table import readable
 from vit_convert.exporters.options import QUANTISED
 from vit_convert.exporters.quantisation_report import ENOUGH, rounded_down
@@ -23,6 +24,16 @@ _LEGEND = {
     "given": "by an option",
     "assumed": "a default, which the checkpoint cannot confirm",
     "": "not recorded in the artifact",
+}
+# what `VerifyResult.profile` has a difference for: each place along the output's last axis
+ONE_OF: dict[OutputKind, str] = {
+    "logits": "logit",
+    "probabilities": "probability",
+    "features": "feature",
+    "embedding": "value of the vector",
+    "tokens": "channel of the tokens",
+    "depth": "column of the map",
+    "segments": "class",
 }
 _SHORT = 12  # characters of a word that always has room
 _LONGEST = 88  # of a name: four lines of a phone, with room for breaks between words
@@ -44,6 +55,7 @@ def page(subjects: Sequence[Subject], command: str) -> str:
     environment.filters["breakable"] = _breakable
     environment.globals["float16_lines"] = float16_lines
     environment.globals["assumed_line"] = assumed_line
+    environment.globals["one_of"] = ONE_OF
     environment.globals["quantised"] = QUANTISED
     environment.globals["enough"] = ENOUGH
     environment.globals["rounded_down"] = rounded_down
