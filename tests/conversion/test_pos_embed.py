@@ -11,12 +11,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vit_convert.conversion.pos_embed import Grid, Method, resample_pos_embed
+from vit_convert.architectures.base import Resampling
+from vit_convert.conversion.pos_embed import Grid, resample_pos_embed
 from vit_convert.errors import UsageError
 from vit_convert.parity.sources.torch_compat import import_vision
 
 CHANNELS = 5
-METHODS: tuple[Method, ...] = ("antialias", "bicubic")
+METHODS: tuple[Resampling, ...] = ("antialias", "bicubic", "bilinear")
 SIDES = st.integers(1, 26)
 GRIDS = st.tuples(SIDES, SIDES)
 
@@ -31,11 +32,12 @@ def embedding(grid: Grid, prefix: int, dtype: str = "float32", seed: int = 0) ->
     return np.random.default_rng(seed).standard_normal((1, tokens, CHANNELS)).astype(dtype)
 
 
-def pytorch(patches: np.ndarray, old: Grid, new: Grid, method: Method) -> np.ndarray:
+def pytorch(patches: np.ndarray, old: Grid, new: Grid, method: Resampling) -> np.ndarray:
     """Resize (1, h * w, channels) through F.interpolate, in the dtype of `patches`."""
     picture = torch.from_numpy(patches).reshape(1, *old, CHANNELS).permute(0, 3, 1, 2)
+    mode = "bilinear" if method == "bilinear" else "bicubic"
     resized = torch.nn.functional.interpolate(
-        picture, size=new, mode="bicubic", align_corners=False, antialias=method == "antialias"
+        picture, size=new, mode=mode, align_corners=False, antialias=method == "antialias"
     )
     return resized.permute(0, 2, 3, 1).reshape(1, -1, CHANNELS).numpy()
 
@@ -48,7 +50,9 @@ def assert_close_in_float32(ours: np.ndarray, theirs: np.ndarray) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @given(old=GRIDS, new=GRIDS, prefix=st.integers(0, 6))
 @settings(max_examples=150, deadline=None)
-def test_equals_pytorch_for_every_grid(method: Method, old: Grid, new: Grid, prefix: int) -> None:
+def test_equals_pytorch_for_every_grid(
+    method: Resampling, old: Grid, new: Grid, prefix: int
+) -> None:
     pos_embed = embedding(old, prefix, "float64")
     ours = resample_pos_embed(pos_embed, old, new, prefix, method)
     np.testing.assert_allclose(
@@ -71,7 +75,7 @@ def test_antialias_equals_timm_in_float32(old: Grid, new: Grid, prefix: int) -> 
     ("old", "new"),
     [((14, 14), (24, 24)), ((24, 24), (14, 14)), ((14, 14), (12, 20)), ((7, 9), (16, 5))],
 )
-def test_equals_pytorch_in_float32(method: Method, old: Grid, new: Grid) -> None:
+def test_equals_pytorch_in_float32(method: Resampling, old: Grid, new: Grid) -> None:
     pos_embed = embedding(old, 2) * np.float32(0.05)
     ours = resample_pos_embed(pos_embed, old, new, 2, method)
     assert_close_in_float32(ours[:, 2:], pytorch(pos_embed[:, 2:], old, new, method))
@@ -80,12 +84,12 @@ def test_equals_pytorch_in_float32(method: Method, old: Grid, new: Grid) -> None
 @pytest.mark.parametrize(("old", "new"), [((14, 14), (9, 9)), ((6, 6), (11, 11))])
 def test_the_two_methods_differ_by_far_more_than_rounding(old: Grid, new: Grid) -> None:
     pos_embed = embedding(old, 1)
-    antialias, bicubic = (resample_pos_embed(pos_embed, old, new, 1, m) for m in METHODS)
+    antialias, bicubic = (resample_pos_embed(pos_embed, old, new, 1, m) for m in METHODS[:2])
     assert np.abs(antialias - bicubic).max() > 0.05
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_rows_stay_rows_and_columns_stay_columns(method: Method) -> None:
+def test_rows_stay_rows_and_columns_stay_columns(method: Resampling) -> None:
     """A pattern that changes along the height only still does so on a grid of other proportions."""
     old, new = (6, 4), (9, 5)
     heights = np.arange(1.0, 7.0) ** 2
@@ -100,14 +104,14 @@ def test_rows_stay_rows_and_columns_stay_columns(method: Method) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @given(old=GRIDS, new=GRIDS)
 @settings(max_examples=50, deadline=None)
-def test_a_constant_stays_that_constant(method: Method, old: Grid, new: Grid) -> None:
+def test_a_constant_stays_that_constant(method: Resampling, old: Grid, new: Grid) -> None:
     pos_embed = np.full((1, old[0] * old[1], CHANNELS), 0.75)
     np.testing.assert_allclose(resample_pos_embed(pos_embed, old, new, 0, method), 0.75, rtol=1e-12)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_prefix_tokens_and_dtype_are_kept(method: Method, dtype: str) -> None:
+def test_prefix_tokens_and_dtype_are_kept(method: Resampling, dtype: str) -> None:
     pos_embed = embedding((4, 3), 5, dtype)
     pos_embed[0, 1, 2] = np.nan  # must neither change nor spread
     ours = resample_pos_embed(pos_embed, (4, 3), (5, 7), 5, method)
@@ -118,7 +122,7 @@ def test_prefix_tokens_and_dtype_are_kept(method: Method, dtype: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_grid_gives_the_same_array(method: Method) -> None:
+def test_the_same_grid_gives_the_same_array(method: Resampling) -> None:
     pos_embed = embedding((4, 3), 1)
     assert resample_pos_embed(pos_embed, (4, 3), (4, 3), 1, method) is pos_embed
 

@@ -20,6 +20,8 @@ import numpy as np
 Kind = Literal["linear", "conv", "norm", "plain"]
 Shape = tuple[int, ...]
 
+# of a batch normalisation, (channels,) each
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 _LEAVES: dict[tuple[Kind, str], str] = {
     ("linear", "weight"): "kernel",
     ("conv", "weight"): "kernel",

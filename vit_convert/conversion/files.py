@@ -8,9 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_convert.architectures import Overrides, Source
+from vit_convert.architectures import ModelSpec, Overrides, Source
 from vit_convert.architectures.base import Resampling
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
+from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.convert import Conversion, convert
 from vit_convert.conversion.h5_file import open_keras, write_h5
 from vit_convert.dialects import Dialect, rules_of, scheme_of, write_with
@@ -68,10 +69,7 @@ def torch2keras(
         among=among,
         progress=progress,
     )
-    size = sum(4 * int(np.prod(tensor.shape)) for tensor in conversion.weights.values())
-    check_space(output.parent, size)
-    with atomic_write(output, force) as path:
-        write_h5(path, conversion.spec, conversion.weights, progress)
+    store_h5(output, conversion.spec, conversion.weights, force, progress)
     return replace(conversion, path=output)
 
 
@@ -90,6 +88,19 @@ def check_h5_output(output: Path, force: bool) -> None:
             expected="a name that ends in .h5",
             hint=f"-o {output.with_suffix('.h5')}",
         )
+
+
+def store_h5(
+    output: Path, spec: ModelSpec, weights: Tensors, force: bool, progress: Progress
+) -> None:
+    """Write a Keras .h5 file, which appears whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    check_space(output.parent, sum(4 * int(np.prod(t.shape)) for t in weights.values()))
+    with atomic_write(output, force) as path:
+        write_h5(path, spec, weights, progress)
 
 
 def keras2torch(

@@ -11,15 +11,14 @@ linearly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
 
 import numpy as np
 
+from vit_convert.architectures.base import Resampling
 from vit_convert.architectures.dense.resizing import bilinear_weights
 from vit_convert.errors import UsageError
 
 Grid = tuple[int, int]
-Method = Literal["antialias", "bicubic", "bilinear"]
 
 _REACH = 2  # the kernel is zero from this distance on
 
@@ -29,7 +28,7 @@ def resample_pos_embed(
     old_grid: Grid,
     new_grid: Grid,
     num_prefix_tokens: int = 1,
-    method: Method = "antialias",
+    method: Resampling = "antialias",
 ) -> np.ndarray:
     """Fit a learned position embedding to another grid of patches.
 
@@ -135,7 +134,7 @@ def _bilinear_weights(old: int, new: int) -> np.ndarray:
     return bilinear_weights(old, new, align_corners=False)
 
 
-_WEIGHTS: dict[Method, Callable[[int, int], np.ndarray]] = {
+_WEIGHTS: dict[Resampling, Callable[[int, int], np.ndarray]] = {
     "antialias": _antialias_weights,
     "bicubic": _bicubic_weights,
     "bilinear": _bilinear_weights,

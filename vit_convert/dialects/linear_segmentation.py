@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 from vit_convert.architectures.dense.parameters import HEAD
+from vit_convert.architectures.parameters import BATCH_NORM
 from vit_convert.dialects.facebook import DINOV2
 from vit_convert.dialects.rules import Dialect, Ignore, defaults, renamed
 from vit_convert.dialects.transformers_dinov2 import TRANSFORMERS_DINOV2, TRANSFORMERS_DINOV2_5
-
-_BATCH_NORM = ("weight", "bias", "running_mean", "running_var")
 
 DINOV2_SEGMENTATION: Dialect = replace(
     DINOV2,
@@ -27,7 +26,7 @@ DINOV2_SEGMENTATION: Dialect = replace(
     bodies=("backbone.",),
     rules=(
         *DINOV2.rules,
-        *(renamed(f"decode_head.bn.{leaf}", f"{HEAD}.norm.{leaf}") for leaf in _BATCH_NORM),
+        *(renamed(f"decode_head.bn.{leaf}", f"{HEAD}.norm.{leaf}") for leaf in BATCH_NORM),
         renamed("decode_head.conv_seg.{leaf}", f"{HEAD}.classes.{{leaf}}"),
     ),
     ignored=(

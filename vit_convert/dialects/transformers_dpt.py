@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD
 from vit_convert.architectures.dense.parameters import HEAD
+from vit_convert.architectures.parameters import BATCH_NORM
 from vit_convert.dialects.rules import Dialect, Ignore, Rule, defaults, published, renamed
 from vit_convert.dialects.transformers_dinov2 import TRANSFORMERS_DINOV2, TRANSFORMERS_DINOV2_5
 from vit_convert.dialects.transformers_vit import TRANSFORMERS_VIT
@@ -25,13 +26,12 @@ _LAYERS = 8  # more than any published head has
 
 
 def _unit(source: str, target: str) -> tuple[Rule, ...]:
-    leaves = ("weight", "bias", "running_mean", "running_var")
     return (
         *(renamed(f"{source}.convolution{i}.{{leaf}}", f"{target}.conv{i}.{{leaf}}") for i in "12"),
         *(
             renamed(f"{source}.batch_norm{i}.{leaf}", f"{target}.norm{i}.{leaf}")
             for i in "12"
-            for leaf in leaves
+            for leaf in BATCH_NORM
         ),
     )
 

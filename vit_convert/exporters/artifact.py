@@ -76,6 +76,10 @@ class Artifact:
         """What its first output is."""
         return self.spec.output(self.options.output, self.options.block)
 
+    def first_output(self, images: np.ndarray) -> np.ndarray:
+        """What `output` describes, (n, ...), of images as `run` takes them, of any type."""
+        return np.asarray(next(iter(self.run(images.astype(np.float32, copy=False)).values())))
+
 
 @dataclass(frozen=True)
 class Inference:

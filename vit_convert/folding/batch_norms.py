@@ -6,10 +6,9 @@ from functools import partial
 
 import numpy as np
 
+from vit_convert.architectures.parameters import BATCH_NORM
 from vit_convert.architectures.residual_graph import BatchNorm
 from vit_convert.folding.model import FoldedModel, Weight
-
-_LEAVES = ("weight", "bias", "running_mean", "running_var")
 
 
 def batch_norms_into_convolutions(model: FoldedModel) -> FoldedModel:
@@ -36,13 +35,13 @@ def batch_norms_into_convolutions(model: FoldedModel) -> FoldedModel:
             moved = shift
             bias = None if bias is None else bias.changed(np.multiply, factor)
         changed[f"{name}.bias"] = moved if bias is None else moved.changed(np.add, bias)
-        gone += [f"{norm.name}.{leaf}" for leaf in _LEAVES]
+        gone += [f"{norm.name}.{leaf}" for leaf in BATCH_NORM]
     return model.having(changed, gone)
 
 
 def _affine(model: FoldedModel, norm: BatchNorm) -> tuple[Weight, Weight]:
     """Factor and shift of a normalisation, (channels,) each."""
-    gamma, beta, mean, variance = (model.weights[f"{norm.name}.{leaf}"] for leaf in _LEAVES)
+    gamma, beta, mean, variance = (model.weights[f"{norm.name}.{leaf}"] for leaf in BATCH_NORM)
     factor = gamma.changed(partial(_factor, norm.epsilon), variance)
     return factor, beta.changed(lambda b, f, m: b - f * m, factor, mean)
 

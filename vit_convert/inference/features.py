@@ -84,7 +84,7 @@ def features(
         for artifact, seen in zip(opened, results, strict=True):
             size, how = artifact.spec.config.image_size, artifact.spec.preprocessing
             pixels = np.stack([to_pixels(image, size, how) for image in images])
-            values = next(iter(artifact.run(as_input(pixels, artifact)).values()))
+            values = artifact.first_output(as_input(pixels, artifact))
             seen += map(Features, names, values)
     progress("pictures", len(found), len(found))
     return results if given.several else results[0]
@@ -122,7 +122,7 @@ def patch_tokens(
         progress("pictures", done, len(found))
         pixels = to_pixels(found.decode(picture), size, how)
         seen.append(pixels[:height, :width])
-        tokens.append(next(iter(opened.run(as_input(pixels[None], opened)).values())))
+        tokens.append(opened.first_output(as_input(pixels[None], opened)))
     progress("pictures", len(found), len(found))
     return seen, np.concatenate(tokens)
 

@@ -122,7 +122,7 @@ def predict_map(artifact: Artifact, image: Image.Image, name: str) -> PictureMap
     spec, output = artifact.spec, artifact.output
     size, how = spec.config.image_size, spec.preprocessing
     pixels = to_pixels(image, size, how)[None]
-    values = next(iter(artifact.run(as_input(pixels, artifact)).values()))[0]
+    values = artifact.first_output(as_input(pixels, artifact))[0]
     whole = how.crop_mode == "squash" and how.crop_pct == 1 and spec.config.seen_size == size
     covered = (image.height, image.width) if whole else values.shape[:2]
     if output.kind == "segments":

@@ -98,7 +98,7 @@ def format_of(output: Path, stated: str | None = None) -> str:
         UsageError: neither says it.
         MissingDependencyError: it is Parquet, and pyarrow is not installed.
     """
-    found = stated or output.suffix.lstrip(".").lower().replace("ndjson", "jsonl")
+    found = stated_format(output, stated)
     if found not in FORMATS:
         raise UsageError(
             f"the format to write is not clear from {output.suffix or 'no suffix'!r}",
@@ -106,6 +106,16 @@ def format_of(output: Path, stated: str | None = None) -> str:
             expected="a name that ends in .jsonl, .csv or .parquet",
             hint=f"--format {'|'.join(FORMATS)}",
         )
+    return found
+
+
+def stated_format(output: Path, stated: str | None = None) -> str:
+    """As `format_of`, whatever the format is.
+
+    Raises:
+        MissingDependencyError: it is Parquet, and pyarrow is not installed.
+    """
+    found = stated or output.suffix.lstrip(".").lower().replace("ndjson", "jsonl")
     if found == "parquet":
         parquet_module(str(output))
     return found

@@ -94,7 +94,7 @@ def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
         UsageError: the artifact gives no classes.
     """
     check_classes(artifact)
-    first = next(iter(artifact.run(images).values()))
+    first = artifact.first_output(images)
     if artifact.output.kind == "probabilities":
         return first
     return softmax(first)

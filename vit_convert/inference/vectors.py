@@ -18,7 +18,14 @@ from vit_convert.images.decoding import ImageError
 from vit_convert.images.pictures import decode_picture
 from vit_convert.images.preprocessing import to_pixels
 from vit_convert.images.storage import Storage
-from vit_convert.inference.rows import Row, arrow_module, as_text, json_line, parquet_module
+from vit_convert.inference.rows import (
+    Row,
+    arrow_module,
+    as_text,
+    json_line,
+    parquet_module,
+    stated_format,
+)
 from vit_convert.inference.running import as_input
 from vit_convert.inference.scoring import none_was_read
 from vit_convert.runtime.atomic_write import atomic_write
@@ -53,8 +60,8 @@ def vectors_of(artifact: Artifact, names: Sequence[str], storage: Storage) -> It
                 row["error"] = error.what
             rows.append(row)
         if pixels:
-            outputs = artifact.run(as_input(np.stack(pixels), artifact))
-            vectors = iter(next(iter(outputs.values())).astype(np.float32, copy=False))
+            found = artifact.first_output(as_input(np.stack(pixels), artifact))
+            vectors = iter(found.astype(np.float32, copy=False))
             for row in rows:
                 if row["error"] is None:
                     row[artifact.output.name] = next(vectors)
@@ -71,7 +78,7 @@ def vector_format(output: Path, stated: str | None = None) -> str:
         UsageError: it is none that vectors are written in.
         MissingDependencyError: it is Parquet, and pyarrow is not installed.
     """
-    found = stated or output.suffix.lstrip(".").lower().replace("ndjson", "jsonl")
+    found = stated_format(output, stated)
     if found not in FORMATS:
         raise UsageError(
             f"vectors are not written as {found or 'a file without a suffix'!r}",
@@ -79,8 +86,6 @@ def vector_format(output: Path, stated: str | None = None) -> str:
             expected="a name that ends in .npy, .jsonl or .parquet",
             hint=f"-o {output.with_suffix('.npy')}",
         )
-    if found == "parquet":
-        parquet_module(str(output))
     return found
 
 

@@ -68,13 +68,8 @@ def locate(
     if difference is not None:
         return difference, difference.name
     expected = as_output(sample.outputs, artifact.output)
-    if compare(expected, first_output(artifact, inputs), tolerance_of_output).passed:
+    if compare(expected, artifact.first_output(inputs), tolerance_of_output).passed:
         return None, (
             "not known: the images whose blocks were recorded agree; --source CHECKPOINT tells"
         )
     return None, "after the last block: the final norm, pooling or the head"
-
-
-def first_output(artifact: Artifact, inputs: np.ndarray) -> np.ndarray:
-    """What `Artifact.output` describes, of images in the artifact's input range."""
-    return np.asarray(next(iter(artifact.run(inputs).values())))

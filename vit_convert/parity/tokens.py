@@ -28,11 +28,11 @@ class TokensOf:
         self._shape = artifact.output.shape
         self._block = f"blocks.{artifact.output.after_block}"
         self._config = artifact.spec.config
+        own = {parameter.name for parameter in artifact.spec.parameters()}
         self._norm = {
             leaf: np.array(tensors[f"norm.{leaf}"].read(), np.float32)
             for leaf in ("weight", "bias")
-            if f"norm.{leaf}" in tensors
-            and any(parameter.name == f"norm.{leaf}" for parameter in artifact.spec.parameters())
+            if f"norm.{leaf}" in own and f"norm.{leaf}" in tensors
         }
 
     @property

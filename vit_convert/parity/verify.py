@@ -25,7 +25,7 @@ from vit_convert.parity.float16 import verify_in_float16
 from vit_convert.parity.float32_parity import compare_float32
 from vit_convert.parity.gpu.delegate import on_gpu
 from vit_convert.parity.inputs import check_images, to_input_range
-from vit_convert.parity.locating import first_output, locate, profile_of
+from vit_convert.parity.locating import locate, profile_of
 from vit_convert.parity.references import Reference
 from vit_convert.parity.result import Delegate, Numbers, VerifyResult, not_run
 from vit_convert.parity.search import search, shared_assumptions
@@ -213,7 +213,7 @@ def verify_artifact(
         check_images(sample.images, artifact)
         inputs, note = to_input_range(sample.images, artifact)
         notes.add(note)
-        got.append(first_output(artifact, inputs))
+        got.append(artifact.first_output(inputs))
         outputs.append(sample.outputs)
         expected.append(as_output(sample.outputs, output))
         distances = _distances(expected[-1], got[-1])

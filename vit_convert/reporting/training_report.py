@@ -85,7 +85,7 @@ def examined(
     wrong: list[tuple[float, int, int]] = []  # probability, picture, guess
     for images, labels, indices in validation.batches():
         progress("pictures to validate on", int(indices[0]), len(pictures))
-        probabilities = softmax(next(iter(artifact.run(images).values())))
+        probabilities = softmax(artifact.first_output(images))
         guesses = probabilities.argmax(axis=1)
         np.add.at(confusion, (labels, guesses), 1)
         for row in np.flatnonzero(guesses != labels):

@@ -55,7 +55,7 @@ class TextEncoder:
         read = self._read_token(ids)
         # of texts of about one length, because a causal tower needs no more tokens than are read
         order = np.argsort(read, kind="stable")
-        embeddings = np.empty((len(ids), self.config.out_dim or self.config.embed_dim), np.float32)
+        embeddings = np.empty((len(ids), self.config.embedding_dim), np.float32)
         for start in range(0, len(ids), _BATCH):
             batch = order[start : start + _BATCH]
             count = int(read[batch].max()) + 1 if self.config.causal else ids.shape[1]

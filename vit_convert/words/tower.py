@@ -80,9 +80,8 @@ def read_text_tower(checkpoint: Checkpoint, progress: Progress = silent) -> Text
         ) from error
     check_parts(ledger, where)
     folder = checkpoint.path.parent
-    facts = transformers_text_facts(folder) if ledger.dialect.sidecar else {}
-    if not ledger.dialect.sidecar:
-        facts = open_clip_text_facts(folder)
+    read_facts = transformers_text_facts if ledger.dialect.sidecar else open_clip_text_facts
+    facts = read_facts(folder)
     shapes = {name: tensor.shape for name, tensor in ledger.tensors.items()}
     found = recognise_text(shapes, {**ledger.dialect.facts, **facts}, where)
     parameters = tuple(text_parameters(found.config))

@@ -18,12 +18,10 @@ from vit_convert.architectures import ModelSpec, Overrides
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.conversion.convert import convert
-from vit_convert.conversion.files import check_h5_output
-from vit_convert.conversion.h5_file import write_h5
+from vit_convert.conversion.files import check_h5_output, store_h5
 from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, silent
 from vit_convert.results import Result
-from vit_convert.runtime.atomic_write import atomic_write, check_space
 from vit_convert.words.embedding import TextEncoder
 from vit_convert.words.prompts import PHOTO, checked_classes, checked_templates, prompts
 from vit_convert.words.tokenizer import read_tokenizer
@@ -109,9 +107,7 @@ def zero_shot(
     classes_embedded = averaged(embeddings.reshape(len(names), len(texts), -1))
     spec, weights = with_words(image.spec, image.weights, tower, classes_embedded)
     spec = replace(spec, labels=names, source=replace(spec.source, templates=texts))
-    check_space(output.parent, sum(4 * int(np.prod(t.shape)) for t in weights.values()))
-    with atomic_write(output, force) as path:
-        write_h5(path, spec, weights, progress)
+    store_h5(output, spec, weights, force, progress)
     return ZeroShot(
         source=Path(checkpoint),
         path=output,
@@ -185,8 +181,7 @@ def _check_fit(spec: ModelSpec, tower: TextTower) -> None:
             where=tower.where,
             expected="CLIP's or SigLIP's image tower",
         )
-    here = config.num_classes or config.embed_dim
-    there = text.out_dim or text.embed_dim
+    here, there = config.num_classes or config.embed_dim, text.embedding_dim
     if here != there or (not tower.siglip and not (config.num_classes and text.out_dim)):
         raise MappingError(
             f"its image tower gives {here} numbers, and its text tower {there}, "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from vit_convert.architectures.dense.config import DenseConfig
-from vit_convert.architectures.parameters import Parameter, convolution, linear, plain
+from vit_convert.architectures.parameters import BATCH_NORM, Parameter, convolution, linear, plain
 from vit_convert.architectures.vit.parameters import backbone_parameters
 
 HEAD = "dense_head"
@@ -58,5 +58,5 @@ def _residual_unit(config: DenseConfig, name: str) -> Iterator[Parameter]:
 
 
 def _batch_norm(name: str, channels: int) -> Iterator[Parameter]:
-    for leaf in ("weight", "bias", "running_mean", "running_var"):
+    for leaf in BATCH_NORM:
         yield from plain(f"{name}.{leaf}", channels)

@@ -47,6 +47,11 @@ class TextConfig:
     end_token: int | None = None
 
     @property
+    def embedding_dim(self) -> int:
+        """Width of what the tower gives."""
+        return self.out_dim or self.embed_dim
+
+    @property
     def head_dim(self) -> int:
         """Channels of one attention head."""
         return self.embed_dim // self.num_heads

@@ -9,7 +9,6 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.registry import SourceModel
@@ -107,21 +106,10 @@ def _make(writer: TfliteWriter, path: Path, progress: Progress) -> Float32Refere
         metadata,
         layers_of(path),
         calibration.images,
-        first_output(opened, calibration.images),
+        opened.first_output(calibration.images),
         calibration.held_out,
-        first_output(opened, calibration.held_out),
-        first_output(opened, probe_images(spec, pixels)),
+        opened.first_output(calibration.held_out),
+        opened.first_output(probe_images(spec, pixels)),
         calibration.source,
         calibration.unreadable,
     )
-
-
-def first_output(artifact: Artifact, images: np.ndarray) -> np.ndarray:
-    """Logits, probabilities or features.
-
-    Args:
-        artifact: a .tflite file.
-        images: as it takes them, of any type.
-    """
-    inputs = images.astype(np.float32, copy=False)
-    return np.asarray(next(iter(artifact.run(inputs).values())))

@@ -19,7 +19,7 @@ from vit_convert.exporters.quantisation_report import (
     agreement_sentence,
     measure,
 )
-from vit_convert.exporters.tflite.float32_reference import Float32Reference, first_output
+from vit_convert.exporters.tflite.float32_reference import Float32Reference
 from vit_convert.exporters.tflite.model_metadata import write_described
 from vit_convert.exporters.tflite.opening import open_file
 from vit_convert.exporters.tflite.quantisation import OPERATION, Layer, Mode, Ranges, quantise
@@ -77,7 +77,7 @@ class Candidate:
     def outputs(self, images: np.ndarray) -> np.ndarray:
         """The outputs of the written file."""
         began = time.perf_counter()
-        found = first_output(open_file(self.path), images)
+        found = open_file(self.path).first_output(images)
         self.running = (time.perf_counter() - began) / len(images)
         return found
 

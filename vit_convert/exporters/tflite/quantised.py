@@ -19,7 +19,7 @@ from vit_convert.exporters.quantisation_report import (
 )
 from vit_convert.exporters.registry import SourceModel
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
-from vit_convert.exporters.tflite.float32_reference import first_output, float32_reference
+from vit_convert.exporters.tflite.float32_reference import float32_reference
 from vit_convert.exporters.tflite.keep_float import asked_for
 from vit_convert.exporters.tflite.layer_search import Candidate, search
 from vit_convert.exporters.tflite.model_metadata import add_measured
@@ -61,7 +61,7 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     writer.write(path, "int8-dynamic", in_float, metadata, progress)
     progress("running the file on the same images")
     compared = slice(probes, None) if count else slice(None)
-    got = first_output(open_file(path), inputs[compared].astype(np.float32))
+    got = open_file(path).first_output(inputs[compared])
     difference = measure(expected[compared], got, metadata.output.has_classes)
     measurement = Measurement(len(got), False, difference)
     add_measured(path, replace(metadata, measured=measurement))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.parameters import BATCH_NORM
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
 from vit_convert.parity.sources.timm_source import import_library
@@ -42,8 +43,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     norm: Any = torch.nn.Identity()
     if spec.config.head_norm:
         norm = torch.nn.BatchNorm2d(spec.config.embed_dim)
-        names = ("weight", "bias", "running_mean", "running_var")
-        norm.load_state_dict({n: head[f"bn.{n}"] for n in names}, strict=False)
+        norm.load_state_dict({n: head[f"bn.{n}"] for n in BATCH_NORM}, strict=False)
     layer = "conv_seg" if own else "classifier"
     scores.load_state_dict({n: head[f"{layer}.{n}"] for n in ("weight", "bias")})
     norm.eval()

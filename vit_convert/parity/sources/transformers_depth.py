@@ -15,6 +15,7 @@ from vit_convert.architectures.dense.config import DenseConfig
 from vit_convert.checkpoint import Checkpoint
 from vit_convert.dialects import Ledger
 from vit_convert.errors import UsageError
+from vit_convert.hf_config.depth_config import DEPTH_MODELS
 from vit_convert.parity.sources.timm_source import import_library
 from vit_convert.parity.sources.transformers_models import ACTIVATIONS, loaded, read_config
 from vit_convert.parity.sources.watched import WatchedModel, as_torch
@@ -52,7 +53,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
 
     own = ledger.dialect.name == _OWN_NAMES
     config: Any = None if own else read_config(checkpoint)
-    if getattr(config, "model_type", "") not in ("dpt", "depth_anything"):
+    if getattr(config, "model_type", "") not in DEPTH_MODELS:
         config = _config(spec, ledger)
     kind = "DPT" if config.model_type == "dpt" else "DepthAnything"
     state = {
