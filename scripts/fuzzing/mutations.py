@@ -286,6 +286,8 @@ def _png_field(content: bytes, rng: random.Random) -> bytes:
     while place + 12 <= len(data):
         chunks.append(place)
         place += 12 + int.from_bytes(data[place : place + 4], "big")
+    if not chunks:  # cut off by a mutation before
+        return content
     start = rng.choice(chunks[:2])
     length = int.from_bytes(data[start : start + 4], "big")
     if not length or start + 12 + length > len(data):
