@@ -19,7 +19,13 @@ from PIL import Image
 from vit_convert.architectures.base import IMAGENET_MEAN, IMAGENET_STD, Preprocessing
 from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.images.decoding import ImageError, load_image
-from vit_convert.images.preprocessing import Size, normalise, preprocess, to_pixels
+from vit_convert.images.preprocessing import (
+    Size,
+    normalise,
+    preprocess,
+    shown_part,
+    to_pixels,
+)
 from vit_convert.parity.sources.torch_compat import import_vision
 
 WIDE = (57, 83)  # height, width
@@ -341,3 +347,36 @@ def test_a_file_that_cannot_be_opened_is_named(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="is a folder"):
         load_image(tmp_path)
     assert issubclass(ImageError, VitConvertError)
+
+
+@pytest.mark.parametrize("crop_mode", ["center", "squash"])
+def test_what_people_are_shown_is_what_the_model_sees(crop_mode: str) -> None:
+    """With more pixels where the picture has more: their means are the model's pixels."""
+    how = Preprocessing(
+        IMAGENET_MEAN, IMAGENET_STD, interpolation="bilinear", crop_pct=0.9, crop_mode=crop_mode
+    )
+    size, seen, times = (24, 28), (20, 28), 6
+    image = photograph((times * 24 + 3, times * 28 + 41))
+    shown = shown_part(image, size, seen, how)
+    assert shown.shape == (times * seen[0], times * seen[1], 3)
+    means = shown.reshape(seen[0], times, seen[1], times, 3).mean(axis=(1, 3))
+    wanted = to_pixels(image, size, how)[:20].astype(float)
+    noise = 0.15 * 255 / times  # of a mean
+    assert np.abs(means - wanted).mean() < noise
+    moved = np.abs(np.roll(means, 3, axis=0) - wanted).mean()
+    assert moved > 20  # it could fail
+
+
+def test_a_small_picture_is_shown_as_the_model_sees_it() -> None:
+    how = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    image = photograph((47, 71))
+    assert (
+        shown_part(image, (40, 36), (32, 36), how) == to_pixels(image, (40, 36), how)[:32]
+    ).all()
+
+
+def test_no_more_is_shown_than_a_screen_needs() -> None:
+    shown = shown_part(
+        photograph((1300, 1400)), (224, 200), (224, 200), Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    )
+    assert shown.shape == (672, 600, 3)

@@ -19,6 +19,8 @@ from vit_convert.runtime.limits import RESIZED_PIXELS
 
 Size = tuple[int, int]
 
+_SHOWN = 512  # pixels of the longer side of what people are shown
+
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
@@ -67,6 +69,30 @@ def to_pixels(image: Image.Image, image_size: Size, preprocessing: Preprocessing
     # Pillow fills with black what lies outside
     image = image.crop((left, top, left + image_size[1], top + image_size[0]))
     return np.array(image)
+
+
+def shown_part(
+    image: Image.Image, image_size: Size, seen_size: Size, preprocessing: Preprocessing
+) -> np.ndarray:
+    """The part of a picture that a model sees, for people: where the picture has more pixels than
+    the model's input, several stand for one of the input's, up to 512 or so in all.
+
+    Args:
+        image: as `to_pixels` takes it.
+        image_size: (height, width) of the model's input.
+        seen_size: (height, width) of whole patches, from its upper left corner on.
+        preprocessing: as `to_pixels` takes it.
+
+    Returns:
+        uint8 (times * seen height, times * seen width, 3), RGB; times is a whole number.
+
+    Raises:
+        UsageError, ImageError: as `to_pixels`.
+    """
+    needed = math.ceil(_SHOWN / max(image_size))
+    times = max(1, min(needed, image.height // image_size[0], image.width // image_size[1]))
+    pixels = to_pixels(image, (times * image_size[0], times * image_size[1]), preprocessing)
+    return pixels[: times * seen_size[0], : times * seen_size[1]]
 
 
 def normalise(pixels: np.ndarray, preprocessing: Preprocessing) -> np.ndarray:

@@ -13,7 +13,7 @@ from vit_convert.errors import UsageError
 from vit_convert.exporters.artifact import DYNAMIC, Artifact
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.images.pictures import Pictures, given_pictures
-from vit_convert.images.preprocessing import to_pixels
+from vit_convert.images.preprocessing import shown_part, to_pixels
 from vit_convert.inference.running import as_input
 from vit_convert.progress import Progress, silent
 from vit_convert.results import Result
@@ -101,7 +101,7 @@ def patch_tokens(
         progress: told how many pictures are done.
 
     Returns:
-        pictures (height, width, 3) uint8; tokens (pictures, rows, columns, dim) float32.
+        pictures (height, width, 3) uint8, as `shown_part` gives them; tokens (pictures, rows, columns, dim) float32.
 
     Raises:
         UsageError, ArtifactError, ImageError: as `features`.
@@ -116,12 +116,12 @@ def patch_tokens(
             hint="vit-convert export MODEL --output tokens",
         )
     size, how = opened.spec.config.image_size, opened.spec.preprocessing
-    height, width = opened.spec.config.seen_size
     seen, tokens = [], []
     for done, picture in enumerate(found.each):
         progress("pictures", done, len(found))
-        pixels = to_pixels(found.decode(picture), size, how)
-        seen.append(pixels[:height, :width])
+        image = found.decode(picture)
+        seen.append(shown_part(image, size, opened.spec.config.seen_size, how))
+        pixels = to_pixels(image, size, how)
         tokens.append(opened.first_output(as_input(pixels[None], opened)))
     progress("pictures", len(found), len(found))
     return seen, np.concatenate(tokens)

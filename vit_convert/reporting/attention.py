@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from PIL import Image
 
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
-from vit_convert.images.pictures import HeldPicture, Pictures, given_pictures, name_of
-from vit_convert.images.preprocessing import to_pixels
+from vit_convert.images.pictures import Pictures, given_pictures, name_of
+from vit_convert.images.preprocessing import shown_part, to_pixels
 from vit_convert.inference.attention import AttentionView, attention_of, look
 from vit_convert.inference.predict import class_names
 from vit_convert.inference.running import as_input, probabilities
@@ -28,7 +29,8 @@ class Attention(Result):
         name: of the picture: its path or address; "picture 3" where it has none.
         artifact: the artifact's path.
         view: the maps of the blocks that were asked for, and the saliency that follows from them.
-        pixels: the part of the picture that the model sees, (height, width, 3) uint8.
+        pixels: the part of the picture that the model sees, (height, width, 3) uint8: several for
+            one of the model's input where the picture has more.
         label: the class that it takes the picture for; None where it gives no classes.
         probability: of that class, 0..1; None as well.
         head: the head that alone was asked for, or None.
@@ -127,30 +129,28 @@ def attention(
         progress("pictures", done, len(found))
         image = found.decode(picture)
         for artifact, seen in zip(opened, results, strict=True):
-            spec = artifact.spec
-            pixels = to_pixels(image, spec.config.image_size, spec.preprocessing)
-            seen.append(_seen(artifact, picture, pixels, block, head, rollout))
+            seen.append(_seen(artifact, name_of(picture), image, block, head, rollout))
     progress("pictures", len(found), len(found))
     return results if given.several else results[0]
 
 
 def _seen(
     artifact: Artifact,
-    picture: str | HeldPicture,
-    pixels: np.ndarray,
+    name: str,
+    image: Image.Image,
     block: int | None,
     head: int | None,
     rollout: bool,
 ) -> Attention:
-    images = as_input(pixels[None], artifact)
+    spec = artifact.spec
+    size, how = spec.config.image_size, spec.preprocessing
+    images = as_input(to_pixels(image, size, how)[None], artifact)
     maps = attention_of(artifact, images)
-    view = look(artifact.spec, maps, block=block, head=head, roll_out=rollout)
+    view = look(spec, maps, block=block, head=head, roll_out=rollout)
     label, probability = None, None
     if artifact.output.has_classes:
         scores = probabilities(artifact, images)[0]
         best = int(scores.argmax())
         label, probability = class_names(artifact)[best], float(scores[best])
-    height, width = artifact.spec.config.seen_size
-    return Attention(
-        name_of(picture), artifact.path, view, pixels[:height, :width], label, probability, head
-    )
+    pixels = shown_part(image, size, spec.config.seen_size, how)
+    return Attention(name, artifact.path, view, pixels, label, probability, head)

@@ -88,7 +88,7 @@ def _draw(pixels: np.ndarray, view: AttentionView, heading: str, head: int | Non
 
     text(_MARGIN, _HEADING / 2, heading, fontsize=11, fontweight="bold")
     pairs = (
-        ("picture", "as the model sees it", pixels),
+        ("picture", "the part that the model sees", pixels),
         ("saliency", view.saliency_of, _overlaid(pixels, view.saliency, large)),
     )
     for place, (title, detail, image) in enumerate(pairs):
@@ -121,7 +121,7 @@ def _overlaid(pixels: np.ndarray, saliency: np.ndarray, size: tuple[float, float
     from matplotlib import colormaps
 
     extent = (round(size[0] * DPI), round(size[1] * DPI))
-    grey = Image.fromarray(pixels).convert("L").resize(extent, Image.Resampling.NEAREST)
+    grey = Image.fromarray(pixels).convert("L").resize(extent, Image.Resampling.BOX)
     low, high = float(saliency.min()), float(saliency.max())
     scaled = (saliency - low) / ((high - low) or 1.0)
     smooth = Image.fromarray(scaled.astype(np.float32)).resize(extent, Image.Resampling.BICUBIC)
