@@ -101,7 +101,8 @@ def patch_tokens(
         progress: told how many pictures are done.
 
     Returns:
-        pictures (height, width, 3) uint8, as `shown_part` gives them; tokens (pictures, rows, columns, dim) float32.
+        pictures (height, width, 3) uint8, as `shown_part` gives them; tokens (pictures, rows,
+        columns, dim) float32.
 
     Raises:
         UsageError, ArtifactError, ImageError: as `features`.

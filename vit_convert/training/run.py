@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from vit_convert.errors import VitConvertError
+from vit_convert.runtime.allocator import keep_freed_memory
 from vit_convert.training.history import EpochRow, TensorBoardLog, write_csv
 from vit_convert.training.optimizer import Optimizer
 from vit_convert.training.parameter_groups import (
@@ -84,6 +85,7 @@ class Training:
         Raises:
             DivergedError: loss or gradients are not finite.
         """
+        keep_freed_memory()
         done = 0
         if state is not None:
             done = state.epochs
