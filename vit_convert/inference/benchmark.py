@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -17,6 +16,7 @@ from vit_convert.errors import ArtifactError, UsageError
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.results import Result
+from vit_convert.runtime.processors import cores
 from vit_convert.runtime.worker_process import Worker, WorkerError
 
 _ROUND = 4  # inferences of an artifact before it is another one's turn
@@ -128,7 +128,7 @@ def benchmark(
         UsageError: something is no artifact, or there are no artifacts, threads or runs.
         ArtifactError: one cannot be opened or run.
     """
-    given, count = given_artifacts(artifacts), threads or os.cpu_count() or 1
+    given, count = given_artifacts(artifacts), threads or cores()
     if runs < 1 or count < 1:
         raise UsageError(f"{runs} runs, {count} threads", expected="at least one of each")
     paths = given.paths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,6 +13,7 @@ from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Repeata
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
 from vit_convert.runtime.input_file import load_input
+from vit_convert.runtime.processors import cores
 from vit_convert.runtime.quiet_tensorflow import quiet
 
 _READ = 1 << 30  # bytes: ViT-L in float16 and ViT-B in float32 are smaller
@@ -64,9 +64,7 @@ def _interpreter(path: Path, threads: int | None = None, **options: Any) -> Any:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            interpreter = Interpreter(
-                **_source(path), num_threads=threads or os.cpu_count(), **options
-            )
+            interpreter = Interpreter(**_source(path), num_threads=threads or cores(), **options)
             interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
             raise damaged(path) from error
