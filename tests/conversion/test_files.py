@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from vit_convert.architectures import Overrides
 from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.conversion.h5_file import open_keras
-from vit_convert.errors import ArtifactError, OutputError, UsageError
+from vit_convert.errors import ArtifactError, MappingError, OutputError, UsageError
 from vit_convert.exporters.keras_h5 import load_model
 
 STATED = {"overrides": Overrides(num_heads=4, image_size=(24, 50))}
@@ -91,6 +91,43 @@ def test_fine_tuned_model_goes_back_as_float32(tmp_path: Path) -> None:
     assert back["head.bias"].dtype == torch.float32
     assert back["head.bias"][0] == torch.tensor(0.1)
     assert back["head.weight"].dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32], ids=str)
+def test_weights_are_rounded_as_pytorch_rounds_them(
+    dtype: torch.dtype, suffix: str, tmp_path: Path
+) -> None:
+    state = small_cait().model.state_dict()
+    first = next(iter(state.values())).view(-1)
+    # halves of the last place of bfloat16 and float16, both ways, and what rounds up to no number
+    first[:4] = torch.tensor([1 + 2**-8, 1 + 3 * 2**-8, 1 + 2**-11, 1 + 3 * 2**-11])
+    torch.save({k: v.double() for k, v in state.items()}, tmp_path / "source.pth")
+    torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", **STATED)
+    back = tmp_path / f"back{suffix}"
+    keras2torch(tmp_path / "model.h5", back, dtype=str(dtype).removeprefix("torch."))
+    again = load_file(back) if suffix == ".safetensors" else torch.load(back, weights_only=True)
+    for key, tensor in state.items():
+        assert again[key].dtype == dtype
+        assert torch.equal(again[key], tensor.to(dtype)), key
+
+
+def test_a_value_that_a_type_cannot_hold_is_named(tmp_path: Path) -> None:
+    state = small_vit().model.state_dict()
+    state["blocks.0.mlp.fc1.bias"][3] = 65520  # the first that rounds to infinity
+    torch.save(state, tmp_path / "source.pth")
+    torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", **STATED)
+    with pytest.raises(MappingError, match=r"65520 is beyond float16") as caught:
+        keras2torch(tmp_path / "model.h5", tmp_path / "back.pth", dtype="float16")
+    assert caught.value.where == "blocks.0.mlp.fc1.bias"
+    assert not (tmp_path / "back.pth").exists()
+    with pytest.raises(UsageError, match="no bfloat16"):
+        keras2torch(tmp_path / "model.h5", tmp_path / "back.npz", dtype="bfloat16")
+    state["blocks.0.mlp.fc1.bias"][3] = 65519
+    torch.save(state, tmp_path / "source.pth")
+    torch2keras(tmp_path / "source.pth", tmp_path / "model.h5", force=True, **STATED)
+    keras2torch(tmp_path / "model.h5", tmp_path / "back.npz", dtype="float16")
+    assert np.load(tmp_path / "back.npz")["blocks.0.mlp.fc1.bias"][3] == 65504
 
 
 def test_training_checkpoint_with_foreign_objects(tmp_path: Path) -> None:

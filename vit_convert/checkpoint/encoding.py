@@ -1,4 +1,4 @@
-"""Arrays as a file holds them: in the type that was asked for, with no value changed."""
+"""Arrays as a file holds them: in the type that was asked for."""
 
 from __future__ import annotations
 
@@ -25,6 +25,34 @@ def stored_dtypes(
         if dtype not in writable:
             raise ValueError(f"{name}: {dtype} cannot be written")
     return chosen
+
+
+def rounded(array: np.ndarray, dtype: str) -> np.ndarray:
+    """Floating-point values rounded to the nearest of another type, halves to the even one, as
+    PyTorch's `Tensor.to` does; other arrays as they are.
+
+    Args:
+        array: any.
+        dtype: "float32", "float16", or "bfloat16", whose values are given as float32.
+
+    Raises:
+        ValueError: a finite value is beyond what the type holds.
+    """
+    if array.dtype.kind != "f":
+        return array
+    with np.errstate(over="ignore"):
+        if dtype == "bfloat16":
+            values = np.ascontiguousarray(array, np.float32)
+            words = values.view(np.uint32)
+            even = words + np.uint32(0x7FFF) + ((words >> 16) & 1)
+            found = np.where(np.isnan(values), words | np.uint32(0x400000), even)
+            result = (found & np.uint32(0xFFFF0000)).view(np.float32)
+        else:
+            result = array.astype(dtype)
+    lost = np.isfinite(array) & ~np.isfinite(result)
+    if lost.any():
+        raise ValueError(f"{array[lost].flat[0]:g} is beyond {dtype}")
+    return result
 
 
 def encode(name: str, array: np.ndarray, dtype: str) -> memoryview:

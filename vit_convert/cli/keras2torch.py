@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from vit_convert.cli import console, options
+
+if TYPE_CHECKING:
+    from vit_convert.conversion.files import FloatType
 
 
 @click.command()
@@ -21,6 +25,11 @@ from vit_convert.cli import console, options
     "--dialect", type=options.DIALECT, help="Names to use.  [default: those of the source]"
 )
 @options.rules
+@click.option(
+    "--dtype",
+    type=click.Choice(("float32", "float16", "bfloat16")),
+    help="Round all weights to this type.  [default: each has that of the source]",
+)
 @options.force
 @options.as_json
 def keras2torch(
@@ -28,14 +37,16 @@ def keras2torch(
     output: Path | None,
     dialect: str | None,
     rules: Path | None,
+    dtype: FloatType | None,
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit."""
+    """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit, or rounded
+    to --dtype."""
     from vit_convert.conversion.files import keras2torch as transfer
 
     target = output or Path(f"{model.stem}.safetensors")
-    used = transfer(model, target, dialect_name=dialect, rules=rules, force=force)
+    used = transfer(model, target, dialect_name=dialect, rules=rules, dtype=dtype, force=force)
     if as_json:
         found = {"source": str(model), "path": str(target), "dialect": used}
         console.out_json(found | {"bytes": target.stat().st_size})

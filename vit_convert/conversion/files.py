@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Overrides, Source
 from vit_convert.architectures.base import Resampling
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
+from vit_convert.checkpoint.encoding import rounded
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.convert import Conversion, convert
 from vit_convert.conversion.h5_file import open_keras, write_h5
 from vit_convert.dialects import Dialect, rules_of, scheme_of, write_with
-from vit_convert.errors import UsageError
+from vit_convert.errors import MappingError, UsageError
 from vit_convert.progress import Progress, silent
 from vit_convert.runtime.atomic_write import atomic_write, check_output, check_space
+
+FloatType = Literal["float32", "float16", "bfloat16"]
 
 
 def torch2keras(
@@ -109,6 +113,7 @@ def keras2torch(
     *,
     dialect_name: str | None = None,
     rules: str | Path | None = None,
+    dtype: FloatType | None = None,
     force: bool = False,
 ) -> str:
     """Convert a Keras .h5 file back into a PyTorch checkpoint: every tensor bit for bit.
@@ -118,6 +123,8 @@ def keras2torch(
         output: .safetensors; .pth, .pt or .bin for PyTorch's zip format; or .npz.
         dialect_name: names to use; those of the model's source by default, with its prefix.
         rules: or a rule file whose names to use.
+        dtype: round all floating-point tensors to this type; by default each is stored as the
+            source had it.
         force: replace an existing output.
 
     Returns:
@@ -125,8 +132,9 @@ def keras2torch(
 
     Raises:
         ArtifactError: the model cannot be read.
-        UsageError: the output's name does not tell its kind, or there is no such dialect.
-        MappingError: the dialect has no names for some tensors.
+        UsageError: the output's name does not tell its kind, there is no such dialect, or the file
+            cannot hold `dtype`.
+        MappingError: the dialect has no names for some tensors, or a value is beyond `dtype`.
         OutputError: the output exists, or cannot be written.
     """
     output = Path(output)
@@ -135,6 +143,10 @@ def keras2torch(
             f"the kind of file to write is not clear from {output.suffix or 'no suffix'!r}",
             where=str(output),
             expected="a name that ends in .safetensors, .pth, .pt, .bin or .npz",
+        )
+    if dtype == "bfloat16" and output.suffix == ".npz":
+        raise UsageError(
+            "NumPy has no bfloat16", where=str(output), expected="float16, or a .safetensors file"
         )
     check_output(output, force)
     with open_keras(Path(model)) as (spec, weights):
@@ -161,10 +173,12 @@ def keras2torch(
         )
         tensors = {t.name: t for t in written}
         arrays = {name: tensor.read() for name, tensor in tensors.items()}
+        if dtype:
+            arrays = {name: _rounded(name, array, dtype) for name, array in arrays.items()}
         dtypes = {
             name: "bfloat16"
             for name, tensor in tensors.items()
-            if tensor.dtype == "bfloat16" and _is_bfloat16(arrays[name])
+            if (dtype or tensor.dtype) == "bfloat16" and _is_bfloat16(arrays[name])
         }
         with atomic_write(output, force) as path:
             if output.suffix == ".safetensors":
@@ -175,6 +189,16 @@ def keras2torch(
             else:
                 write_torch(path, arrays, dtypes)
     return scheme.name
+
+
+def _rounded(name: str, array: np.ndarray, dtype: FloatType) -> np.ndarray:
+    """A tensor in another type."""
+    try:
+        return rounded(array, dtype)
+    except ValueError as error:
+        raise MappingError(
+            f"its value {error}", where=name, expected="--dtype bfloat16 or float32"
+        ) from None
 
 
 def _is_bfloat16(array: np.ndarray) -> bool:
