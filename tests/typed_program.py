@@ -99,6 +99,7 @@ def run(folder: Path, progress: Progress) -> list[str]:
     vit_convert.predict(3, "picture.jpg")  # type: ignore[call-overload]
     vit_convert.predict(opened, 3)  # type: ignore[call-overload]
     vit_convert.predict(opened, "picture.jpg", tops=3)  # type: ignore[call-overload]
+    assert_type(list(vit_convert.predict_maps(opened, pixels)), list[vit_convert.PictureMap])
     assert_type(vit_convert.evaluate("a.tflite", folder), vit_convert.Evaluation)
     assert_type(vit_convert.evaluate([opened], folder, limit=9), list[vit_convert.Evaluation])
     seen = vit_convert.attention(opened, pixels, block=-1, rollout=True)

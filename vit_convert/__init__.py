@@ -33,6 +33,7 @@ _HOMES = {
     "Options": "statements.option_file",
     "OutputError": "errors",
     "Overrides": "architectures",
+    "PictureMap": "inference.maps",
     "PictureWarning": "errors",
     "Prediction": "inference.predict",
     "Progress": "progress",
@@ -57,6 +58,7 @@ _HOMES = {
     "open_artifact": "exporters",
     "open_checkpoint": "checkpoint",
     "predict": "inference.predict",
+    "predict_maps": "inference.maps",
     "read_labels": "labels.names",
     "read_options": "statements.option_file",
     "recognise": "conversion.convert",
@@ -104,6 +106,8 @@ if TYPE_CHECKING:  # the same, for type checkers, which follow no string
     from vit_convert.inference.evaluation import Evaluation as Evaluation
     from vit_convert.inference.features import Features as Features
     from vit_convert.inference.features import features as features
+    from vit_convert.inference.maps import PictureMap as PictureMap
+    from vit_convert.inference.maps import predict_maps as predict_maps
     from vit_convert.inference.predict import Prediction as Prediction
     from vit_convert.inference.predict import predict as predict
     from vit_convert.labels.names import read_labels as read_labels

@@ -45,7 +45,8 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The .tflite of "vit" or "cait", as trained, with attention; or "small", of uint8 pixels that
-    are not square, giving probabilities and attention; or "tokens", of the trained ViT."""
+    are not square, giving probabilities and attention; or "tokens", of the trained ViT; or "depth" or
+    "segments", of small random models."""
     folder = tmp_path_factory.mktemp("models")
 
     @cache
@@ -58,6 +59,18 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
             family = small_vit(depth=2)
             write_h5(h5, replace(family.spec, labels=LABELS), family.tensors())
             options = ExportOptions(attention=True, output="softmax", embed_preprocessing=True)
+        elif name in ("depth", "segments"):
+            import depth_sources
+
+            source = folder / name
+            source.mkdir()
+            if name == "depth":
+                depth_sources.depth_anything().save_pretrained(source)
+            else:
+                source, _ = depth_sources.own_segmentation(source)
+            heads = 3 if name == "segments" else None
+            torch2keras(source, h5, overrides=Overrides(image_size=(36, 60), num_heads=heads))
+            options = ExportOptions()
         elif name == "tokens":
             torch2keras(WEIGHTS / CHECKPOINTS["vit"], h5)
             options = ExportOptions(output="tokens")

@@ -9,6 +9,7 @@ import os
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -28,6 +29,7 @@ from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.attention import attention_of, look, towards_patches
 from vit_convert.inference.components import principal_colours
 from vit_convert.inference.features import patch_tokens
+from vit_convert.inference.maps import predict_maps
 from vit_convert.inference.predict import predict
 from vit_convert.parity.recorded import read_reference
 
@@ -134,6 +136,45 @@ def test_patches_have_the_colours_that_features_gives_them(
     )
     assert np.abs(np.array(drawn) / 255 - expected).max() <= 0.03
     assert browser.text("answer-title").lower() == "what patches have in common"
+    assert browser.text("message") == ""
+
+
+@pytest.mark.parametrize("name", ["depth", "segments"])
+@pytest.mark.filterwarnings("ignore::vit_convert.errors.AssumptionWarning")
+def test_pixels_have_the_colours_that_predict_draws(
+    name: str, photograph: Path, browser: Browser, addresses: Addresses, models: Models
+) -> None:
+    browser.open(addresses(name), "?accelerator=wasm")
+    browser.choose(photograph)
+    (found,) = predict_maps(models(name), photograph)
+    height, width = found.values.shape
+    expected = np.asarray(replace(found, size=(height, width)).drawn()).astype(int)
+    drawn = browser.call(
+        "const c = new OffscreenCanvas(given[1], given[0]), context = c.getContext('2d');"
+        "context.imageSmoothingEnabled = false;"
+        "const over = document.getElementById('overlay');"
+        "const [high, wide] = vitConvert.description.map.seen;"
+        "context.drawImage(over, 0, 0, wide * over.width, high * over.height, 0, 0, c.width, c.height);"
+        "const { data } = context.getImageData(0, 0, c.width, c.height);"
+        "return [[...vitConvert.shown.map.image.data], [...data]]",
+        height,
+        width,
+    )
+    made, over = (np.array(pixels).reshape(height, width, 4)[..., :3] for pixels in drawn)
+    off = np.abs(made - expected).max(axis=-1)
+    assert (off > 1).mean() < 0.01  # where two classes are as probable as each other
+    assert np.median(np.abs(over - expected)) <= 4  # see-through colours are rounded
+    if name == "segments":
+        shares = {shown["label"]: shown["probability"] for shown in browser.classes()}
+        assert shares == pytest.approx(dict(found.shares), abs=0.01)
+    else:
+        assert "no unit" in browser.text("waiting")
+        assert browser.text("about").count(" · depth · ") == 1
+    overlay = browser.driver.find_element(By.ID, "overlay")
+    assert overlay.is_displayed()
+    assert not browser.driver.find_element(By.ID, "head").is_displayed()
+    browser.driver.find_element(By.ID, "over-on").click()
+    assert not overlay.is_displayed()
     assert browser.text("message") == ""
 
 
@@ -299,7 +340,7 @@ def test_attention_of_the_class_token_lies_over_the_picture(
         order = expected.ravel().argsort()
         least, most = (drawn.ravel()[part].mean() for part in (order[:32], order[-8:]))
         assert least - most > 30
-    browser.driver.find_element(By.ID, "attention-on").click()
+    browser.driver.find_element(By.ID, "over-on").click()
     assert not overlay.is_displayed()
 
 

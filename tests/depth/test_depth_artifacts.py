@@ -25,7 +25,7 @@ from vit_convert.exporters import ExportOptions, export, open_artifact
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.exporters.tflite.lint import RULES
 from vit_convert.inference.evaluate import evaluate
-from vit_convert.inference.maps import predict_maps
+from vit_convert import predict_maps
 from vit_convert.parity.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::vit_convert.errors.AssumptionWarning")

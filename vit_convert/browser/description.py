@@ -15,6 +15,7 @@ from vit_convert.exporters.tflite import TFLITE
 from vit_convert.exporters.tflite.flatbuffer import read_entry
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.images.preprocessing import INTERPOLATIONS
+from vit_convert.inference.maps import DEPTH_COLOURS, MAPS, depth_unit, palette
 from vit_convert.labels.names import given_labels
 
 _TYPES = ("float32", "uint8")  # of the input, that the page fills
@@ -32,9 +33,10 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
         architecture, precision: for people.
         input: name, height, width; dtype "float32" or "uint8"; range "normalised" or "0..255".
         preprocessing: mean, std, interpolation, crop_pct, crop_mode.
-        output: name, kind ("logits", "probabilities" or "tokens"), classes.
-        labels: a name for each class; none for tokens.
-        tokens: where they lie, "grid" and "seen"; None for classes.
+        output: name, kind ("logits", "probabilities", "tokens", "depth" or "segments"), classes.
+        labels: a name for each class; none for tokens and depth.
+        tokens: where they lie, "grid" and "seen"; None for others.
+        map: of depth and segments; see `_map`. None for others.
         attention: the maps that can be shown; see `_attention`.
         operations: how many the graph has, beside those that only prepare constants.
 
@@ -56,7 +58,9 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
     assert entry is not None  # else it would not have been opened
     outputs = Metadata.from_json(entry, str(path)).outputs
     graph = TfliteGraph(path)
-    classes = artifact.output.shape[0] if artifact.output.has_classes else 0
+    kind = artifact.output.kind
+    has_classes = artifact.output.has_classes or kind == "segments"
+    classes = artifact.output.shape[-1] if has_classes else 0
     names = (
         given_labels(labels) or (spec.labels if classes else ()) or tuple(map(str, range(classes)))
     )
@@ -79,10 +83,11 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
             "range": artifact.input_range,
         },
         "preprocessing": asdict(spec.preprocessing),
-        "output": {"name": outputs[0], "kind": artifact.output.kind, "classes": classes},
+        "output": {"name": outputs[0], "kind": kind, "classes": classes},
         "labels": list(names),
         "attention": _attention(spec, outputs),
-        "tokens": _place(spec) if artifact.output.kind == "tokens" else None,
+        "tokens": _place(spec) if kind == "tokens" else None,
+        "map": _map(artifact) if kind in MAPS else None,
         "operations": sum(not operation.prepares for operation in graph.operations),
     }
 
@@ -90,11 +95,11 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
 def _check(artifact: Artifact, where: str) -> None:
     """Raises UsageError if the page could not show what the model says."""
     spec, options = artifact.spec, artifact.options
-    if not artifact.output.has_classes and artifact.output.kind != "tokens":
+    if not artifact.output.has_classes and artifact.output.kind not in ("tokens", *MAPS):
         raise UsageError(
             f"gives {artifact.output.kind}, not classes: the page would have nothing to show",
             where=where,
-            expected="a model that gives logits, softmax or tokens",
+            expected="a model that gives logits, softmax, tokens, depth or segments",
             hint="vit-convert export MODEL.h5 --tflite --output logits",
         )
     if options.batch_size not in (None, 1):
@@ -132,6 +137,20 @@ def _place(spec: ModelSpec) -> dict[str, Any]:
     config = spec.config
     seen = [s / n for s, n in zip(config.seen_size, config.image_size, strict=True)]
     return {"grid": list(config.grid), "seen": seen}
+
+
+def _map(artifact: Artifact) -> dict[str, Any]:
+    """What values of pixels are drawn with, as `vit_convert.predict_maps` draws them.
+
+    The "grid" of values covers "seen" of the picture's height and width. "colours" are those of
+    depth from far to near, or one for each class. "unit" is `PictureMap.unit`.
+    """
+    spec, output = artifact.spec, artifact.output
+    place = {**_place(spec), "grid": list(output.shape[:2])}
+    if output.kind == "depth":
+        return {**place, "colours": DEPTH_COLOURS, "unit": depth_unit(spec)}
+    whole = {"seen": [1, 1]}  # scores are resized to the picture
+    return {**place, **whole, "colours": palette(output.shape[-1]).tolist(), "unit": ""}
 
 
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:

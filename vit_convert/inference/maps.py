@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from vit_convert.architectures import ModelSpec
 from vit_convert.errors import UsageError
 from vit_convert.exporters.artifact import Artifact
 from vit_convert.exporters.given import ArtifactLike, given_artifacts
@@ -21,9 +22,7 @@ from vit_convert.results import Result
 
 MAPS = ("depth", "segments")  # kinds of outputs
 # from far to near: dark violet, blue, teal, green, pale yellow; each is lighter than the one before
-_COLOURS = np.array(
-    [(38, 8, 62), (53, 62, 140), (32, 134, 148), (96, 197, 105), (250, 240, 150)], np.float64
-)
+DEPTH_COLOURS = ((38, 8, 62), (53, 62, 140), (32, 134, 148), (96, 197, 105), (250, 240, 150))
 _TURN = 0.618033988749895  # of the circle of hues from one class to the next: the golden ratio
 _SHOWN = 5  # classes of a picture that are listed
 
@@ -67,7 +66,7 @@ class PictureMap(Result):
         if self.kind == "depth":
             image = Image.fromarray(_coloured(self.values, far_is_large=bool(self.unit)))
             return image.resize(self.size[::-1], Image.Resampling.BILINEAR)
-        image = Image.fromarray(_palette(int(self.values.max()) + 1)[self.values])
+        image = Image.fromarray(palette(int(self.values.max()) + 1)[self.values])
         return image.resize(self.size[::-1], Image.Resampling.NEAREST)
 
     def to_dict(self) -> dict[str, Any]:
@@ -128,8 +127,12 @@ def predict_map(artifact: Artifact, image: Image.Image, name: str) -> PictureMap
     if output.kind == "segments":
         classes = values.argmax(axis=-1).astype(np.int32)
         return PictureMap(name, output.kind, classes, covered, spec.labels)
-    metric = spec.config.depth_activation == "sigmoid"
-    return PictureMap(name, output.kind, values, covered, (), "metres" if metric else "")
+    return PictureMap(name, output.kind, values, covered, (), depth_unit(spec))
+
+
+def depth_unit(spec: ModelSpec) -> str:
+    """As `PictureMap.unit`, of a model for depth."""
+    return "metres" if spec.config.depth_activation == "sigmoid" else ""
 
 
 def check_maps(artifact: Artifact) -> None:
@@ -144,16 +147,15 @@ def check_maps(artifact: Artifact) -> None:
 
 def _coloured(depth: np.ndarray, far_is_large: bool) -> np.ndarray:
     """(height, width) -> (height, width, 3) uint8; what is the same everywhere is dark."""
-    least, most = float(depth.min()), float(depth.max())
-    share = (depth - least) / (most - least) if most > least else np.zeros_like(depth)
-    if far_is_large:
-        share = 1 - share
-    places = np.linspace(0, 1, len(_COLOURS))
-    channels = [np.interp(share, places, _COLOURS[:, i]) for i in range(3)]
+    near = -depth if far_is_large else depth
+    least, most = float(near.min()), float(near.max())
+    share = (near - least) / (most - least) if most > least else np.zeros_like(near)
+    places, colours = np.linspace(0, 1, len(DEPTH_COLOURS)), np.array(DEPTH_COLOURS)
+    channels = [np.interp(share, places, colours[:, i]) for i in range(3)]
     return np.stack(channels, axis=-1).round().astype(np.uint8)
 
 
-def _palette(count: int) -> np.ndarray:
+def palette(count: int) -> np.ndarray:
     """A colour for each class, (count, 3) uint8, the same for the same class in every picture."""
     colours = [
         colorsys.hsv_to_rgb((k * _TURN) % 1, 0.55 + 0.3 * (k % 3) / 2, 0.95 - 0.3 * (k % 2))

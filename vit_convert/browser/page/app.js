@@ -6,6 +6,8 @@ import { hasCamera, takePicture } from "./camera.js";
 import { drawColours, principalColours } from "./components.js";
 import { Engine, ModelError, fetchModel, hasWebGpu, readDescription, request } from "./engine.js";
 import { isolate } from "./isolation.js";
+import { classMap, depthMap } from "./maps.js";
+import { drawOver } from "./overlay.js";
 import { PictureError, decode } from "./picture.js";
 import { normalise, placement, toPixels } from "./preprocessing.js";
 
@@ -20,7 +22,7 @@ const radios = () => [...document.querySelectorAll("input[name=accelerator]")];
 let description;
 let bytes; // of the model file
 let engine;
-let shown; // what was made of the last picture: {picture, input, outputs, classes}
+let shown; // what was made of the last picture: {picture, input, outputs, and what is said of them}
 let work = Promise.resolve(); // one thing at a time
 
 /** Do something after all that was begun before, and say what went wrong. */
@@ -58,13 +60,13 @@ async function start() {
 }
 
 function introduce() {
-  const { name, architecture, precision, input, labels, size, runtime } = description;
+  const { name, architecture, precision, input, size, runtime } = description;
   document.title = `${name} · vit-convert`;
   element("name").textContent = name;
   element("about").textContent = [
     architecture,
     `${input.height} × ${input.width} pixels`,
-    description.tokens ? "tokens of patches" : `${labels.length} classes`,
+    whatItGives(),
     precision,
     `${(size / 1e6).toFixed(1)} MB`,
   ].join(" · ");
@@ -78,7 +80,22 @@ function introduce() {
     element("answer-title").textContent = "What patches have in common";
     element("overlay").ariaLabel = "Principal components of the tokens of the patches, as colours";
   }
+  if (description.map) {
+    const kind = description.output.kind === "depth" ? "Depth" : "Classes";
+    element("answer-title").textContent = `${kind} of the pixels`;
+    element("overlay").ariaLabel = `${kind} of the pixels, as colours`;
+    element("overlay-kind").textContent = kind;
+    for (const field of document.querySelectorAll(".of-attention")) field.hidden = true;
+  }
   offerSamples();
+}
+
+/** For people. */
+function whatItGives() {
+  const { labels, output, tokens } = description;
+  if (tokens) return "tokens of patches";
+  if (output.kind === "depth") return "depth";
+  return `${labels.length} classes${output.kind === "segments" ? " of pixels" : ""}`;
 }
 
 /** Pictures to try, as buttons. */
@@ -168,10 +185,14 @@ async function answer() {
     showTokens(outputs);
     return;
   }
+  if (description.map) {
+    showMap(outputs);
+    return;
+  }
   shown.classes = best(outputs);
   showClasses(shown.classes);
   fillHeads();
-  showAttention();
+  showOverlay();
 }
 
 function prepare(picture) {
@@ -191,11 +212,34 @@ function showTokens(outputs) {
     "Red, green and blue are the first three principal components of this picture's patches.";
 }
 
+/** Say what there is in the picture, or how deep it is, and draw it. */
+function showMap(outputs) {
+  const { map, output, labels } = description;
+  const values = outputs[output.name];
+  shown.map = output.kind === "depth" ? depthMap(values, map) : classMap(values, map);
+  if (output.kind === "depth") {
+    const [least, most] = [shown.map.least, shown.map.most].map((v) => v.toPrecision(3));
+    element("waiting").textContent = map.unit
+      ? `Light is near, dark is far: from ${least} to ${most} ${map.unit}.`
+      : "Light is near, dark is far; the model gives no unit.";
+  } else {
+    shown.classes = ranked([...shown.map.shares], labels).filter((c) => c.probability > 0);
+    showClasses(shown.classes, map.colours);
+  }
+  element("over").hidden = false;
+  showOverlay();
+}
+
 /** The most probable classes: [{label, probability}], best first. */
 function best(outputs) {
   const { output, labels } = description;
   const scores = [...outputs[output.name]];
   const shares = output.kind === "probabilities" ? scores : softmax(scores);
+  return ranked(shares, labels);
+}
+
+/** Those with the largest shares: [{label, probability, index}]. */
+function ranked(shares, labels) {
   return shares
     .map((probability, index) => ({ label: labels[index], probability, index }))
     .sort((a, b) => b.probability - a.probability || a.index - b.index)
@@ -209,10 +253,10 @@ function softmax(logits) {
   return powers.map((power) => power / sum);
 }
 
-function showClasses(classes) {
+function showClasses(classes, colours = []) {
   element("waiting").hidden = true;
   element("classes").replaceChildren(
-    ...classes.map(({ label, probability }) => {
+    ...classes.map(({ label, probability, index }) => {
       const item = document.createElement("li");
       const [name, share, bar] = ["span", "output", "div"].map((tag) => document.createElement(tag));
       name.className = "label";
@@ -220,6 +264,7 @@ function showClasses(classes) {
       share.textContent = `${(100 * probability).toFixed(1)} %`;
       bar.className = "bar";
       bar.style.setProperty("--share", probability);
+      if (colours[index]) bar.style.setProperty("--of-class", `rgb(${colours[index].join(" ")})`);
       item.append(name, share, bar);
       return item;
     }),
@@ -253,7 +298,7 @@ function chosenBlock() {
 /** The choice of heads, for the block that is chosen. */
 function fillHeads() {
   const block = chosenBlock();
-  element("attention").hidden = !block;
+  element("over").hidden = !block;
   if (!block) return;
   const chosen = element("head").value;
   const options = [new Option("mean of all", "")];
@@ -262,16 +307,24 @@ function fillHeads() {
   element("head").value = options.some(({ value }) => value === chosen) ? chosen : "";
 }
 
-function showAttention() {
+/** Draw what is chosen over the picture. */
+function showOverlay() {
   const block = chosenBlock();
   const overlay = element("overlay");
-  overlay.hidden = !block || !element("attention-on").checked || !shown?.outputs;
+  const some = description.map ? shown?.map : block && shown?.outputs;
+  overlay.hidden = !some || !element("over-on").checked;
   if (overlay.hidden) return;
+  const strength = Number(element("strength").value);
+  if (description.map) {
+    const { seen } = description.map;
+    drawOver(overlay, shown.map.image, seen, strength, description.output.kind === "depth");
+    return;
+  }
   const head = element("head").value;
   const weights = shown.outputs[block.output];
   const queries = engine.shapeOf(block.output)[2];
   const map = attentionMap(weights, block, queries, head === "" ? null : Number(head));
-  drawMap(overlay, map, block, Number(element("strength").value));
+  drawMap(overlay, map, block, strength);
 }
 
 /** The median of several runs. */
@@ -333,10 +386,10 @@ function listen() {
   element("measure").addEventListener("click", () => inTurn(measure).catch(() => {}));
   element("block").addEventListener("change", () => {
     fillHeads();
-    showAttention();
+    showOverlay();
   });
-  for (const id of ["attention-on", "head", "strength"]) {
-    element(id).addEventListener("input", showAttention);
+  for (const id of ["over-on", "head", "strength"]) {
+    element(id).addEventListener("input", showOverlay);
   }
 }
 
@@ -360,7 +413,7 @@ listen();
  *   await vitConvert.settled()                 once all that was begun is done
  *   vitConvert.shown                           what was made of the last picture: input, outputs,
  *                                              classes (label and probability, best first), or
- *                                              colours of patches
+ *                                              colours of patches, or the map of the pixels
  */
 globalThis.vitConvert = {
   ready: inTurn(start),

@@ -1,5 +1,7 @@
 // Attention maps, and drawing them over the picture.
 
+import { between, drawOver } from "./overlay.js";
+
 // The colours of a map from low to high, evenly spaced, as red, green, blue and opacity: what is not
 // looked at sinks into the dark, what is glows and shows the picture
 const RAMP = [
@@ -43,24 +45,16 @@ export function attentionMap(weights, { heads, query, grid }, queries, head) {
  *   how much of the picture's height and width they cover
  * @param {number} strength 0..1
  */
-export function drawMap(canvas, map, { grid: [rows, columns], seen: [high, wide] }, strength) {
+export function drawMap(canvas, map, { grid: [rows, columns], seen }, strength) {
   const small = new ImageData(columns, rows);
   map.forEach((value, i) => small.data.set(colour(value), i * 4));
-  const source = new OffscreenCanvas(columns, rows);
-  source.getContext("2d").putImageData(small, 0, 0);
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.globalAlpha = strength;
-  context.imageSmoothingQuality = "high";
-  context.drawImage(source, 0, 0, wide * canvas.width, high * canvas.height);
+  drawOver(canvas, small, seen, strength, true);
 }
 
 const range = (from, to) => Array.from({ length: to - from }, (_, i) => from + i);
 
 /** Red, green, blue and opacity, 0..255. */
 function colour(value) {
-  const place = value * (RAMP.length - 1);
-  const below = Math.min(Math.floor(place), RAMP.length - 2);
-  const mixed = RAMP[below].map((low, c) => low + (RAMP[below + 1][c] - low) * (place - below));
-  return [...mixed.slice(0, 3), 255 * mixed[3]];
+  const [red, green, blue, opacity] = between(RAMP, value);
+  return [red, green, blue, 255 * opacity];
 }

@@ -1,8 +1,11 @@
 // What patches have in common: the first three principal components of their tokens, as colours.
 
+import { drawOver } from "./overlay.js";
+
 const COLOURS = 3;
 const ROUNDS = 60; // of orthogonal iteration, after which colours change no more that can be seen
 const OUTSIDE = 0.01; // of the patches at either end that have the darkest or brightest colour
+const STRENGTH = 0.85; // of the colours over the picture
 
 /**
  * The colours of the patches of one picture, as vit_convert.inference.components gives them.
@@ -85,16 +88,10 @@ function percentile(sorted, share) {
  * @param {{grid: number[], seen: number[]}} tokens of model.json: rows and columns, and how much of
  *   the picture's height and width they cover
  */
-export function drawColours(canvas, colours, { grid: [rows, columns], seen: [high, wide] }) {
+export function drawColours(canvas, colours, { grid: [rows, columns], seen }) {
   const small = new ImageData(columns, rows);
   for (let p = 0; p < rows * columns; p += 1) {
     small.data.set([...colours.map((shades) => Math.round(255 * shades[p])), 255], p * 4);
   }
-  const source = new OffscreenCanvas(columns, rows);
-  source.getContext("2d").putImageData(small, 0, 0);
-  const context = canvas.getContext("2d");
-  context.clearRect(0, 0, canvas.width, canvas.height);
-  context.imageSmoothingEnabled = false; // each patch stays a square
-  context.globalAlpha = 0.85;
-  context.drawImage(source, 0, 0, wide * canvas.width, high * canvas.height);
+  drawOver(canvas, small, seen, STRENGTH, false);
 }
