@@ -90,7 +90,7 @@ def test_the_folder_holds_the_very_model_and_all_that_it_needs(
     [
         ("vit", ["output_2_transformer_block_0_att"], 0),
         ("deit", ["output_2_transformer_block_0_att"], 0),
-        ("cait", ["output_3_ca_ffn_block_1_att", "output_3_ca_ffn_block_0_att"], 0),
+        ("cait", ["output_3_ca_ffn_block_0_att", "output_3_ca_ffn_block_1_att"], 0),
         ("average pool", ["output_2_transformer_block_0_att"], None),
     ],
 )

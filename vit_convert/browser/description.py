@@ -154,7 +154,8 @@ def _map(artifact: Artifact) -> dict[str, Any]:
 
 
 def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
-    """The outputs that say which patches the answer came from, the last block's first.
+    """The outputs that say which patches the answer came from, first that of the block which
+    `vit_convert.inference.attention.look` takes for the saliency.
 
     Each output is (1, heads, queries, tokens), and the patches of the "grid" are the last tokens.
     As in `vit_convert.inference.attention`, the "query" that is shown is 0, the class token, or
@@ -164,6 +165,8 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
     config, family = spec.config, architecture(spec.architecture)
     names = family.attention_endpoints(outputs)
     kind, shown = family.shown_attention(names)
+    if len(family.attention_names) == 1:  # the last block's
+        shown = shown[::-1]
     return [
         {
             "output": names[point],
@@ -172,5 +175,5 @@ def _attention(spec: ModelSpec, outputs: Sequence[str]) -> list[dict[str, Any]]:
             "query": 0 if config.pool == "token" else None,
             **_place(spec),
         }
-        for point in reversed(shown)
+        for point in shown
     ]
