@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
 from vit_convert.errors import UsageError
@@ -17,6 +17,8 @@ NormPosition = Literal["pre", "post", "res-post"]
 NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
+# of a model of pictures and texts (CLIP): what sees pictures, and what reads texts
+Tower = Literal["image", "text"]
 Interpolation = Literal["bicubic", "bilinear"]
 Resampling = Literal["antialias", "bicubic", "bilinear"]
 Provenance = Literal["read", "given", "published", "assumed"]
@@ -32,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
     "pos_embed": get_args(Resampling),
+    "tower": get_args(Tower),
 }
 
 
@@ -78,9 +81,30 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
+class Config(Protocol):
+    """What the configurations of all architectures have, which are frozen dataclasses. Those of
+    models of pictures are `TransformerConfig`s."""
+
+    @property
+    def embed_dim(self) -> int:
+        """Width of the residual stream."""
+
+    @property
+    def depth(self) -> int:
+        """Number of self-attention blocks."""
+
+    @property
+    def num_heads(self) -> int:
+        """Attention heads; divides embed_dim."""
+
+    @property
+    def num_classes(self) -> int:
+        """Width of the head; 0 where there is none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """The values that the configurations of all architectures have.
+    """The values that the configurations of all models of pictures have.
 
     Attributes:
         image_size, patch_size: (height, width) in pixels.
@@ -213,7 +237,7 @@ class Recognition:
         stated: whether the user or a file says that it is that model; equal tensors do not.
     """
 
-    config: TransformerConfig
+    config: Config
     preprocessing: Preprocessing
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vit_convert.architectures.base import Gelu
+from vit_convert.errors import UsageError
 
 TextPool = Literal["highest", "end", "last"]
 
@@ -30,6 +31,9 @@ class TextConfig:
             whose end token has it), the first "end" token, or the "last" one, be it padding
             (SigLIP).
         end_token: index of the end token, where `pool` is "end".
+
+    Raises:
+        UsageError: `pool` is "end", and `end_token` is no token.
     """
 
     vocab_size: int
@@ -45,6 +49,22 @@ class TextConfig:
     causal: bool = True
     pool: TextPool = "highest"
     end_token: int | None = None
+
+    def __post_init__(self) -> None:
+        if (
+            self.pool == "end"
+            and not 0 <= (-1 if self.end_token is None else self.end_token) < self.vocab_size
+        ):
+            raise UsageError(
+                "there is no such end token",
+                where=f"end_token {self.end_token}",
+                expected=f"0 to {self.vocab_size - 1}",
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """None: what it gives is compared with pictures."""
+        return 0
 
     @property
     def embedding_dim(self) -> int:
