@@ -227,7 +227,7 @@ class Recognition:
     """The result of recognising a checkpoint by its names and shapes.
 
     Attributes:
-        config: the model's configuration.
+        config: the model's configuration, a `Config`.
         preprocessing: as published, given, or assumed.
         variant: name of the published model that it is or may be, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that
@@ -237,7 +237,7 @@ class Recognition:
         stated: whether the user or a file says that it is that model; equal tensors do not.
     """
 
-    config: Config
+    config: Any
     preprocessing: Preprocessing
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)

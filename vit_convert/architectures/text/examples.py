@@ -20,7 +20,7 @@ def example_tokens(config: TextConfig, count: int) -> np.ndarray:
     tokens = (np.frombuffer(noise, "<u4").reshape(count, length) % vocabulary).astype(np.int32)
     if config.pool == "last":
         return tokens
-    end = vocabulary - 1 if config.pool == "highest" else config.end_token
+    end = config.end_token if config.end_token is not None else vocabulary - 1
     tokens[tokens == end] = 0
     for number, row in enumerate(tokens):
         place = length - 1 - (number * length) // count

@@ -119,9 +119,10 @@ class GraphBuilder(GrowingGraph):
         self.check(len(table.shape) == 2 and rows.dtype == "int32", "GATHER", table, rows)
         shape = (*rows.shape, table.shape[1])
         options = schema.GatherOptionsT()
-        result = self.operation("GATHER", (table, rows), shape, name, options, dtype=table.dtype)
-        self._tensors[result.index].quantization = self._tensors[table.index].quantization
-        return result
+        inputs = (table, rows)
+        return self._moved(
+            table, self.operation("GATHER", inputs, shape, name, options, dtype=table.dtype)
+        )
 
     # Reductions; the axis stays, with size 1
 
@@ -222,7 +223,9 @@ class GraphBuilder(GrowingGraph):
         options = schema.ReshapeOptionsT()
         options.newShape = list(shape)
         inputs = (x, self.integers(shape))
-        return self.operation("RESHAPE", inputs, shape, name, options, dtype=x.dtype)
+        return self._moved(
+            x, self.operation("RESHAPE", inputs, shape, name, options, dtype=x.dtype)
+        )
 
     def transpose(self, x: Tensor, axes: tuple[int, ...], name: str = "transpose") -> Tensor:
         """Axis i of the result is axis axes[i] of x."""
@@ -262,6 +265,11 @@ class GraphBuilder(GrowingGraph):
         return self.operation(
             "PAD", (x, self.integers(paddings)), shape, name, schema.PadOptionsT()
         )
+
+    def _moved(self, x: Tensor, result: Tensor) -> Tensor:
+        """The result of an operation that moves x's values; integers stand for the same numbers."""
+        self._tensors[result.index].quantization = self._tensors[x.index].quantization
+        return result
 
     def _elementwise(
         self,

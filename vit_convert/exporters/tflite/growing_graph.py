@@ -102,7 +102,7 @@ class GrowingGraph:
         self._contents[entry.buffer] = Content(size, read, tensor.index if channel_scales else None)
         if channel_scales or scale:
             # those of channels are not known yet
-            scales = np.zeros(shape[0], np.float32) if channel_scales else np.float32([scale])
+            scales = np.full(shape[0] if channel_scales else 1, scale, np.float32)
             entry.quantization = schema.QuantizationParametersT()
             entry.quantization.scale = scales
             entry.quantization.zeroPoint = np.zeros(len(scales), np.int64)
@@ -121,8 +121,9 @@ class GrowingGraph:
         self._tensors[tensor.index].name = name
         return replace(tensor, name=name)
 
-    def integers(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
-        """A constant of integers: sizes, axes, places. Equal ones are one tensor."""
+    def integers(self, values: Sequence[Any]) -> Tensor:
+        """A constant of integers, nested as deep as its rank: sizes, axes, places. Equal ones are
+        one tensor."""
         array = np.array(values, np.int32)
         key = array.tobytes() + bytes(array.shape)
         if key not in self._vectors:

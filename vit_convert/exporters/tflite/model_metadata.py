@@ -189,11 +189,11 @@ def _normalisation(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...
 def caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
     """As `Target.caveats`: MediaPipe knows one mean and one deviation for all channels (its task
     ImagePreprocessingGraph, `tasks/cc/components/processors/image_preprocessing_graph.cc`); and
-    GPU delegates take no whole numbers."""
+    not every GPU delegate takes whole numbers."""
     if spec.input().kind == "tokens":
         return (
-            "GPU delegates leave the lookup of tokens, and the search for a text's end, to the "
-            "CPU; all else is theirs",
+            "LiteRT's GPU accelerator takes all of it; older GPU delegates may leave the lookup "
+            "of tokens, and the search for a text's end, to the CPU",
         )
     differ = any(len({*values}) > 1 for values in _normalisation(spec))
     if options.embed_preprocessing or not differ:

@@ -11,6 +11,7 @@ import numpy as np
 from vit_convert.exporters.options import Precision
 from vit_convert.exporters.tflite.builder import GraphBuilder, Tensor
 from vit_convert.exporters.tflite.flatbuffer import Quantised
+from vit_convert.exporters.tflite.growing_graph import Shape
 from vit_convert.folding import Weight
 
 _SMALLEST_RANGE = 1e-9  # AI Edge Quantizer's: no scale is zero
@@ -43,19 +44,18 @@ class WeightStore:
             return _float16(g, name, weight)
         return _int8(g, name, weight, self.in_float)
 
-    def rows(self, g: GraphBuilder, name: str, table: Weight, places: Tensor) -> Tensor:
+    def rows(
+        self, g: GraphBuilder, name: str, table: Weight, places: Tensor, shape: Shape
+    ) -> Tensor:
         """Rows of a table. They are widened after they were taken, so that the table is never in
         float32 in memory. No kernel takes rows of int8 with a scale for each, wherefore these are
         taken too, and multiplied."""
-        if self.precision == "float32":
-            return g.gather(_float32(g, name, table), places)
-        if self.precision == "float16":
 
-            def narrow() -> np.ndarray:
-                return table.array().astype(np.float16)
+        def taken(stored: Tensor, what: str) -> Tensor:
+            return g.reshape(g.gather(stored, places, what), (*shape, stored.shape[1]), what)
 
-            stored = g.constant(f"{name}/float16", table.shape, narrow, "float16")
-            return g.dequantize(g.gather(stored, places, "narrow"), "rows")
+        def narrow() -> np.ndarray:
+            return table.array().astype(np.float16)
 
         def values() -> np.ndarray:
             return quantised(table.array()).values
@@ -63,10 +63,15 @@ class WeightStore:
         def scales() -> np.ndarray:
             return quantised(table.array()).scales[:, None]
 
-        whole = g.constant(name, table.shape, values, "int8", scale=1.0)
+        if self.precision == "float32":
+            return taken(_float32(g, name, table), "rows")
+        if self.precision == "float16":
+            stored = g.constant(name, table.shape, narrow, "float16")
+            return g.cast(taken(stored, "narrow"), "float32", "rows")
+        stored = g.constant(name, table.shape, values, "int8", scale=1.0)
         factors = g.constant(f"{name}/scales", (table.shape[0], 1), scales)
-        rows = g.dequantize(g.gather(whole, places, "narrow"), "wide")
-        return g.mul(rows, g.gather(factors, places, "scales"), "rows")
+        rows = g.dequantize(taken(stored, "narrow"), "wide")
+        return g.mul(rows, taken(factors, "scales"), "rows")
 
 
 def quantised(weight: np.ndarray) -> Quantised:

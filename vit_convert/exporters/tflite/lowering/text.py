@@ -1,7 +1,8 @@
 """The forward pass of a folded text tower, as a TFLite graph.
 
-What takes whole numbers comes first: the rows of the table of tokens, and where a text ends. GPU
-delegates leave these to the CPU; all that follows they take.
+What takes whole numbers comes first, in forms that LiteRT's GPU accelerator takes too: the rows of
+the table of tokens, and where a text ends. A delegate that leaves these to the CPU takes the rest
+as one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import numpy as np
 
 from vit_convert.architectures.text.config import TextConfig
 from vit_convert.architectures.text.masking import earlier_only_mask
-from vit_convert.exporters.tflite.builder import Tensor
+from vit_convert.exporters.tflite.builder import BATCH, Tensor
 from vit_convert.exporters.tflite.lowering.attention import self_attention
 from vit_convert.exporters.tflite.lowering.layers import Lowering
 
@@ -21,11 +22,16 @@ def lower(g: Lowering, tokens: Tensor) -> dict[str, Tensor]:
 
 
 def look_up(g: Lowering, tokens: Tensor) -> Tensor:
-    """Tokens (batch, context) -> their rows of the table (batch, 1, context, dim)."""
+    """Tokens (batch, context) -> their rows of the table (batch, 1, context, dim).
+
+    LiteRT's GPU accelerator takes a GATHER by one row of indices alone ("Only support 1D indices",
+    2.3.0).
+    """
     batch, context = tokens.shape
     with g.scope("embeddings"):
-        places = g.reshape(tokens, (batch, 1, context), "places")
-    return g.rows("token_embed.weight", places)
+        if batch != BATCH:
+            tokens = g.reshape(tokens, (batch * context,), "places")
+        return g.rows("token_embed.weight", tokens, (batch, 1, context))
 
 
 def end_of(g: Lowering, tokens: Tensor) -> Tensor | None:
@@ -36,12 +42,13 @@ def end_of(g: Lowering, tokens: Tensor) -> Tensor | None:
         return None
     batch, context = tokens.shape
     with g.scope("pool"):
-        ranked = tokens
+        ranked = g.reshape(tokens, (batch, 1, 1, context), "tokens")
         if config.pool == "end":
-            assert config.end_token is not None
-            ranked = g.cast(g.equal(tokens, g.integers([config.end_token])), "float32", "ends")
-        place = g.reshape(g.arg_max(ranked, 1, "place"), (batch, 1, 1, 1))
-        return g.cast(g.equal(place, g.integers(range(context))), "float32", "chosen")
+            end = g.integers([[[[config.end_token]]]])
+            ranked = g.cast(g.equal(ranked, end), "float32", "ends")
+        place = g.reshape(g.arg_max(ranked, 3, "place"), (batch, 1, 1, 1))
+        places = g.integers([[[[*range(context)]]]])
+        return g.cast(g.equal(place, places), "float32", "chosen")
 
 
 def encode(g: Lowering, x: Tensor, chosen: Tensor | None) -> dict[str, Tensor]:
