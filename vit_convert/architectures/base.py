@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, get_args
 
 from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
 from vit_convert.errors import UsageError
@@ -79,27 +79,6 @@ class Preprocessing:
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Config(Protocol):
-    """What the configurations of all architectures have, which are frozen dataclasses. Those of
-    models of pictures are `TransformerConfig`s."""
-
-    @property
-    def embed_dim(self) -> int:
-        """Width of the residual stream."""
-
-    @property
-    def depth(self) -> int:
-        """Number of self-attention blocks."""
-
-    @property
-    def num_heads(self) -> int:
-        """Attention heads; divides embed_dim."""
-
-    @property
-    def num_classes(self) -> int:
-        """Width of the head; 0 where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -227,7 +206,7 @@ class Recognition:
     """The result of recognising a checkpoint by its names and shapes.
 
     Attributes:
-        config: the model's configuration, a `Config`.
+        config: the model's configuration.
         preprocessing: as published, given, or assumed.
         variant: name of the published model that it is or may be, or "".
         facts: field name -> how it is known; covers every field of config and preprocessing that

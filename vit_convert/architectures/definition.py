@@ -30,7 +30,8 @@ class Architecture:
     Attributes:
         name: the key in the registry: "vit", "cait", ...
         title: the name for people.
-        config_class: its configuration, a `Config`.
+        config_class: its configuration: a frozen dataclass with `embed_dim`, `depth`, `num_heads`
+            and `num_classes` (0 for none); of models of pictures, a `TransformerConfig`.
         tower: which part of a model of pictures and texts it may be.
         published: gives the published models, those that cannot be converted too.
         read: canonical names and shapes, what is stated -> the values that tensors tell.

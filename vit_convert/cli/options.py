@@ -117,7 +117,7 @@ def _variants() -> Iterable[str]:
 def _dialects() -> Iterable[str]:
     from vit_convert.dialects import dialects
 
-    return (dialect.name for dialect in dialects())
+    return (dialect.name for dialect in (*dialects(), *dialects("text")))
 
 
 VARIANT = Name(_variants)

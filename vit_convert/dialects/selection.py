@@ -152,7 +152,8 @@ def dialects(tower: Tower = "image") -> tuple[Dialect, ...]:
     return _DIALECTS if tower == "image" else TEXT_DIALECTS
 
 
-def _every() -> tuple[Dialect, ...]:
+def every_dialect() -> tuple[Dialect, ...]:
+    """Those of all towers."""
     return (*_DIALECTS, *TEXT_DIALECTS)
 
 
@@ -162,10 +163,10 @@ def dialect(name: str, architecture: str) -> Dialect:
     Raises:
         UsageError: there is none.
     """
-    for candidate in _every():
+    for candidate in every_dialect():
         if (candidate.name, candidate.architecture) == (name, architecture):
             return candidate
-    known = ", ".join(d.name for d in _every() if d.architecture == architecture)
+    known = ", ".join(d.name for d in every_dialect() if d.architecture == architecture)
     raise UsageError(f"no dialect for {architecture} is called {name!r}", expected=known)
 
 
@@ -189,7 +190,9 @@ def keys_have_bias(source: Source, architecture: str) -> bool:
     """Whether models of the source's scheme have a bias of attention's keys, where they have one of
     queries and values. BEiT's and EVA's have none: theirs is zero, and has to stay zero in training
     where a way back is wanted."""
-    schemes = [d for d in _every() if (d.name, d.architecture) == (source.dialect, architecture)]
+    schemes = [
+        d for d in every_dialect() if (d.name, d.architecture) == (source.dialect, architecture)
+    ]
     if source.rules:
         schemes = [scheme_of(source, None, architecture)]
     return not any(rule.transform == BIAS_WITHOUT_KEYS for d in schemes for rule in d.rules)
@@ -201,9 +204,9 @@ def canonical_patterns(architecture: str) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such architecture.
     """
-    found = [d for d in _every() if d.architecture == architecture]
+    found = [d for d in every_dialect() if d.architecture == architecture]
     if not found:
-        known = ", ".join(sorted({d.architecture for d in _every()}))
+        known = ", ".join(sorted({d.architecture for d in every_dialect()}))
         raise UsageError(f"no architecture is called {architecture!r}", expected=known)
     return tuple(
         dict.fromkeys(target for d in found for rule in d.rules for target in rule.targets)
@@ -217,48 +220,11 @@ def rules_of(path: str | Path) -> Dialect:
         UsageError: it is wrong, or has the name of a dialect that there is.
     """
     found = read_rules(path, canonical_patterns)
-    if any(found.name == d.name for d in _every()):
+    if any(found.name == d.name for d in every_dialect()):
         raise UsageError(
             f"there is a dialect called {found.name!r} already",
             where=str(path),
             expected="a name of its own",
-        )
-    return found
-
-
-def named(name: str) -> tuple[Dialect, ...]:
-    """The dialects of that name, of any architecture.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = tuple(d for d in _every() if d.name == name)
-    if not found:
-        known = ", ".join(sorted({d.name for d in _every()}))
-        raise UsageError(f"no dialect is called {name!r}", where="--dialect", expected=known)
-    return found
-
-
-def chosen(
-    rules: Path | None, name: str | None, tower: Tower | None = None
-) -> list[Dialect] | None:
-    """The dialects that a rule file, a dialect's name or a tower leave; None for all of models of
-    pictures.
-
-    Raises:
-        UsageError: the rule file is wrong, there is no such dialect, both are given, or they are
-            not of that tower.
-    """
-    if rules and name:
-        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
-    if not rules and not name:
-        return list(dialects("text")) if tower == "text" else None
-    found = [rules_of(rules)] if rules else list(named(name or ""))
-    if tower is not None and all(architecture(d.architecture).tower != tower for d in found):
-        raise UsageError(
-            f"{found[0].name} is no naming scheme of {tower} towers",
-            where=f"--tower {tower}",
-            expected=", ".join(d.name for d in dialects(tower)),
         )
     return found
 
