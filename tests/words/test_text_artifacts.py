@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from words.towers import CONTEXT, KINDS, TEXT, made, text_embeddings, token_ids
 
 import vit_convert
-from vit_convert.architectures import Overrides
+from vit_convert.architectures import ModelSpec, Overrides
 from vit_convert.architectures.text.examples import example_tokens
 from vit_convert.cli import cli
 from vit_convert.conversion.h5_file import ReadTensors, open_keras, write_h5
@@ -177,6 +177,20 @@ def test_it_is_whole_and_right_on_the_gpu(
     assert result.gpu is not None
     assert result.gpu.on_gpu == result.gpu.operations
     assert result.comparison.passed
+
+
+def test_it_is_right_in_float16(tower: Callable[[str], Made]) -> None:
+    _, _, source, h5 = tower("clip")
+    result = vit_convert.verify(tflite(h5), source=source, arithmetic="float16")
+    assert result.comparison.relative < 0.02
+
+
+def test_what_no_text_tower_is(tower: Callable[[str], Made]) -> None:
+    with open_keras(tower("clip")[3]) as (spec, _):
+        stored = spec.to_dict()
+    for change in ({"end_token": None}, {"end_token": 96}, {"context_length": 1 << 20}):
+        with pytest.raises(ValueError, match="end token|context of"):
+            ModelSpec.from_dict({**stored, "config": {**stored["config"], **change}})
 
 
 def test_mistakes_are_seen(tower: Callable[[str], Made], tmp_path: Path) -> None:

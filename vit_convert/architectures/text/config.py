@@ -8,6 +8,7 @@ from typing import Literal
 from vit_convert.architectures.base import Gelu
 from vit_convert.errors import UsageError
 
+LONGEST_CONTEXT = 4096  # LongCLIP (arXiv:2403.15378) has 248
 TextPool = Literal["highest", "end", "last"]
 
 
@@ -33,7 +34,8 @@ class TextConfig:
         end_token: index of the end token, where `pool` is "end".
 
     Raises:
-        UsageError: `pool` is "end", and `end_token` is no token.
+        UsageError: `pool` is "end", and `end_token` is no token; or the context is longer than
+            that of any such model.
     """
 
     vocab_size: int
@@ -51,14 +53,18 @@ class TextConfig:
     end_token: int | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.pool == "end"
-            and not 0 <= (-1 if self.end_token is None else self.end_token) < self.vocab_size
-        ):
+        end = -1 if self.end_token is None else self.end_token
+        if self.pool == "end" and not 0 <= end < self.vocab_size:
             raise UsageError(
                 "there is no such end token",
                 where=f"end_token {self.end_token}",
                 expected=f"0 to {self.vocab_size - 1}",
+            )
+        if self.context_length > LONGEST_CONTEXT:
+            raise UsageError(
+                f"a context of {self.context_length:,} tokens",
+                where="context_length",
+                expected=f"at most {LONGEST_CONTEXT:,}: each sees all others",
             )
 
     @property
