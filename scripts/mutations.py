@@ -24,6 +24,7 @@ AREAS: dict[str, tuple[str, ...]] = {
         *("tests/folding/test_logits.py", "tests/exporters/test_export_parity.py"),
         "tests/folding/test_passes.py",
     ),
+    "words": ("tests/words/test_text_artifacts.py",),
     "quantisation": ("tests/exporters/test_quantisation.py",),
     "resampling": ("tests/conversion/test_pos_embed.py",),
     "preprocessing": ("tests/images/test_preprocessing.py",),
@@ -406,6 +407,36 @@ MISTAKES: tuple[Mistake, ...] = (
             "array.transpose(0, 2, 1, 3).reshape(dim, high, 1, wide * channels)",
         ),
         ("the tanh GELU for all", 'approximate=kind == "tanh"', "approximate=True"),
+    ),
+    *_in(
+        "words",
+        "exporters/tflite/lowering/text.py",
+        ("the causal mask forgotten", "if config.causal:", "if not config.causal:"),
+        (
+            "the first token is read in place of the last",
+            'g.tokens(x, context - 1, context, "last")',
+            'g.tokens(x, 0, 1, "last")',
+        ),
+    ),
+    *_in(
+        "words",
+        "architectures/text/masking.py",
+        ("a token does not see itself", "HIDDEN, np.float32), 1)", "HIDDEN, np.float32), 0)"),
+        ("later tokens are seen, and earlier ones not", "np.triu(", "np.tril("),
+    ),
+    *_in(
+        "words",
+        "models/layers/words.py",
+        ("the last end token", "tf.argmax(ranked, axis=1)", "tf.argmin(ranked, axis=1)"),
+    ),
+    *_in(
+        "words",
+        "exporters/tflite/weights.py",
+        (
+            "the scale of another row",
+            "return quantised(table.array()).scales[:, None]",
+            "return np.roll(quantised(table.array()).scales, 1)[:, None]",
+        ),
     ),
     *_in(
         "lowering",

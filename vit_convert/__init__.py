@@ -63,6 +63,7 @@ _HOMES = {
     "read_options": "statements.option_file",
     "recognise": "conversion.convert",
     "record": "parity.recording",
+    "tokenize": "words.tokens",
     "torch2keras": "conversion.files",
     "verify": "parity.verify",
     "web": "browser.site",
@@ -121,6 +122,7 @@ if TYPE_CHECKING:  # the same, for type checkers, which follow no string
     from vit_convert.reporting.attention import attention as attention
     from vit_convert.statements.option_file import Options as Options
     from vit_convert.statements.option_file import read_options as read_options
+    from vit_convert.words.tokens import tokenize as tokenize
     from vit_convert.words.zero_shot import ZeroShot as ZeroShot
     from vit_convert.words.zero_shot import zero_shot as zero_shot
 

@@ -19,6 +19,7 @@ TYPES = {
     np.dtype(np.uint8): schema.TensorType.UINT8,
     np.dtype(np.int16): schema.TensorType.INT16,
     np.dtype(np.int32): schema.TensorType.INT32,
+    np.dtype(bool): schema.TensorType.BOOL,
 }
 
 

@@ -157,6 +157,19 @@ CASES = [
     Case("BROADCAST_TO", [numbers(1, 3, 1), constant([2, 3, 5])], version=2),
     Case("GATHER", [numbers(4, 5, 7), constant([2, 0, 2])], {"axis": 1}, "Gather"),
     Case("GATHER", [fixed(4, 5), Operand(np.array([[1, 3]], np.int32))], {"axis": 0}, "Gather"),
+    Case(
+        "ARG_MAX",
+        [Operand(np.array([[3, 9, 9, 1], [0, 0, 0, 0]], np.int32)), constant([1])],
+        {"outputType": schema.TensorType.INT32},
+        "ArgMax",
+        outputs=(Operand(np.zeros((), np.int32)),),
+        label="of equals, the first",
+    ),
+    Case(
+        "EQUAL",
+        [Operand(np.array([[3], [7]], np.int32)), constant([[7, 3, 5]])],
+        outputs=(Operand(np.zeros((), bool)),),
+    ),
     Case("EXPAND_DIMS", [numbers(2, 3), constant([1])]),
     Case("SQUEEZE", [numbers(2, 1, 3, 1)], {"squeezeDims": [1]}, "Squeeze"),
     Case(

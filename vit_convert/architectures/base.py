@@ -17,6 +17,8 @@ NormPosition = Literal["pre", "post", "res-post"]
 NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
 CropMode = Literal["center", "squash"]
+# of a model of pictures and texts (CLIP): what sees pictures, and what reads texts
+Tower = Literal["image", "text"]
 Interpolation = Literal["bicubic", "bilinear"]
 Resampling = Literal["antialias", "bicubic", "bilinear"]
 Provenance = Literal["read", "given", "published", "assumed"]
@@ -32,6 +34,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
     "pos_embed": get_args(Resampling),
+    "tower": get_args(Tower),
 }
 
 
@@ -80,7 +83,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, kw_only=True)
 class TransformerConfig:
-    """The values that the configurations of all architectures have.
+    """The values that the configurations of all models of pictures have.
 
     Attributes:
         image_size, patch_size: (height, width) in pixels.
@@ -213,7 +216,7 @@ class Recognition:
         stated: whether the user or a file says that it is that model; equal tensors do not.
     """
 
-    config: TransformerConfig
+    config: Any
     preprocessing: Preprocessing
     variant: str
     facts: dict[str, Fact] = field(default_factory=dict)

@@ -100,14 +100,15 @@ def _published(name: str) -> tuple[Architecture, PublishedModel, Pictures]:
 
 
 def _family(config: TransformerConfig) -> Architecture:
-    for family in architectures():
+    known = [f for f in architectures() if issubclass(f.config_class, TransformerConfig)]
+    for family in known:
         if type(config) is family.config_class:
             return family
     raise UsageError(
-        f"{type(config).__name__} is no configuration of a model",
+        f"{type(config).__name__} is no configuration of a model of pictures",
         where="model",
         expected="the name of a published model, or "
-        + " or ".join(family.config_class.__name__ for family in architectures()),
+        + " or ".join(family.config_class.__name__ for family in known),
     )
 
 

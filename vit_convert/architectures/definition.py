@@ -9,7 +9,7 @@ from importlib import import_module
 from itertools import count
 from typing import Any
 
-from vit_convert.architectures.base import Overrides, Recognition, TransformerConfig, Variant
+from vit_convert.architectures.base import Overrides, Recognition, Tower, Variant
 from vit_convert.architectures.draws import Draw
 from vit_convert.architectures.outputs import InputSpec, Outputs, image_input, picture_outputs
 from vit_convert.architectures.parameters import Parameter, Shape
@@ -30,7 +30,9 @@ class Architecture:
     Attributes:
         name: the key in the registry: "vit", "cait", ...
         title: the name for people.
-        config_class: its configuration.
+        config_class: its configuration: a frozen dataclass with `embed_dim`, `depth`, `num_heads`
+            and `num_classes` (0 for none); of models of pictures, a `TransformerConfig`.
+        tower: which part of a model of pictures and texts it may be.
         published: gives the published models, those that cannot be converted too.
         read: canonical names and shapes, what is stated -> the values that tensors tell.
         recognise: canonical names and shapes, the user's options, the file name -> Recognition.
@@ -53,6 +55,7 @@ class Architecture:
         outputs: what it can give; see `vit_convert.architectures.outputs.Outputs`.
         up_to_block: (configuration, block) -> that of a model which ends with this block and the
             last norm, whose output is read as it is: by no pooling, no norm of it, and no head.
+        without_head: configuration -> that of a model which gives what the head reads.
         keras_model: import path of the Keras class, a `vit_convert.models.base.ConvertedModel`.
         lowering: import path of the function that writes the forward pass into a .tflite file.
         source_model: import path of the function that makes the source's model:
@@ -62,7 +65,8 @@ class Architecture:
 
     name: str
     title: str
-    config_class: type[TransformerConfig]
+    config_class: type[Any]
+    tower: Tower = "image"
     published: Callable[[], tuple[PublishedModel, ...]] = tuple
     read: Callable[[Mapping[str, Shape], Overrides], dict[str, Any]]
     recognise: Callable[[Mapping[str, Shape], Overrides, str], Recognition]
@@ -79,6 +83,7 @@ class Architecture:
     up_to_block: Callable[[Any, int], Any] = lambda config, block: replace(
         config, num_classes=0, pool="avg", depth=block + 1
     )
+    without_head: Callable[[Any], Any] = lambda config: replace(config, num_classes=0)
     keras_model: str
     lowering: str
     source_model: str

@@ -12,8 +12,10 @@ from typing import Any, Literal
 
 # what `export --output` names
 Output = Literal["logits", "softmax", "sigmoid", "features", "embedding", "tokens"]
-InputKind = Literal["images"]
-# logits, probabilities: one value for each class. features: a vector that describes the picture.
+# images: pixels. tokens: whole numbers that stand for the parts of a text.
+InputKind = Literal["images", "tokens"]
+# logits, probabilities: one value for each class. features: a vector that describes the picture,
+# or the text.
 # embedding: such a vector of length 1. tokens: a vector for each patch.
 # depth, segments: a number, or a value for each class, at each pixel.
 OutputKind = Literal[
@@ -38,6 +40,11 @@ class InputSpec:
     kind: InputKind
     axes: tuple[str, ...]
     shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> Literal["float32", "int32"]:
+        """Of its elements; preprocessing in the graph may make it another."""
+        return "int32" if self.kind == "tokens" else "float32"
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,7 @@ class OutputSpec:
 
     @property
     def is_vector(self) -> bool:
-        """Whether it is one vector that describes the picture."""
+        """Whether it is one vector that describes the whole picture, or the whole text."""
         return self.kind in ("features", "embedding")
 
     @property

@@ -9,6 +9,7 @@ from functools import cache
 from vit_convert.architectures.cait import CAIT
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.dense import DENSE
+from vit_convert.architectures.text import TEXT
 from vit_convert.architectures.vit import VIT
 from vit_convert.errors import RecognitionError
 
@@ -16,6 +17,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "vit": VIT,
     "cait": CAIT,
     "dense": DENSE,
+    "text": TEXT,
 }
 
 

@@ -121,15 +121,16 @@ class BatchNorm:
 
 @dataclass(frozen=True)
 class Embedding:
-    """The embedding: pictures become tokens.
+    """The embedding: pictures or words become tokens.
 
     Attributes:
-        patches: the convolution that makes a token of each patch.
-        grid: patches per column and per row.
+        patches: the convolution that makes a token of each patch; "" where there are none.
+        grid: patches per column and per row, or one row of words.
         prefix: the tokens before the patches, in order.
         position: the parameter added to the tokens, "" for none. Its rows are those of the
             positioned prefix tokens, then those of the patches.
         norm: the norm between that convolution and the positions, "" for none.
+        table: the parameter (rows, channels) of which each token is a row, "" for none.
     """
 
     patches: str
@@ -137,6 +138,7 @@ class Embedding:
     prefix: tuple[PrefixToken, ...] = ()
     position: str = ""
     norm: str = ""
+    table: str = ""
 
 
 @dataclass(frozen=True)

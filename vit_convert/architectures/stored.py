@@ -8,11 +8,15 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from vit_convert.architectures.base import TransformerConfig
 from vit_convert.errors import UsageError
 from vit_convert.runtime.limits import BLOCKS, CLASSES, WIDTH
 
 _Made = TypeVar("_Made")
-_POSITIVE = ("image_size", "patch_size", "in_channels", "embed_dim", "num_heads", "mlp_dim")
+_POSITIVE = (
+    *("image_size", "patch_size", "in_channels", "embed_dim", "num_heads", "mlp_dim"),
+    *("vocab_size", "context_length"),
+)
 _MOST_PARALLEL = 16  # branches of a block
 
 
@@ -45,7 +49,7 @@ def check_sizes(config: Any) -> None:
             most = WIDTH.allowed()
             if "depth" in name:
                 most = BLOCKS.allowed()
-            elif name == "num_classes":
+            elif name in ("num_classes", "vocab_size", "end_token"):
                 most = CLASSES.allowed()
             elif name == "parallel":
                 most = _MOST_PARALLEL
@@ -54,7 +58,7 @@ def check_sizes(config: Any) -> None:
                 raise ValueError(f"{name} is {number}")
     if config.embed_dim % config.num_heads:
         raise ValueError("num_heads does not divide embed_dim")
-    if min(config.grid) < 1:
+    if isinstance(config, TransformerConfig) and min(config.grid) < 1:
         raise ValueError("image_size is less than patch_size")
 
 

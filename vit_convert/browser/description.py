@@ -52,6 +52,7 @@ def describe(path: Path, labels: Sequence[str] = ()) -> dict[str, Any]:
             expected="a .tflite file: browsers run no other kind",
             hint="vit-convert export MODEL.h5 --tflite",
         )
+    artifact.check_takes_pictures()
     spec, options, config = artifact.spec, artifact.options, artifact.spec.config
     _check(artifact, str(path))
     entry = read_entry(path)

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_convert.cli import console, options
-from vit_convert.errors import VitConvertError
+from vit_convert.errors import UsageError, VitConvertError
 from vit_convert.progress import Progress
 from vit_convert.results import Result
 
 if TYPE_CHECKING:
+    from vit_convert.architectures.base import Tower
     from vit_convert.conversion.summary import ConversionSummary
     from vit_convert.exporters import Exported, ExportOptions
     from vit_convert.statements.option_file import Options
@@ -87,12 +88,15 @@ def export_file(
     jobs: Sequence[tuple[str, ExportOptions]],
     folder: Path,
     force: bool,
+    tower: Tower | None,
     progress: Progress,
 ) -> ExportedModel:
-    """Export a model; a checkpoint is converted first, in a scratch folder.
+    """Export a model; a checkpoint is converted first, in a scratch folder. `tower` says which part
+    of it.
 
     Raises:
-        VitConvertError: as `vit_convert.torch2keras` and `vit_convert.export_all`.
+        VitConvertError: as `vit_convert.torch2keras` and `vit_convert.export_all`; or a model is
+            converted already, and `tower` is given.
     """
     from vit_convert.exporters import export_all
     from vit_convert.statements.option_file import Options
@@ -106,11 +110,19 @@ def export_file(
             )
             model = Path(scratch, f"{options.stem(source)}.h5")
             try:
-                converted = convert_file(source, model, Options(), False, progress)
+                stated = Options().but({"tower": tower})
+                converted = convert_file(source, model, stated, False, progress)
             except VitConvertError as error:
                 if "--" in error.hint:  # an option that only torch2keras has
                     error.hint = f"vit-convert torch2keras {source}, then export; {error.hint}"
                 raise
+        elif tower is not None:
+            raise UsageError(
+                "is converted already, and is what it is",
+                where=f"{source}: --tower {tower}",
+                expected="a checkpoint",
+                hint=f"vit-convert torch2keras CHECKPOINT --tower {tower}",
+            )
         artifacts = export_all(model, jobs, folder, force=force, progress=progress)
     return ExportedModel(source, tuple(artifacts), converted)
 

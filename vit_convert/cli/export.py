@@ -11,6 +11,7 @@ import click
 from vit_convert.cli import console, options
 
 if TYPE_CHECKING:
+    from vit_convert.architectures.base import Tower
     from vit_convert.cli.converting import ExportedModel
     from vit_convert.exporters import QuantisationReport
     from vit_convert.exporters.options import KeepFloat
@@ -97,6 +98,7 @@ def _keep_float(ctx: click.Context, param: click.Parameter, value: tuple[str, ..
     help="Of the pixels that a TFLite file takes with --embed-preprocessing. GPU delegates of "
     "phones take float32.",
 )
+@options.tower
 @options.jobs
 @options.force
 @options.as_json
@@ -107,6 +109,7 @@ def export(
     tflite: bool,
     folder: Path,
     precisions: tuple[Any, ...],
+    tower: Tower | None,
     jobs: int | None,
     force: bool,
     as_json: bool,
@@ -115,8 +118,8 @@ def export(
     """Turn Keras .h5 and .keras files into SavedModels, TF Hub modules and TFLite files.
 
     Without MODEL it takes the one converted .h5 or .keras of the current folder. A CHECKPOINT is
-    converted first, as torch2keras does without options. Without a target option it writes all
-    three.
+    converted first, as torch2keras does without options but --tower. Without a target option it
+    writes all three.
 
     Of several inputs, each is exported in a process of its own with the same options; where one
     fails, the others are exported all the same. Exits with 2 then.
@@ -144,14 +147,14 @@ def export(
     if len(sources) == 1:
         (source,) = sources
         with made_folder(folder), console.progress(f"exporting {source.name}") as progress:
-            result = export_file(source, wanted, folder, force, progress)
+            result = export_file(source, wanted, folder, force, tower, progress)
         if as_json:
             _say(result, "")
             console.out_json(result.to_dict())
         else:
             _print(result)
         raise SystemExit(0 if result.passed else 1)
-    tasks = [(source, wanted, folder, force) for source in sources]
+    tasks = [(source, wanted, folder, force, tower) for source in sources]
     at_a_time = options.at_a_time(jobs)
     with made_folder(folder), console.progress("models") as progress:
         results = done_of_all("exporting", tasks, sources, at_a_time, progress, _say)

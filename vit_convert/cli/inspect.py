@@ -12,6 +12,7 @@ from vit_convert.cli import console, options
 from vit_convert.cli.inspect_artifact import STYLES, inspect_artifact, inspect_tflite
 
 if TYPE_CHECKING:
+    from vit_convert.architectures.base import Tower
     from vit_convert.checkpoint import Checkpoint
     from vit_convert.conversion.convert import Conversion
     from vit_convert.errors import VitConvertError
@@ -24,6 +25,7 @@ _LONGEST = 60  # characters of what stands beside the weights
 @click.option("--key", metavar="NAME", help="Which nested state dict to look at.")
 @click.option("--dialect", type=options.DIALECT, help="The naming scheme it has.")
 @options.rules
+@options.tower
 @click.option(
     "--rules-template", is_flag=True, help="Print a rule file to fill in, for a scheme of your own."
 )
@@ -38,6 +40,7 @@ def inspect(
     key: str | None,
     dialect: str | None,
     rules: Path | None,
+    tower: Tower | None,
     rules_template: bool,
     config_template: bool,
     as_json: bool,
@@ -56,7 +59,7 @@ def inspect(
     from vit_convert.conversion.convert import recognise
     from vit_convert.errors import CheckpointError, VitConvertError
 
-    among = options.among(rules, dialect)
+    among = options.among(rules, dialect, tower)
     try:
         file = open_checkpoint(checkpoint, key)
     except CheckpointError:

@@ -91,7 +91,8 @@ def _print_summary(path: Path, found: dict[str, Any]) -> None:
     first, *maps = found["outputs"]
     said = found["output"]
     axes = " x ".join(map(str, said["shape"]))
-    console.out(f"output: {axes} for each picture; {said['meaning']}")
+    of = "picture" if architecture(found["architecture"]).tower == "image" else "text"
+    console.out(f"output: {axes} for each {of}; {said['meaning']}")
     console.out(f"outputs: {first}{f', and {len(maps)} attention maps' if maps else ''}")
     if found["measured"]:
         from vit_convert.exporters.quantisation_report import Measurement

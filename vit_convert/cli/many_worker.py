@@ -29,8 +29,8 @@ class Doing:
         Raises:
             VitConvertError: as `export_file`.
         """
-        source, jobs, folder, force = arguments
-        return export_file(source, jobs, folder, force, silent)
+        source, jobs, folder, force, tower = arguments
+        return export_file(source, jobs, folder, force, tower, silent)
 
 
 def main() -> None:

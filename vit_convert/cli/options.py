@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from vit_convert.runtime.processors import cores
+
+if TYPE_CHECKING:
+    from vit_convert.architectures.base import Tower
 
 
 class ImageSize(click.ParamType):
@@ -68,11 +71,11 @@ def stem(checkpoint: Path) -> str:
     return checkpoint.stem
 
 
-def among(rules: Path | None, dialect: str | None) -> list[Any] | None:
+def among(rules: Path | None, dialect: str | None, tower: Tower | None = None) -> list[Any] | None:
     """As `vit_convert.dialects.chosen`, which is imported when it is needed."""
     from vit_convert.dialects import chosen
 
-    return chosen(rules, dialect)
+    return chosen(rules, dialect, tower)
 
 
 class Block(click.ParamType):
@@ -114,7 +117,7 @@ def _variants() -> Iterable[str]:
 def _dialects() -> Iterable[str]:
     from vit_convert.dialects import dialects
 
-    return (dialect.name for dialect in dialects())
+    return (dialect.name for dialect in (*dialects(), *dialects("text")))
 
 
 VARIANT = Name(_variants)
@@ -194,5 +197,10 @@ def at_a_time(stated: int | None) -> int:
     return stated or min(cores(), 4)
 
 
+tower = click.option(
+    "--tower",
+    type=click.Choice(["image", "text"]),
+    help="Of a model of pictures and texts (CLIP, SigLIP), which part.  [default: image]",
+)
 force = click.option("--force", is_flag=True, help="Replace an existing output.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -89,6 +89,7 @@ def predict(
     with showing as progress:
         progress(f"opening {artifact.name}")
         opened = open_artifact(artifact)
+        opened.check_takes_pictures()
         if opened.output.kind in MAPS:
             refused = {"--format": form, "--ray": ray, "--resume": resume, "--labels": labels}
             how: dict[str, Any] = {"force": force, "as_json": as_json, "progress": progress}

@@ -102,6 +102,7 @@ from vit_convert.cli import console, options
     help="Whether pictures keep their proportions when they are resized.",
 )
 @click.option("--labels", type=options.PATH, help="Class names: one per line, or JSON.")
+@options.tower
 @options.jobs
 @options.force
 @options.as_json

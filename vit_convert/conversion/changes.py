@@ -94,6 +94,8 @@ def adapted(
         UsageError: the model cannot have them.
     """
     weights = dict(tensors)
+    if num_classes is None and not labels and image_size is None and not dropout:
+        return spec, weights
     given: dict[str, Any] = dict(dropout)
     if unknown := set(dropout) - set(TRAINING):
         raise UsageError(

@@ -18,7 +18,7 @@ from vit_convert.architectures import (
     Source,
     architecture,
 )
-from vit_convert.architectures.base import Resampling
+from vit_convert.architectures.base import Resampling, Tower
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.assumptions import Assumptions, model_of, warn
@@ -26,7 +26,7 @@ from vit_convert.conversion.changes import fresh_head, resize, stated
 from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.conversion.summary import ConversionSummary
-from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
+from vit_convert.dialects import Dialect, Ledger, dialects, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.results import Result
@@ -87,13 +87,15 @@ def recognise(
     checkpoint: Checkpoint,
     overrides: Overrides | None = None,
     among: Sequence[Dialect] | None = None,
+    tower: Tower = "image",
 ) -> Conversion:
     """Tell what model a checkpoint holds, without reading its arrays.
 
     Args:
         checkpoint: the open file.
         overrides: what the user states.
-        among: the naming schemes to choose from; all by default.
+        among: the naming schemes to choose from; by default all of the tower.
+        tower: of a model of pictures and texts (CLIP), which part.
 
     Returns:
         what the model is, how each value of that is known, and its weights: canonical name -> lazy
@@ -106,6 +108,8 @@ def recognise(
     """
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
+    if among is None and tower != "image":
+        among = dialects(tower)
     ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
     check_parts(ledger, where)
     if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
@@ -118,6 +122,7 @@ def recognise(
         recognition = family.recognise(shapes, overrides, checkpoint.path.stem)
     except RecognitionError as error:
         if not ledger.unexpected:
+            error.where = error.where or where
             raise
         # what no rule knows is the likelier cause
         raise misfit(ledger, [(error.where, error.what)], where) from error
@@ -157,6 +162,7 @@ def convert(
     labels: Sequence[str] | None = None,
     pos_embed: Resampling | None = None,
     among: Sequence[Dialect] | None = None,
+    tower: Tower = "image",
     progress: Progress = silent,
 ) -> Conversion:
     """Recognise a checkpoint, check all its values, and apply the user's changes.
@@ -168,7 +174,7 @@ def convert(
             1000 classes.
         pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
             default as the authors of the naming scheme do, or with antialiasing.
-        among: as `recognise`.
+        among, tower: as `recognise`.
         progress: told what is being done.
 
     Returns:
@@ -184,7 +190,7 @@ def convert(
     from vit_convert.labels.names import given_labels, labels_for
 
     overrides = overrides or Overrides()
-    found = recognise(checkpoint, overrides, among)
+    found = recognise(checkpoint, overrides, among, tower)
     tensors = counted(progress, "checking the values of tensors", [*found.weights.values()])
     check_finite(tensors, str(checkpoint.path))
     usual = found.recognition.facts.get("pos_embed")
@@ -219,12 +225,12 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
         spec: of an artifact that is said to come from it; MappingError if it is another model.
     """
     checkpoint = open_checkpoint(path, key)
-    source = spec.source
+    source, tower = spec.source, architecture(spec.architecture).tower
+    among: Sequence[Dialect] | None = None if tower == "image" else dialects(tower)
+    if source.rules:
+        among = [scheme_of(source, None, spec.architecture)]
     ledger = read_as_canonical(
-        checkpoint.tensors,
-        str(path),
-        stem=checkpoint.path.stem,
-        among=[scheme_of(source, None, spec.architecture)] if source.rules else None,
+        checkpoint.tensors, str(path), stem=checkpoint.path.stem, among=among
     )
     if spec.architecture != ledger.dialect.architecture:
         raise MappingError(

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, Overrides, Source
-from vit_convert.architectures.base import Resampling
+from vit_convert.architectures.base import Resampling, Tower
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
 from vit_convert.checkpoint.encoding import rounded
 from vit_convert.checkpoint.tensor import Tensors
@@ -33,6 +33,7 @@ def torch2keras(
     labels: Sequence[str] | None = None,
     pos_embed: Resampling | None = None,
     among: Sequence[Dialect] | None = None,
+    tower: Tower = "image",
     force: bool = False,
     progress: Progress = silent,
 ) -> Conversion:
@@ -47,7 +48,8 @@ def torch2keras(
             1000 classes.
         pos_embed: how the position embedding is resampled if `overrides.image_size` asks for it; by
             default as the authors of the naming scheme do, or with antialiasing.
-        among: the naming schemes to choose from; all by default.
+        among: the naming schemes to choose from; by default all of the tower.
+        tower: of a model of pictures and texts (CLIP, SigLIP), which part.
         force: replace an existing output.
         progress: told what is being done.
 
@@ -71,6 +73,7 @@ def torch2keras(
         labels=labels,
         pos_embed=pos_embed,
         among=among,
+        tower=tower,
         progress=progress,
     )
     store_h5(output, conversion.spec, conversion.weights, force, progress)

@@ -7,7 +7,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from vit_convert.architectures import Source
+from vit_convert.architectures import Source, architecture
+from vit_convert.architectures.base import Tower
 from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.dialects.attention_transforms import BIAS_WITHOUT_KEYS
 from vit_convert.dialects.bubbliiiing import BUBBLIIIING
@@ -22,6 +23,7 @@ from vit_convert.dialects.other_models import guess
 from vit_convert.dialects.prefixes import Prefixes
 from vit_convert.dialects.rule_files import parse_rules, read_rules
 from vit_convert.dialects.rules import Dialect
+from vit_convert.dialects.text_towers import TEXT_DIALECTS
 from vit_convert.dialects.timm import (
     TIMM_BEIT,
     TIMM_CAIT,
@@ -141,12 +143,18 @@ def _check_unique(table: tuple[Dialect, ...]) -> None:
         raise ValueError("two dialects have the same name and architecture")
 
 
-_check_unique(_DIALECTS)
+_check_unique((*_DIALECTS, *TEXT_DIALECTS))
 
 
-def dialects() -> tuple[Dialect, ...]:
-    """All dialects."""
-    return _DIALECTS
+def dialects(tower: Tower = "image") -> tuple[Dialect, ...]:
+    """All dialects of models of pictures; or of text towers, which may stand beside one in the same
+    file."""
+    return _DIALECTS if tower == "image" else TEXT_DIALECTS
+
+
+def every_dialect() -> tuple[Dialect, ...]:
+    """Those of all towers."""
+    return (*_DIALECTS, *TEXT_DIALECTS)
 
 
 def dialect(name: str, architecture: str) -> Dialect:
@@ -155,10 +163,10 @@ def dialect(name: str, architecture: str) -> Dialect:
     Raises:
         UsageError: there is none.
     """
-    for candidate in _DIALECTS:
+    for candidate in every_dialect():
         if (candidate.name, candidate.architecture) == (name, architecture):
             return candidate
-    known = ", ".join(d.name for d in _DIALECTS if d.architecture == architecture)
+    known = ", ".join(d.name for d in every_dialect() if d.architecture == architecture)
     raise UsageError(f"no dialect for {architecture} is called {name!r}", expected=known)
 
 
@@ -182,7 +190,9 @@ def keys_have_bias(source: Source, architecture: str) -> bool:
     """Whether models of the source's scheme have a bias of attention's keys, where they have one of
     queries and values. BEiT's and EVA's have none: theirs is zero, and has to stay zero in training
     where a way back is wanted."""
-    schemes = [d for d in _DIALECTS if (d.name, d.architecture) == (source.dialect, architecture)]
+    schemes = [
+        d for d in every_dialect() if (d.name, d.architecture) == (source.dialect, architecture)
+    ]
     if source.rules:
         schemes = [scheme_of(source, None, architecture)]
     return not any(rule.transform == BIAS_WITHOUT_KEYS for d in schemes for rule in d.rules)
@@ -194,9 +204,9 @@ def canonical_patterns(architecture: str) -> tuple[str, ...]:
     Raises:
         UsageError: there is no such architecture.
     """
-    found = [d for d in _DIALECTS if d.architecture == architecture]
+    found = [d for d in every_dialect() if d.architecture == architecture]
     if not found:
-        known = ", ".join(sorted({d.architecture for d in _DIALECTS}))
+        known = ", ".join(sorted({d.architecture for d in every_dialect()}))
         raise UsageError(f"no architecture is called {architecture!r}", expected=known)
     return tuple(
         dict.fromkeys(target for d in found for rule in d.rules for target in rule.targets)
@@ -210,39 +220,13 @@ def rules_of(path: str | Path) -> Dialect:
         UsageError: it is wrong, or has the name of a dialect that there is.
     """
     found = read_rules(path, canonical_patterns)
-    if any(found.name == d.name for d in _DIALECTS):
+    if any(found.name == d.name for d in every_dialect()):
         raise UsageError(
             f"there is a dialect called {found.name!r} already",
             where=str(path),
             expected="a name of its own",
         )
     return found
-
-
-def named(name: str) -> tuple[Dialect, ...]:
-    """The dialects of that name, of any architecture.
-
-    Raises:
-        UsageError: there is none.
-    """
-    found = tuple(d for d in _DIALECTS if d.name == name)
-    if not found:
-        known = ", ".join(sorted({d.name for d in _DIALECTS}))
-        raise UsageError(f"no dialect is called {name!r}", where="--dialect", expected=known)
-    return found
-
-
-def chosen(rules: Path | None, name: str | None) -> list[Dialect] | None:
-    """The dialects that a rule file or a dialect's name leave; None for all.
-
-    Raises:
-        UsageError: the rule file is wrong, there is no such dialect, or both are given.
-    """
-    if rules and name:
-        raise UsageError("both are given", where="--rules, --dialect", expected="one of them")
-    if rules:
-        return [rules_of(rules)]
-    return list(named(name)) if name else None
 
 
 def read_as_canonical(
@@ -273,6 +257,14 @@ def read_as_canonical(
     ledgers = [read_with(scheme, tensors, prefix, body) for scheme, prefix, body in tried]
     best = max(ledgers, key=lambda ledger: ledger.known, default=None)
     if best is None or 2 * best.known < len(tensors):
+        if candidates and all(architecture(d.architecture).tower == "text" for d in candidates):
+            raise RecognitionError(
+                "holds no text tower that is known here",
+                where=where,
+                expected=_titles(candidates),
+                hint="the whole checkpoint: CLIPModel, SiglipModel or Siglip2Model of "
+                "transformers, or one of OpenAI's or open_clip's",
+            )
         names = list(tensors)
         raise RecognitionError(
             f"the tensors are not named as any model known here: {', '.join(names[:4])}, ... "

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, OutputSpec
+from vit_convert.errors import UsageError
 from vit_convert.exporters.options import ExportOptions, InputRange
 from vit_convert.exporters.quantisation_report import Measurement
 
@@ -46,9 +47,9 @@ class Artifact:
         spec: what it is, from its metadata.
         options: what it was exported with.
         input_range: how pixels enter.
-        run: images (n, height, width, channels) float32 in `input_range`, any n -> output name ->
-            array (n, ...). The first output is what `output` describes. By one thread at a
-            time; a `Repeatable` can be opened again for others.
+        run: images (n, height, width, channels) float32 in `input_range`, or tokens (n, context)
+            int32, any n -> output name -> array (n, ...). The first output is what `output`
+            describes. By one thread at a time; a `Repeatable` can be opened again for others.
         blocks: the same images -> "embeddings", "blocks.0", ... -> tokens (n, tokens, dim), for
             telling where a difference begins; None where the artifact cannot tell.
         attention: the same images -> "attention.0", ... (n, heads, tokens, tokens), and for CaiT
@@ -76,9 +77,22 @@ class Artifact:
         """What its first output is."""
         return self.spec.output(self.options.output, self.options.block)
 
+    def check_takes_pictures(self) -> None:
+        """Raises UsageError for one that takes anything else."""
+        entry = self.spec.input()
+        if entry.kind != "images":
+            raise UsageError(
+                f"takes {entry.name} of texts, and no pictures",
+                where=str(self.path),
+                expected="an artifact of a model of pictures",
+                hint="the image tower, vit-convert torch2keras CHECKPOINT without --tower text; "
+                "a text tower is run by `vit_convert.open_artifact(...).run`",
+            )
+
     def first_output(self, images: np.ndarray) -> np.ndarray:
         """What `output` describes, (n, ...), of images as `run` takes them, of any type."""
-        return np.asarray(next(iter(self.run(images.astype(np.float32, copy=False)).values())))
+        typed = images.astype(self.spec.input().dtype, copy=False)
+        return np.asarray(next(iter(self.run(typed).values())))
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,16 @@ class GivenArtifacts:
         return tuple(a.path if isinstance(a, Artifact) else a for a in self.each)
 
     def open(self, progress: Progress) -> tuple[Artifact, ...]:
-        """All of them, open.
+        """All of them, open, for pictures.
 
         Raises:
             ArtifactError: as `open_artifact`.
+            UsageError: one takes no pictures.
         """
-        return tuple(map(opened, counted(progress, "opening artifacts", self.each)))
+        found = tuple(map(opened, counted(progress, "opening artifacts", self.each)))
+        for artifact in found:
+            artifact.check_takes_pictures()
+        return found
 
 
 def opened(artifact: Artifact | Path) -> Artifact:

@@ -38,6 +38,12 @@ def output_endpoints(
         )
     if not options.attention:
         return {output.name: output.endpoint}
+    if not architecture(spec.architecture).attention_names:
+        raise UsageError(
+            f"a {architecture(spec.architecture).title} gives no attention maps",
+            where="--attention",
+            hint="export without it",
+        )
     if output.kind == "tokens":
         raise UsageError(
             "attention maps belong to what is made of all tokens",
@@ -66,7 +72,7 @@ def trace(
         model: its variables are captured, not copied.
         endpoints: output name -> endpoint.
         finish: what is made of the first output: see `finished`; None where it is left as it is.
-        input_range: of images (batch, height, width, channels), float32 or uint8.
+        input_range: of images (batch, height, width, channels), float32 or uint8; or tokens.
 
     Raises:
         UsageError: the images are not RGB and would have to be normalised.
@@ -97,20 +103,38 @@ def finished(tensor: Any, output: OutputSpec) -> Any:
     return tensor
 
 
-def image_spec(spec: ModelSpec, batch: int | None, dtype: str = "float32") -> Any:
-    """The `tf.TensorSpec` of the input `images`."""
-    config = spec.config
-    shape = (batch, *config.image_size, config.in_channels)
-    return import_tensorflow().TensorSpec(shape, dtype, name="images")
+def input_spec(spec: ModelSpec, batch: int | None, dtype: str = "") -> Any:
+    """The `tf.TensorSpec` of the input, of the model's own type by default."""
+    entry = spec.input()
+    return import_tensorflow().TensorSpec(
+        (batch, *entry.shape), dtype or entry.dtype, name=entry.name
+    )
+
+
+def entering(spec: ModelSpec, options: ExportOptions, pixels: InputRange) -> InputRange:
+    """How a model's input enters an artifact in which pixels enter like that.
+
+    Raises:
+        UsageError: preprocessing is to be embedded, and the model takes no pixels.
+    """
+    if spec.input().kind == "images":
+        return pixels
+    if options.embed_preprocessing:
+        raise UsageError(
+            f"the model takes {spec.input().name}, and no pixels",
+            where="--embed-preprocessing",
+            hint="export without it",
+        )
+    return "tokens"
 
 
 def normalisation(spec: ModelSpec, input_range: InputRange) -> Callable[[Any], Any]:
-    """Images in an input range -> normalised images, in the graph.
+    """Images in an input range -> normalised images, in the graph; tokens stay what they are.
 
     Raises:
         UsageError: the images are not RGB and would have to be normalised.
     """
-    if input_range == "normalised":
+    if input_range in ("normalised", "tokens"):
         return lambda images: images
     check_rgb(spec)
     tf = import_tensorflow()

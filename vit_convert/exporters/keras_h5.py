@@ -16,7 +16,7 @@ from vit_convert.checkpoint.tensor import Tensors
 from vit_convert.conversion.changes import adapted
 from vit_convert.conversion.h5_file import ReadTensors, is_keras, open_keras
 from vit_convert.exporters.artifact import Artifact, Outputs, in_batches
-from vit_convert.exporters.graph import block_endpoints
+from vit_convert.exporters.graph import block_endpoints, entering
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.registry import Target
@@ -107,7 +107,8 @@ def _describe(path: Path) -> Metadata:
 
 
 def _metadata(spec: ModelSpec) -> Metadata:
-    return Metadata("keras", spec, ExportOptions(), "normalised", ("logits",))
+    options = ExportOptions()
+    return Metadata("keras", spec, options, entering(spec, options, "normalised"), ("logits",))
 
 
 def _open(path: Path) -> Artifact:

@@ -13,8 +13,9 @@ from vit_convert.architectures import Output
 Precision = Literal["float32", "float16", "int8-dynamic", "int8", "int16x8"]
 CALIBRATED: tuple[Precision, ...] = ("int8", "int16x8")  # made with the ranges that pictures show
 QUANTISED: tuple[Precision, ...] = ("int8-dynamic", *CALIBRATED)
-# How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1
-InputRange = Literal["normalised", "0..255", "0..1"]
+# How pixels enter an artifact: normalised with mean and std; RGB in 0..255; RGB in 0..1. Tokens of
+# texts enter as they are.
+InputRange = Literal["normalised", "0..255", "0..1", "tokens"]
 # Which linear layers of a quantised file stay in float: those that a search finds, none, or those
 # whose names match one of these patterns
 KeepFloat = Literal["auto", "none"] | tuple[str, ...]

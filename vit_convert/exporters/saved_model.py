@@ -2,7 +2,7 @@
 
 Signatures (TF Serving; `tf.saved_model.load(path).signatures[...]`), images -> {output: tensor}:
 
-    serving_default, serve   float32
+    serving_default, serve   float32; int32 `tokens` of a text tower
     serve_uint8              uint8, where preprocessing is embedded
     blocks                   the tokens after each block, for finding where a difference begins
 
@@ -16,7 +16,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from vit_convert.exporters.graph import image_spec
+from vit_convert.exporters.graph import input_spec
 from vit_convert.exporters.options import ExportOptions
 from vit_convert.exporters.registry import SourceModel, Target
 from vit_convert.exporters.tf_module import (
@@ -38,7 +38,7 @@ def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Pro
     module = TensorFlowModule(model.keras, options, "0..255" if embedded else "normalised")
 
     def serve(images: Any) -> Any:
-        return module.plain(tf.cast(images, tf.float32))
+        return module.plain(tf.cast(images, model.spec.input().dtype))
 
     def serve_uint8(images: Any) -> Any:
         return module.graph(tf.cast(images, tf.float32))
@@ -47,7 +47,7 @@ def _write(model: SourceModel, path: Path, options: ExportOptions, progress: Pro
     module.root.serve.get_concrete_function(module.images)
     module.signatures["serve"] = module.signatures["serving_default"]
     if embedded:
-        images = image_spec(model.spec, module.images.shape[0], "uint8")
+        images = input_spec(model.spec, module.images.shape[0], "uint8")
         module.root.serve.get_concrete_function(images)
         function = tf.function(serve_uint8, autograph=False)
         module.signatures["serve_uint8"] = function.get_concrete_function(images)

@@ -58,7 +58,7 @@ def summary(path: Path, metadata: Metadata) -> dict[str, Any]:
 def values(spec: ModelSpec) -> dict[str, dict[str, Any]]:
     """Field of the configuration or of Preprocessing -> {"value": its value, "known": how it is
     known, "" where the artifact does not say}."""
-    owners = (spec.config, spec.preprocessing)
+    owners = (spec.config, *((spec.preprocessing,) if spec.input().kind == "images" else ()))
     found = {
         item.name: getattr(owner, item.name)
         for owner in owners
@@ -70,10 +70,14 @@ def values(spec: ModelSpec) -> dict[str, dict[str, Any]]:
 
 
 def input_of(metadata: Metadata) -> str:
-    """The input `images` for people: "1 x 224 x 224 x 3 RGB, normalised with mean and std"."""
+    """The input for people: "1 x 224 x 224 x 3 RGB, normalised with mean and std", or "1 x 77
+    tokens of a text, int32"."""
     config, size = metadata.spec.config, metadata.options.batch_size
     batch = size or (1 if metadata.target == "tflite" else "any number")
     batch = "any number" if batch == "dynamic" else batch
+    entry = metadata.spec.input()
+    if entry.kind == "tokens":
+        return f"{batch} x {entry.shape[0]} tokens of a text, {entry.dtype}"
     colours = "RGB" if config.in_channels == len(Preprocessing().mean) else "channels"
     height, width = config.image_size
     shape = f"{batch} x {height} x {width} x {config.in_channels} {colours}"

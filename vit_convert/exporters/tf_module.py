@@ -14,7 +14,13 @@ import numpy as np
 
 from vit_convert.errors import ArtifactError
 from vit_convert.exporters.artifact import Artifact, Outputs, Run
-from vit_convert.exporters.graph import block_endpoints, image_spec, output_endpoints, trace
+from vit_convert.exporters.graph import (
+    block_endpoints,
+    entering,
+    input_spec,
+    output_endpoints,
+    trace,
+)
 from vit_convert.exporters.graph_trust import check_graph
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.options import ExportOptions, InputRange
@@ -37,7 +43,7 @@ class TensorFlowModule:
     Attributes:
         root: what is saved; functions are added to it as attributes.
         graph: `tf.function` (images, training=False) -> {output name: tensor}.
-        images: the `tf.TensorSpec` of its input.
+        images: the `tf.TensorSpec` of its input, images or tokens.
         signatures: name -> concrete function; "serving_default" and "blocks" are there already.
     """
 
@@ -46,8 +52,9 @@ class TensorFlowModule:
     ) -> None:
         endpoints = output_endpoints(model.spec, model.endpoint_names, options)
         batch = None if options.batch_size == "dynamic" else options.batch_size
+        input_range = entering(model.spec, options, input_range)
         self._metadata = (model.spec, options, input_range, tuple(endpoints))
-        self.images = image_spec(model.spec, batch)
+        self.images = input_spec(model.spec, batch)
         output = model.spec.output(options.output, options.block)
         self.graph = trace(model, endpoints, output, input_range)
         blocks = trace(model, block_endpoints(model, output), None, input_range)
@@ -141,13 +148,14 @@ def open_module(path: Path) -> Artifact:
             expected="an artifact that `vit-convert export` wrote",
             hint="export the model again",
         ) from error
+    entry = metadata.spec.input()
     size = metadata.options.batch_size
     static = size if isinstance(size, int) else None
 
     def function(name: str) -> Run:
         # The default argument keeps `loaded` alive, without which its variables would be gone.
         def run(images: np.ndarray, _owner: Any = loaded) -> Outputs:
-            tensors = signatures[name](images=tf.constant(images, tf.float32))
+            tensors = signatures[name](**{entry.name: tf.constant(images, entry.dtype)})
             return {key: tensor.numpy() for key, tensor in tensors.items()}
 
         return run

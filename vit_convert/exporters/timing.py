@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vit_convert.architectures.text.examples import example_tokens
 from vit_convert.exporters.artifact import Artifact, Inference
 from vit_convert.runtime.quiet_tensorflow import import_tensorflow
 
@@ -21,9 +22,11 @@ def preparing(open_artifact: Callable[[Path], Artifact]) -> Callable[[Path, int]
         artifact = open_artifact(path)
         size = artifact.options.batch_size
         batch = size if isinstance(size, int) else 1
-        config = artifact.spec.config
-        shape = (batch, *config.image_size, config.in_channels)
-        images = np.random.default_rng(0).random(shape, np.float32)
+        spec = artifact.spec
+        if spec.input().kind == "tokens":
+            images = example_tokens(spec.config, batch)
+        else:
+            images = np.random.default_rng(0).random((batch, *spec.input().shape), np.float32)
         if artifact.input_range == "0..255":
             images *= 255
         return Inference(lambda: artifact.run(images), batch)

@@ -45,12 +45,13 @@ def tokens_into_positions(model: FoldedModel) -> FoldedModel:
     Result:
         TOKENS (1, prefix + patches, channels): each prefix token with its own position; the
         position of each patch with the bias. The patches' own values are to be added to zeros
-        before them. A model with none of these but the bias keeps it where it is.
+        before them. A model with none of these but the bias keeps it where it is, and so does one
+        that has words its positions.
     """
     embedding = model.graph.embedding
     rows, columns = embedding.grid
     bias_name = "" if embedding.norm else f"{embedding.patches}.bias"
-    if not embedding.prefix and not embedding.position:
+    if not embedding.patches or not (embedding.prefix or embedding.position):
         return model
     weight = model.weights[f"{embedding.patches}.weight"]
     counts = [token.count for token in embedding.prefix]

@@ -116,7 +116,12 @@ def _embedding(model: FoldedModel) -> Iterator[tuple[str, int]]:
     embedding = model.graph.embedding
     for name in _leaves(model, embedding.norm or embedding.patches):
         yield name, 0
-    tokens = [embedding.position, *(t.name for t in embedding.prefix), *model.graph.late_tokens]
+    tokens = [
+        embedding.table,
+        embedding.position,
+        *(t.name for t in embedding.prefix),
+        *model.graph.late_tokens,
+    ]
     for name in tokens:
         if name in model.weights:
             yield name, -1

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 from vit_convert.architectures import Fact
+from vit_convert.architectures.base import Tower
 from vit_convert.errors import CheckpointError
 from vit_convert.hf_config.depth_config import depth_facts, is_depth_config
 from vit_convert.hf_config.json_reader import ALONE, Reader, read_json
 from vit_convert.hf_config.model_config import labels_of, model_facts
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, open_clip_facts
 from vit_convert.hf_config.preprocessor_config import image_processor, picture_facts
+from vit_convert.hf_config.text_towers import open_clip_text_facts, transformers_text_facts
 from vit_convert.hf_config.timm_config import is_timm_config, timm_facts, timm_labels
 from vit_convert.hf_config.towers import of_vision
 
@@ -58,7 +60,10 @@ class Sidecars:
 
 
 def read_sidecars(
-    folder: Path, library: Library = "transformers", given: Collection[str] = ()
+    folder: Path,
+    library: Library = "transformers",
+    given: Collection[str] = (),
+    tower: Tower = "image",
 ) -> Sidecars:
     """Read the files of a folder that a library wrote there, with such a checkpoint.
 
@@ -68,11 +73,15 @@ def read_sidecars(
         folder: the checkpoint's.
         library: whose names the checkpoint has.
         given: the fields that the user states, of which the files may say anything.
+        tower: of which part of a model of pictures and texts.
 
     Raises:
         CheckpointError: one is no JSON, too large, or says something impossible.
         RecognitionError: one is of a model that is not supported.
     """
+    if tower == "text":
+        read = open_clip_text_facts if library == "open_clip" else transformers_text_facts
+        return Sidecars((read(folder),))
     moot = frozenset(given)
     if library == "open_clip":
         path = folder / OPEN_CLIP_CONFIG

@@ -30,7 +30,7 @@ Endpoints = dict[str, tf.Tensor]
 
 
 class ConvertedModel(tf_keras.Model):
-    """A functional Keras model, images -> logits, that carries its ModelSpec.
+    """A functional Keras model, images (or a text's tokens) -> logits, that carries its ModelSpec.
 
     The layers bear timm's names, so that a variable's path is its PyTorch name
     (`blocks.3/attn/qkv/kernel` is `blocks.3.attn.qkv.weight`).
@@ -42,8 +42,8 @@ class ConvertedModel(tf_keras.Model):
 
     A subclass gives:
         architecture: the name in the registry.
-        connect: the forward pass, (configuration, images (batch, height, width, channels), dtype
-            policy) -> Endpoints.
+        connect: the forward pass, (configuration, images (batch, height, width, channels) or tokens
+            (batch, context), dtype policy) -> Endpoints.
     """
 
     architecture: ClassVar[str]
@@ -55,11 +55,11 @@ class ConvertedModel(tf_keras.Model):
         policy = tf_keras.mixed_precision.Policy(
             dtype or tf_keras.mixed_precision.global_policy().name
         )
-        config = spec.config
-        images = tf_keras.Input((*config.image_size, config.in_channels), name="images")
-        endpoints = type(self).connect(config, images, policy)
+        entry = spec.input()
+        inputs = tf_keras.Input(entry.shape, name=entry.name, dtype=entry.dtype)
+        endpoints = type(self).connect(spec.config, inputs, policy)
         logits = endpoints["logits"]
-        super().__init__(images, logits, name=name or self.architecture, **kwargs)
+        super().__init__(inputs, logits, name=name or self.architecture, **kwargs)
         self.spec_json = json.dumps(spec.to_dict())
         self.policy_name = policy.name
         # Past Keras's attribute tracking, which would take the dict for a part of the checkpoint.

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.architectures import ModelSpec, TransformerConfig, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import as_text
 from vit_convert.errors import RecognitionError
@@ -86,7 +86,7 @@ def _heads(config: Any) -> list[int]:
 _VALUES: dict[str, Callable[[Any], Iterable[Any]]] = {
     "num_heads": _heads,
     "gelu": lambda config: CHOICES["gelu"] if _has_choice(config) else (),
-    "pool": lambda config: CHOICES["pool"],
+    "pool": lambda config: CHOICES["pool"] if isinstance(config, TransformerConfig) else (),
     "norm_eps": lambda config: _EPSILONS,
     "pool_prefix": lambda config: () if config.pool == "map" else (False, True),
     "norm_position": lambda config: CHOICES["norm_position"],

@@ -76,8 +76,8 @@ def open_evidence(
         model: of the user's own, "module:function", which runs the source.
     """
     # of a model without a head, "logits" are features all the same
-    output = artifact.output
-    features = artifact.options.output != "logits" and output.endpoint != "logits"
+    output, spec = artifact.output, artifact.spec
+    features = output.endpoint not in ("logits", spec.output().endpoint)
     if reference is not None:
         if features:
             raise UsageError(
@@ -87,10 +87,19 @@ def open_evidence(
             )
         return RecordedReference(read_reference(reference), Path(reference).name)
     assert source is not None
-    spec = artifact.spec
+    if images is not None:
+        artifact.check_takes_pictures()
     pictures = random_images(artifact) if images is None else PreparedPictures(images, spec)
     from vit_convert.conversion.convert import open_source
 
+    if model is not None and spec.input().kind != "images":
+        raise UsageError(
+            "your own model is run on pictures only",
+            where="--model",
+            expected="an artifact of a model of pictures",
+            hint="--reference with what your model gave for tokens; "
+            "vit_convert.parity.recorded says how to write it",
+        )
     if model is not None:
         from vit_convert.checkpoint import open_checkpoint
         from vit_convert.parity.sources.own_model import build

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vit_convert.architectures.text.examples import example_tokens
 from vit_convert.errors import UsageError
 from vit_convert.exporters import Artifact
 from vit_convert.images.preprocessing import normalise
@@ -13,9 +14,11 @@ _RANDOM_IMAGES = 4
 
 def random_images(artifact: Artifact) -> np.ndarray:
     """Four normalised images, always the same: noise, and of whole pixels where the artifact takes
-    pixels."""
-    config = artifact.spec.config
-    shape = (_RANDOM_IMAGES, *config.image_size, config.in_channels)
+    pixels; or the tokens of four texts, (4, context) int32."""
+    entry = artifact.spec.input()
+    if entry.kind == "tokens":
+        return example_tokens(artifact.spec.config, _RANDOM_IMAGES)
+    shape = (_RANDOM_IMAGES, *entry.shape)
     rng = np.random.default_rng(0)
     if artifact.input_range == "normalised":
         return rng.standard_normal(shape, np.float32)
@@ -28,7 +31,7 @@ def to_input_range(images: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, 
     Images that were made of pixels become whole numbers again, exactly: an artifact that takes
     uint8 loses the fractions of others.
     """
-    if artifact.input_range == "normalised":
+    if artifact.input_range in ("normalised", "tokens"):
         return images, ""
     preprocessing = artifact.spec.preprocessing
     mean, std = np.array(preprocessing.mean), np.array(preprocessing.std)
@@ -47,17 +50,24 @@ def to_input_range(images: np.ndarray, artifact: Artifact) -> tuple[np.ndarray, 
 
 
 def check_images(images: np.ndarray, artifact: Artifact) -> None:
-    """Refuse images of another size than the artifact's.
+    """Refuse images of another size than the artifact's, and tokens that it does not know.
 
     Raises:
         UsageError: they are.
     """
-    config = artifact.spec.config
-    expected = (*config.image_size, config.in_channels)
-    if images.shape[1:] != expected:
+    entry = artifact.spec.input()
+    if images.shape[1:] != entry.shape:
         raise UsageError(
-            f"the images are {images.shape[1:]}, and the artifact takes {expected}",
+            f"the images are {images.shape[1:]}, and the artifact takes {entry.shape}",
             where=str(artifact.path),
-            expected="images of the artifact's (height, width, channels)",
-            hint="--source CHECKPOINT, which is run on images of the right size",
+            expected=f"{entry.name} of the artifact's ({', '.join(entry.axes)})",
+            hint=f"--source CHECKPOINT, which is run on {entry.name} of the right size",
         )
+    if entry.kind == "tokens":
+        vocabulary = artifact.spec.config.vocab_size
+        if images.min() < 0 or images.max() >= vocabulary:
+            raise UsageError(
+                f"there are tokens from {images.min()} to {images.max()}",
+                where=str(artifact.path),
+                expected=f"0 to {vocabulary - 1}, those of the model",
+            )

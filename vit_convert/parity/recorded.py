@@ -2,8 +2,9 @@
 
 An .npz of NumPy with
 
-    images            (n, height, width, channels) float32, normalised
-    logits            (n, classes) float32
+    images            (n, height, width, channels) float32, normalised; or, of a text tower,
+                      tokens (n, context), whole numbers
+    logits            (n, classes) float32, or what else the model gives
     names             optional: (n,) what the images are
     block:NAME        optional: (m, tokens, dim) what each block gave for the first m images, where
                       NAME is embeddings, blocks.0, ...: see `Architecture.block_names`
@@ -42,7 +43,7 @@ class Recording:
     """The contents of such a file; see the module's docstring for the shapes.
 
     Attributes:
-        images, logits: as recorded, in float32.
+        images, logits: as recorded, in float32; tokens in place of images in int32.
         blocks: name -> array, or empty.
         names: what the images are, or ().
         made_with: framework and versions, or "".
@@ -67,8 +68,8 @@ def record_reference(
 
     Args:
         path: the .npz to write.
-        images: (n, height, width, channels), normalised.
-        logits: (n, classes).
+        images: (n, height, width, channels), normalised; or tokens (n, context), whole numbers.
+        logits: (n, classes), or what else the model gives.
         blocks: name -> (m, tokens, dim) for the first m images, so that a difference can be
             located; see `vit_convert.parity.sources.timm_source.block_outputs`.
         names: what the images are, one each.
@@ -78,10 +79,12 @@ def record_reference(
         ArtifactError: the shapes do not fit together, or values are not finite.
         OSError: the file cannot be written.
     """
-    arrays: dict[str, np.ndarray] = {
-        "images": np.asarray(images, np.float32),
-        "logits": np.asarray(logits, np.float32),
-    }
+    given = np.asarray(images)
+    arrays: dict[str, np.ndarray] = {"logits": np.asarray(logits, np.float32)}
+    if np.issubdtype(given.dtype, np.integer):
+        arrays["tokens"] = given
+    else:
+        arrays["images"] = given.astype(np.float32)
     if names is not None:
         arrays["names"] = np.array(names, dtype=str)
     if made_with:
@@ -102,7 +105,9 @@ def read_reference(path: str | Path) -> Recording:
     arrays = _load(Path(path))
     _check(arrays, str(path))
     return Recording(
-        images=arrays["images"].astype(np.float32),
+        images=arrays["tokens"].astype(np.int32)
+        if "tokens" in arrays
+        else arrays["images"].astype(np.float32),
         logits=arrays["logits"].astype(np.float32),
         blocks={
             name.removeprefix(_BLOCK): array.astype(np.float32)
@@ -152,21 +157,26 @@ def _check(arrays: Mapping[str, np.ndarray], where: str) -> None:
     def fail(what: str, expected: str) -> ArtifactError:
         return ArtifactError(what, where=where, expected=expected, hint=_HINT)
 
-    for name, dims in (("images", 4), ("logits", 2)):
+    entry, dims_of_entry = ("tokens", 2) if "tokens" in arrays else ("images", 4)
+    for name, dims in ((entry, dims_of_entry), ("logits", 2)):
         if name not in arrays:
             raise fail(f"holds no array `{name}`", "`images` and `logits`")
         if arrays[name].ndim != dims or not arrays[name].size:
             raise fail(f"`{name}` has shape {arrays[name].shape}", f"{dims} dimensions, none empty")
-    count = len(arrays["images"])
+    count = len(arrays[entry])
     if len(arrays["logits"]) != count:
-        raise fail(f"{count} images, but logits of {len(arrays['logits'])}", "logits of each image")
+        raise fail(
+            f"{count} {entry}, but logits of {len(arrays['logits'])}", "logits of each of them"
+        )
     if "names" in arrays and arrays["names"].shape != (count,):
         raise fail(f"`names` has shape {arrays['names'].shape}", f"{count} names")
     blocks = [name for name in arrays if name.startswith(_BLOCK)]
     lengths = {len(arrays[name]) if arrays[name].ndim == 3 else 0 for name in blocks}
     if blocks and (len(lengths) > 1 or not 1 <= min(lengths) <= count):
         raise fail("the blocks' arrays do not fit", "(m, tokens, dim), the same m <= n for all")
-    for name in ("images", "logits", *blocks):
+    if entry == "tokens" and not np.issubdtype(arrays["tokens"].dtype, np.integer):
+        raise fail(f"`tokens` is {arrays['tokens'].dtype}", "whole numbers")
+    for name in (*(["images"] if entry == "images" else []), "logits", *blocks):
         if not np.issubdtype(arrays[name].dtype, np.floating):
             raise fail(f"`{name}` is {arrays[name].dtype}", "floating point")
         if not np.isfinite(arrays[name]).all():

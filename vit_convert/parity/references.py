@@ -143,7 +143,8 @@ class RecordedReference:
         recorded = self.recording.images
         if images.shape[1:] != recorded.shape[1:]:
             return None
-        found = [np.flatnonzero((recorded == image).all(axis=(1, 2, 3))) for image in images]
+        axes = tuple(range(1, recorded.ndim))
+        found = [np.flatnonzero((recorded == image).all(axis=axes)) for image in images]
         if not all(len(places) for places in found):
             return None
         return self.recording.logits[[places[0] for places in found]]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_convert.architectures import ModelSpec
+from vit_convert.architectures import ModelSpec, architecture
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
 from vit_convert.exporters.summary import summary
 from vit_convert.images.decoding import load_image
@@ -101,6 +101,8 @@ def commands(metadata: Metadata, path: Path) -> tuple[str, ...]:
         if provenance == "given":
             owner = spec.config if hasattr(spec.config, name) else spec.preprocessing
             convert += [f"--{name.replace('_', '-')}", _as_option(getattr(owner, name))]
+    if (tower := architecture(spec.architecture).tower) != "image":
+        convert += ["--tower", tower]
     if metadata.target == "keras":
         return (shlex.join(convert),)
     export = ["vit-convert", "export", model, f"--{metadata.target.replace('_', '-')}"]
@@ -138,7 +140,8 @@ def _picture(
     if images is not None:
         path = find_images(images)[0]
         return to_pixels(load_image(path), spec.config.image_size, how), path.name
-    if reference is None or spec.config.in_channels != len(how.mean):
+    takes_pictures = spec.input().kind == "images"
+    if reference is None or not takes_pictures or spec.config.in_channels != len(how.mean):
         return None
     recording = read_reference(reference)
     unit = recording.images[0] * np.array(how.std) + np.array(how.mean)

@@ -48,13 +48,13 @@ def read_statements(checkpoint: Checkpoint, ledger: Ledger, overrides: Overrides
         RecognitionError: two contradict each other, or are of a model that is not supported.
     """
     given = overrides.given()
-    beside = read_sidecars(checkpoint.path.parent, _library(ledger), given)
+    family = architecture(ledger.dialect.architecture)
+    beside = read_sidecars(checkpoint.path.parent, _library(ledger), given, family.tower)
     left = training_facts(checkpoint.extras, checkpoint.path, given)
     facts = agreed((*beside.facts, *left, ledger.facts), given, str(checkpoint.path))
     free = not any(name.endswith(_GRIDS) for name in ledger.tensors)
     if free and RECOMMENDED_SIZE in facts:
         facts.setdefault("image_size", facts[RECOMMENDED_SIZE])
-    family = architecture(ledger.dialect.architecture)
     known = {f.name for cls in (family.config_class, Preprocessing) for f in fields(cls)} | _OTHERS
     stated = {**ledger.dialect.stated, **facts}
     return Statements({name: stated[name] for name in stated if name in known}, beside)
@@ -64,6 +64,6 @@ def _library(ledger: Ledger) -> Library:
     """Whose files speak of a checkpoint with such names."""
     if ledger.dialect.sidecar:
         return "transformers"
-    if ledger.dialect.name == "clip" or ledger.prefix.endswith("trunk."):
+    if ledger.dialect.name in ("clip", "clip-text") or ledger.prefix.endswith("trunk."):
         return "open_clip"
     return "timm"

@@ -28,7 +28,7 @@ _WHAT = "a TOML file of options; vit-convert inspect CHECKPOINT --config-templat
 _PATHS = ("labels", "rules")
 _TEXTS = ("key", "dialect")
 _OVERRIDES = tuple(f.name for f in fields(Overrides) if f.name not in ("stated", "scheme"))
-OPTIONS = (*_OVERRIDES, "pos_embed", *_TEXTS, *_PATHS)
+OPTIONS = (*_OVERRIDES, "pos_embed", "tower", *_TEXTS, *_PATHS)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class Options:
             "key": get("key"),
             "pos_embed": get("pos_embed"),
             "labels": read_labels(labels) if labels else None,
-            "among": chosen(get("rules"), get("dialect")),
+            "among": chosen(get("rules"), get("dialect"), get("tower")),
         }
 
 

@@ -42,9 +42,15 @@ def check_model(path: Path) -> ModelSpec:
 
     Raises:
         ArtifactError: the file is no .h5 that can be trained on.
-        UsageError: it does not take RGB.
+        UsageError: it does not take pictures in RGB.
     """
     with open_keras(path) as (spec, _):
+        if spec.input().kind != "images":
+            raise UsageError(
+                f"takes {spec.input().name} of texts, and no pictures",
+                where=str(path),
+                expected="a model of pictures",
+            )
         _check_channels(spec, str(path))
         return spec
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from vit_convert.architectures.base import Gelu
+from vit_convert.errors import UsageError
 
+LONGEST_CONTEXT = 4096  # LongCLIP (arXiv:2403.15378) has 248
 TextPool = Literal["highest", "end", "last"]
 
 
@@ -30,6 +32,10 @@ class TextConfig:
             whose end token has it), the first "end" token, or the "last" one, be it padding
             (SigLIP).
         end_token: index of the end token, where `pool` is "end".
+
+    Raises:
+        UsageError: `pool` is "end", and `end_token` is no token; or the context is longer than
+            that of any such model.
     """
 
     vocab_size: int
@@ -45,6 +51,26 @@ class TextConfig:
     causal: bool = True
     pool: TextPool = "highest"
     end_token: int | None = None
+
+    def __post_init__(self) -> None:
+        end = -1 if self.end_token is None else self.end_token
+        if self.pool == "end" and not 0 <= end < self.vocab_size:
+            raise UsageError(
+                "there is no such end token",
+                where=f"end_token {self.end_token}",
+                expected=f"0 to {self.vocab_size - 1}",
+            )
+        if self.context_length > LONGEST_CONTEXT:
+            raise UsageError(
+                f"a context of {self.context_length:,} tokens",
+                where="context_length",
+                expected=f"at most {LONGEST_CONTEXT:,}: each sees all others",
+            )
+
+    @property
+    def num_classes(self) -> int:
+        """None: what it gives is compared with pictures."""
+        return 0
 
     @property
     def embedding_dim(self) -> int:

@@ -93,10 +93,36 @@ class GraphBuilder(GrowingGraph):
         return self.operation("CAST", (x,), x.shape, name, options, dtype=dtype)
 
     def dequantize(self, x: Tensor, name: str) -> Tensor:
-        """A constant of float16 as float32: how files keep float16 weights. CPU kernels widen it
-        once, GPU delegates take it as it is."""
-        options = schema.DequantizeOptionsT()
-        return self.operation("DEQUANTIZE", (x,), x.shape, name, options, 3, prepares=True)
+        """float16, or int8 with a scale, as float32. Of a constant of float16: how files keep
+        float16 weights. CPU kernels widen it once, GPU delegates take it as it is."""
+        options, version = schema.DequantizeOptionsT(), 3 if x.dtype == "float16" else 2
+        return self.operation(
+            "DEQUANTIZE", (x,), x.shape, name, options, version, prepares=x.constant
+        )
+
+    # Whole numbers
+
+    def equal(self, x: Tensor, y: Tensor, name: str = "equal") -> Tensor:
+        """Whether x is y, broadcast."""
+        return self._elementwise("EQUAL", (x, y), name, schema.EqualOptionsT(), "bool")
+
+    def arg_max(self, x: Tensor, axis: int, name: str = "arg_max") -> Tensor:
+        """The first place of the largest value along an axis, which is gone then."""
+        options = schema.ArgMaxOptionsT()
+        options.outputType = TYPES["int32"]
+        shape = (*x.shape[:axis], *x.shape[axis + 1 :])
+        inputs = (x, self.integers([axis]))
+        return self.operation("ARG_MAX", inputs, shape, name, options, dtype="int32")
+
+    def gather(self, table: Tensor, rows: Tensor, name: str = "rows") -> Tensor:
+        """Rows of a table: (rows, channels), whole numbers (...) -> (..., channels)."""
+        self.check(len(table.shape) == 2 and rows.dtype == "int32", "GATHER", table, rows)
+        shape = (*rows.shape, table.shape[1])
+        options = schema.GatherOptionsT()
+        inputs = (table, rows)
+        return self._moved(
+            table, self.operation("GATHER", inputs, shape, name, options, dtype=table.dtype)
+        )
 
     # Reductions; the axis stays, with size 1
 
@@ -196,7 +222,10 @@ class GraphBuilder(GrowingGraph):
         self.check(x.shape.count(BATCH) == shape.count(BATCH) <= 1, "RESHAPE", x)
         options = schema.ReshapeOptionsT()
         options.newShape = list(shape)
-        return self.operation("RESHAPE", (x, self.integers(shape)), shape, name, options)
+        inputs = (x, self.integers(shape))
+        return self._moved(
+            x, self.operation("RESHAPE", inputs, shape, name, options, dtype=x.dtype)
+        )
 
     def transpose(self, x: Tensor, axes: tuple[int, ...], name: str = "transpose") -> Tensor:
         """Axis i of the result is axis axes[i] of x."""
@@ -237,8 +266,18 @@ class GraphBuilder(GrowingGraph):
             "PAD", (x, self.integers(paddings)), shape, name, schema.PadOptionsT()
         )
 
+    def _moved(self, x: Tensor, result: Tensor) -> Tensor:
+        """The result of an operation that moves x's values; integers stand for the same numbers."""
+        self._tensors[result.index].quantization = self._tensors[x.index].quantization
+        return result
+
     def _elementwise(
-        self, kind: str, inputs: tuple[Tensor, ...], name: str, options: Any = None
+        self,
+        kind: str,
+        inputs: tuple[Tensor, ...],
+        name: str,
+        options: Any = None,
+        dtype: DType = "float32",
     ) -> Tensor:
         shapes = [tensor.shape for tensor in inputs]
         rank = max(map(len, shapes))
@@ -248,7 +287,7 @@ class GraphBuilder(GrowingGraph):
             several = {size for size in sizes if size != 1}
             self.check(len(several) <= 1, kind, *inputs)
             shape.append(several.pop() if several else 1)
-        return self.operation(kind, inputs, tuple(shape), name, options)
+        return self.operation(kind, inputs, tuple(shape), name, options, dtype=dtype)
 
     def _reduction(self, kind: str, x: Tensor, axis: int, name: str) -> Tensor:
         options = schema.ReducerOptionsT()

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from vit_convert.architectures import ModelSpec
+from vit_convert.architectures.text.examples import example_tokens
 from vit_convert.errors import UsageError
 from vit_convert.images.decoding import ImageError, load_image
 from vit_convert.images.folders import find_images
@@ -62,6 +63,13 @@ def calibration_images(
         ImageError: there is no such folder, or no picture in it that can be read.
         UsageError: the model does not take RGB, or there are fewer than 16 pictures.
     """
+    if spec.input().kind != "images":
+        raise UsageError(
+            f"the model takes {spec.input().name}, and no pictures",
+            where="--calibration",
+            expected="a model of pictures",
+            hint="--precision int8-dynamic, which needs none",
+        )
     config, preprocessing = spec.config, spec.preprocessing
     if config.in_channels != 3:
         raise UsageError(
@@ -131,9 +139,12 @@ def generated_images(spec: ModelSpec, as_pixels: bool, count: int = _GENERATED) 
     """Smooth coloured patterns with some noise, always the same for a size.
 
     Grids of 5x5 random values are enlarged bicubically: most of a photograph's energy is in low
-    frequencies too, while pure noise gives the same class for every image.
+    frequencies too, while pure noise gives the same class for every image. For a text tower they
+    are tokens, (count, context) int32.
     """
     config = spec.config
+    if spec.input().kind == "tokens":
+        return example_tokens(config, count)
     rng = np.random.default_rng(0)
     height, width = config.image_size
     images = np.empty((count, height, width, config.in_channels), np.uint8)
@@ -145,7 +156,8 @@ def generated_images(spec: ModelSpec, as_pixels: bool, count: int = _GENERATED) 
 
 
 def probe_images(spec: ModelSpec, as_pixels: bool, count: int = _PROBES) -> np.ndarray:
-    """Images of noise, for a size the same bit for bit everywhere and for ever.
+    """Images of noise, for a size the same bit for bit everywhere and for ever; tokens for a text
+    tower.
 
     Args:
         spec: the model.
@@ -153,6 +165,8 @@ def probe_images(spec: ModelSpec, as_pixels: bool, count: int = _PROBES) -> np.n
         count: how many, at most 4; the first ones.
     """
     config = spec.config
+    if spec.input().kind == "tokens":
+        return example_tokens(config, _PROBES)[:count]
     shape = (_PROBES, *config.image_size, config.in_channels)
     noise = hashlib.shake_256(b"vit-convert").digest(math.prod(shape))
     images = np.frombuffer(noise, np.uint8).reshape(shape)[:count]

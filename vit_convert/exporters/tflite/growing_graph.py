@@ -14,12 +14,12 @@ from ai_edge_litert import schema_py_generated as schema
 from vit_convert.exporters.tflite.flatbuffer import Content, TfliteModel
 
 Shape = tuple[int, ...]
-DType = Literal["float32", "float16", "int8", "uint8", "int32"]
+DType = Literal["float32", "float16", "int8", "uint8", "int32", "bool"]
 BATCH = -1  # the size of an axis that is known when the model runs
 
 TYPES: dict[str, int] = {
     name: getattr(schema.TensorType, name.upper())
-    for name in ("float32", "float16", "int8", "uint8", "int32")
+    for name in ("float32", "float16", "int8", "uint8", "int32", "bool")
 }
 _MOST_AXES = 4
 
@@ -80,6 +80,7 @@ class GrowingGraph:
         read: Callable[[], Any],
         dtype: DType = "float32",
         channel_scales: bool = False,
+        scale: float = 0.0,
     ) -> Tensor:
         """A constant whose values are read when the file is written.
 
@@ -91,6 +92,7 @@ class GrowingGraph:
             dtype: of its elements.
             channel_scales: the values are quantised, with one scale for each index of the first
                 axis.
+            scale: of values that stand for multiples of it; 0 where they stand for themselves.
         """
         tensor = self._tensor(name, shape, dtype, constant=True, scoped=False)
         entry = self._tensors[tensor.index]
@@ -98,10 +100,12 @@ class GrowingGraph:
         self._buffers += 1
         size = math.prod(shape) * np.dtype(dtype).itemsize
         self._contents[entry.buffer] = Content(size, read, tensor.index if channel_scales else None)
-        if channel_scales:
+        if channel_scales or scale:
+            # those of channels are not known yet
+            scales = np.full(shape[0] if channel_scales else 1, scale, np.float32)
             entry.quantization = schema.QuantizationParametersT()
-            entry.quantization.scale = np.zeros(shape[0], np.float32)  # not known yet
-            entry.quantization.zeroPoint = np.zeros(shape[0], np.int64)
+            entry.quantization.scale = scales
+            entry.quantization.zeroPoint = np.zeros(len(scales), np.int64)
         return tensor
 
     def values(self, name: str, array: Any) -> Tensor:
@@ -117,8 +121,9 @@ class GrowingGraph:
         self._tensors[tensor.index].name = name
         return replace(tensor, name=name)
 
-    def integers(self, values: Sequence[int] | Sequence[Sequence[int]]) -> Tensor:
-        """A constant of integers: sizes, axes, places. Equal ones are one tensor."""
+    def integers(self, values: Sequence[Any]) -> Tensor:
+        """A constant of integers, nested as deep as its rank: sizes, axes, places. Equal ones are
+        one tensor."""
         array = np.array(values, np.int32)
         key = array.tobytes() + bytes(array.shape)
         if key not in self._vectors:

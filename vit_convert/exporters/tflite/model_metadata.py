@@ -112,7 +112,7 @@ def _standard(metadata: Metadata, outputs: Sequence[str]) -> bytes:
             3: [
                 _Table(
                     {
-                        2: [_images(metadata)],
+                        2: [_input(metadata)],
                         3: [_output(metadata, name) for name in outputs],
                     }
                 )
@@ -136,6 +136,14 @@ def _attach_labels(path: Path, metadata: Metadata) -> None:
 
 def _has_labels(metadata: Metadata) -> bool:
     return bool(metadata.spec.labels) and metadata.output.has_classes
+
+
+def _input(metadata: Metadata) -> _Table:
+    entry = metadata.spec.input()
+    if entry.kind == "images":
+        return _images(metadata)
+    text = f"The {entry.shape[0]} tokens of a text, as its checkpoint's tokenizer gives them."
+    return _Table({0: entry.name, 1: text, 3: _Table({0: _Byte(_FEATURES), 1: _Table({})})})
 
 
 def _images(metadata: Metadata) -> _Table:
@@ -180,7 +188,13 @@ def _normalisation(spec: ModelSpec) -> tuple[tuple[float, ...], tuple[float, ...
 
 def caveats(spec: ModelSpec, options: ExportOptions) -> tuple[str, ...]:
     """As `Target.caveats`: MediaPipe knows one mean and one deviation for all channels (its task
-    ImagePreprocessingGraph, `tasks/cc/components/processors/image_preprocessing_graph.cc`)."""
+    ImagePreprocessingGraph, `tasks/cc/components/processors/image_preprocessing_graph.cc`); and
+    not every GPU delegate takes whole numbers."""
+    if spec.input().kind == "tokens":
+        return (
+            "LiteRT's GPU accelerator takes all of it; older GPU delegates may leave the lookup "
+            "of tokens, and the search for a text's end, to the CPU",
+        )
     differ = any(len({*values}) > 1 for values in _normalisation(spec))
     if options.embed_preprocessing or not differ:
         return ()

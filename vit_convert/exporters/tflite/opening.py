@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures.text.examples import example_tokens
 from vit_convert.exporters.artifact import Artifact, Inference, Outputs, Repeatable, Run
 from vit_convert.exporters.metadata import Metadata, foreign
 from vit_convert.exporters.tflite.flatbuffer import damaged, read_entry
@@ -37,8 +38,10 @@ def _open(path: Path, threads: int | None = None) -> Artifact:
 
     keeping = cache(lambda: _keeping(path, tensors))
 
+    entrance = metadata.spec.input().name
+
     def run(images: np.ndarray) -> Outputs:
-        return dict(runner(images=images.astype(dtype)))
+        return dict(runner(**{entrance: images.astype(dtype)}))
 
     def blocks(images: np.ndarray) -> Outputs:
         return keeping()(images.astype(dtype))
@@ -122,9 +125,12 @@ def prepare_file(path: Path, threads: int) -> Inference:
     without copying images to it."""
     interpreter = _interpreter(path, threads)
     rng = np.random.default_rng(0)
+    own = describe_file(path).spec if read_entry(path) is not None else None
     for entry in interpreter.get_input_details():
         whole = np.issubdtype(entry["dtype"], np.integer)
         values = rng.integers(0, 128, entry["shape"]) if whole else rng.normal(size=entry["shape"])
+        if own is not None and own.input().kind == "tokens":
+            values = example_tokens(own.config, len(values))
         interpreter.set_tensor(entry["index"], values.astype(entry["dtype"]))
     operations = interpreter._get_ops_details()
     delegates = [node for node in operations if node["op_name"] == _DELEGATE]

@@ -53,13 +53,14 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     probes, count = next((p, g) for limit, p, g in _FEW_IMAGES if size <= limit)
     noise, generated = probe_images(spec, pixels, probes), generated_images(spec, pixels, count)
     inputs = np.concatenate([noise, generated])
-    progress("running float32 on generated images")
+    kind = "images" if spec.input().kind == "images" else "texts"
+    progress(f"running float32 on generated {kind}")
     expected = writer.float32_outputs(inputs)
     wide = writer.lower()
     metadata = replace(writer.metadata(wide), float32_outputs=expected[:probes], in_float=kept)
     in_float = {layer.layer for layer in kept}
     writer.write(path, "int8-dynamic", in_float, metadata, progress)
-    progress("running the file on the same images")
+    progress(f"running the file on the same {kind}")
     compared = slice(probes, None) if count else slice(None)
     got = open_file(path).first_output(inputs[compared])
     difference = measure(expected[compared], got, metadata.output.has_classes)
@@ -67,7 +68,7 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     add_measured(path, replace(metadata, measured=measurement))
     return QuantisationReport(
         measurement=measurement,
-        source=f"{count} generated images" if count else f"{probes} image of noise",
+        source=f"{count} generated {kind}" if count else f"{probes} of noise",
         unreadable=(),
         size=path.stat().st_size,
         float_size=wide.model.data_size,

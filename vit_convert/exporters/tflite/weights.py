@@ -1,16 +1,17 @@
-"""The storage of the weights of linear layers and of the patch embedding in a .tflite file."""
+"""The storage of the weights of linear layers, of the patch embedding and of tables in a .tflite
+file."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
+from dataclasses import dataclass
 
 import numpy as np
 
 from vit_convert.exporters.options import Precision
 from vit_convert.exporters.tflite.builder import GraphBuilder, Tensor
 from vit_convert.exporters.tflite.flatbuffer import Quantised
-from vit_convert.exporters.tflite.lowering.layers import StoreWeight
+from vit_convert.exporters.tflite.growing_graph import Shape
 from vit_convert.folding import Weight
 
 _SMALLEST_RANGE = 1e-9  # AI Edge Quantizer's: no scale is zero
@@ -18,18 +19,59 @@ _LARGEST = 127
 _BYTES_AT_ONCE = 2**22
 
 
-def weight_store(precision: Precision, in_float: Collection[str] = ()) -> StoreWeight:
+def weight_store(precision: Precision, in_float: Collection[str] = ()) -> WeightStore:
     """The storage of weights in a precision.
 
     Args:
         precision: "float32", "float16", or "int8-dynamic".
         in_float: linear layers that stay in float32 where the precision is int8-dynamic.
     """
-    if precision == "float32":
-        return _float32
-    if precision == "float16":
-        return _float16
-    return partial(_int8, in_float=frozenset(in_float))
+    return WeightStore(precision, frozenset(in_float))
+
+
+@dataclass(frozen=True)
+class WeightStore:
+    """See `weight_store`, and `vit_convert.exporters.tflite.lowering.layers.StoreWeight`."""
+
+    precision: Precision
+    in_float: frozenset[str]
+
+    def __call__(self, g: GraphBuilder, name: str, weight: Weight) -> Tensor:
+        """The tensor of a weight of a linear layer or convolution."""
+        if self.precision == "float32":
+            return _float32(g, name, weight)
+        if self.precision == "float16":
+            return _float16(g, name, weight)
+        return _int8(g, name, weight, self.in_float)
+
+    def rows(
+        self, g: GraphBuilder, name: str, table: Weight, places: Tensor, shape: Shape
+    ) -> Tensor:
+        """Rows of a table. They are widened after they were taken, so that the table is never in
+        float32 in memory. No kernel takes rows of int8 with a scale for each, wherefore these are
+        taken too, and multiplied."""
+
+        def taken(stored: Tensor, what: str) -> Tensor:
+            return g.reshape(g.gather(stored, places, what), (*shape, stored.shape[1]), what)
+
+        def narrow() -> np.ndarray:
+            return table.array().astype(np.float16)
+
+        def values() -> np.ndarray:
+            return quantised(table.array()).values
+
+        def scales() -> np.ndarray:
+            return quantised(table.array()).scales[:, None]
+
+        if self.precision == "float32":
+            return taken(_float32(g, name, table), "rows")
+        if self.precision == "float16":
+            stored = g.constant(name, table.shape, narrow, "float16")
+            return g.cast(taken(stored, "narrow"), "float32", "rows")
+        stored = g.constant(name, table.shape, values, "int8", scale=1.0)
+        factors = g.constant(f"{name}/scales", (table.shape[0], 1), scales)
+        rows = g.dequantize(taken(stored, "narrow"), "wide")
+        return g.mul(rows, taken(factors, "scales"), "rows")
 
 
 def quantised(weight: np.ndarray) -> Quantised:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, OutputSpec, architecture
 from vit_convert.errors import UsageError
-from vit_convert.exporters.graph import check_rgb
+from vit_convert.exporters.graph import check_rgb, entering
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.options import ExportOptions, Precision
 from vit_convert.exporters.registry import SourceModel
@@ -43,7 +43,9 @@ def read_part(spec: ModelSpec, output: OutputSpec) -> ModelSpec:
     if output.after_block is not None:
         up_to = architecture(spec.architecture).up_to_block
         return replace(spec, config=up_to(spec.config, output.after_block))
-    return spec if output.endpoint == "logits" else spec.with_config(num_classes=0)
+    if output.endpoint == "logits":
+        return spec
+    return replace(spec, config=architecture(spec.architecture).without_head(spec.config))
 
 
 class TfliteWriter:
@@ -60,6 +62,9 @@ class TfliteWriter:
     def __init__(self, model: SourceModel, options: ExportOptions) -> None:
         self.options = options
         self.spec = model.spec
+        self._input_range = entering(
+            model.spec, options, "0..255" if options.embed_preprocessing else "normalised"
+        )
         pixels = options.embed_preprocessing
         if pixels:
             check_rgb(model.spec)
@@ -87,7 +92,7 @@ class TfliteWriter:
             NAME,
             self.spec,
             self.options,
-            "0..255" if self.options.embed_preprocessing else "normalised",
+            self._input_range,
             lowered.outputs,
             self.folded.stream_scale,
         )
@@ -121,14 +126,14 @@ class TfliteWriter:
         """The first output of the float32 graph, computed in NumPy with one weight in memory.
 
         Args:
-            images: (n, height, width, channels), as the file takes them.
+            images: (n, height, width, channels), or tokens (n, context), as the file takes them.
 
         Returns:
             (n, ...), as `ModelSpec.output` describes it.
         """
         options = replace(self.options, batch_size=len(images), attention=False)
         lowered = self.lower(options=options)
-        outputs = run(BuiltGraph(lowered.model), {"images": images})
+        outputs = run(BuiltGraph(lowered.model), {self.spec.input().name: images})
         return next(iter(outputs.values()))
 
     def check_size(self, path: Path) -> None:

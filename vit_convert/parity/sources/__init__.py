@@ -70,6 +70,10 @@ def source_model(
         make = importlib.import_module(f"{__name__}.zero_shot_models").build
         classifier: SourceModel = make(spec, checkpoint, ledger, features)
         return classifier
+    if spec.input().kind == "tokens":
+        build_tower = importlib.import_module(f"{__name__}.text_towers").build
+        tower: SourceModel = build_tower(spec, checkpoint, ledger)
+        return tower
     module = _MODULES.get(dialect.name) or _MODULES.get(dialect.library)
     resamples = dialect.architecture == "dense"
     if resamples:

@@ -23,6 +23,7 @@ class WatchedModel:
         forward: images (n, channels, height, width) -> logits or features.
         blocks: name of a block, as artifacts have it -> its module, in the order of computation.
         description: for people.
+        prepare: images (n, height, width, channels) as NumPy has them -> what `forward` takes.
     """
 
     def __init__(
@@ -31,18 +32,20 @@ class WatchedModel:
         forward: Callable[[torch.Tensor], torch.Tensor],
         blocks: Mapping[str, torch.nn.Module],
         description: str,
+        prepare: Callable[[np.ndarray], torch.Tensor] | None = None,
     ) -> None:
         self.model = model.eval().float()
         self._forward = forward
         self._blocks = dict(blocks)
         self.description = description
+        self._prepare = prepare or _channels_first
 
     def run(self, images: np.ndarray) -> np.ndarray:
         """See SourceModel."""
         import torch
 
         with torch.inference_mode():
-            parts = [self._forward(part) for part in _channels_first(images).split(_BATCH)]
+            parts = [self._forward(part) for part in self._prepare(images).split(_BATCH)]
             return torch.cat(parts).numpy()
 
     def blocks(self, images: np.ndarray) -> dict[str, np.ndarray]:
@@ -68,7 +71,7 @@ class WatchedModel:
             handles.append(block.register_forward_hook(keeper(name)))
         try:
             with torch.inference_mode():
-                self._forward(_channels_first(images))
+                self._forward(self._prepare(images))
         finally:
             for handle in handles:
                 handle.remove()

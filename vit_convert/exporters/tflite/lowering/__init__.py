@@ -40,17 +40,18 @@ def lower_model(model: FoldedModel, options: ExportOptions, store_weight: StoreW
     Raises:
         UsageError: the options do not fit the model.
     """
-    spec, config = model.spec, model.config
+    spec = model.spec
     lower = resolve(architecture(spec.architecture).lowering)
     output = spec.output(options.output, options.block)
     g = Lowering(model, store_weight, options.attention, output.after_block)
     batch = BATCH if options.batch_size == "dynamic" else options.batch_size or 1
-    shape = (batch, *config.image_size, config.in_channels)
+    entry = spec.input()
+    shape = (batch, *entry.shape)
     if model.pixels and options.input_type == "uint8":
-        images = g.cast(g.input("images", shape, "uint8"), "float32", "pixels")
+        inputs = g.cast(g.input(entry.name, shape, "uint8"), "float32", "pixels")
     else:
-        images = g.input("images", shape)
-    points = lower(g, images)
+        inputs = g.input(entry.name, shape, entry.dtype)
+    points = lower(g, inputs)
     outputs: dict[str, Tensor] = {}
     for name, point in output_endpoints(spec, points, options).items():
         outputs[name] = points[point]

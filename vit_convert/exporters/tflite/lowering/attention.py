@@ -31,6 +31,7 @@ def self_attention(
     *,
     queries: int,
     bias: str = "",
+    mask: Tensor | None = None,
     rotary: Rotary | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Multi-head self-attention (Vaswani et al. 2017, arXiv:1706.03762).
@@ -42,6 +43,7 @@ def self_attention(
         queries: how many tokens ask, the first ones. Of the others only the weights are computed,
             and only where attention maps are outputs.
         bias: the weight that is added to the scores, (1, heads, n, n); "" for none.
+        mask: another tensor that is added to them, where all tokens ask.
         rotary: turns q and k.
 
     Returns:
@@ -55,7 +57,7 @@ def self_attention(
         turning = rotary if first == count else None  # the first tokens are no patches
         q = g.linear(g.tokens(x, 0, first), f"{attn}.q")
         q = _heads(g, q, f"{attn}.q_norm", turning, (0, 2, 1, 3))
-        added = g.score_bias(bias, first) if bias else None
+        added = g.score_bias(bias, first) if bias else mask
         with g.module(attn):
             scores = g.batch_matmul(q, k, "scores")
             if added is not None:

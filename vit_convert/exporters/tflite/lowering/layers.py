@@ -8,17 +8,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from vit_convert.architectures.base import Gelu
 from vit_convert.exporters.tflite.builder import Activation, GraphBuilder, Tensor
+from vit_convert.exporters.tflite.growing_graph import Shape
 from vit_convert.folding import FoldedModel, Weight
 from vit_convert.folding.embeddings import TOKENS
 
-# What gives the tensor of a weight of the linear layer or convolution of that name
-StoreWeight = Callable[[GraphBuilder, str, Weight], Tensor]
+
+class StoreWeight(Protocol):
+    """The storage of weights in a file."""
+
+    def __call__(self, g: GraphBuilder, name: str, weight: Weight, /) -> Tensor:
+        """The tensor of a weight of the linear layer or convolution of that name."""
+
+    def rows(
+        self, g: GraphBuilder, name: str, table: Weight, places: Tensor, shape: Shape, /
+    ) -> Tensor:
+        """Rows of a table of that name: so many whole numbers -> (*shape, channels) float32."""
 
 
 _LEAST = 1e-6  # so that a vector of zeros has a size to be divided by
@@ -76,6 +86,11 @@ class Lowering(GraphBuilder):
     def stored(self, name: str, weight: Weight) -> Tensor:
         """A matrix or the filters of a convolution, in the precision of the file."""
         return self._store_weight(self, name, weight)
+
+    def rows(self, name: str, places: Tensor, shape: Shape) -> Tensor:
+        """Rows of the table of that name: as many whole numbers as the shape has -> (*shape,
+        channels)."""
+        return self._store_weight.rows(self, name, self.model.weights[name], places, shape)
 
     def shared(self, name: str, shape: tuple[int, ...], read: Callable[[], np.ndarray]) -> Tensor:
         """A constant in float32 that several layers use."""

@@ -50,6 +50,7 @@ KERNELS: dict[str, Kernel] = {
     "COS": _unary(np.cos),
     "DEQUANTIZE": _unary(lambda x: x),  # the runtime has done it
     "DIV": _binary(np.divide),
+    "EQUAL": _binary(np.equal),
     "EXP": _unary(np.exp),
     "GELU": _gelu,
     "LOGISTIC": _unary(_logistic),

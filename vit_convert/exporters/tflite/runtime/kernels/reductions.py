@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from vit_convert.exporters.tflite.runtime.graph import DTYPES
 from vit_convert.exporters.tflite.runtime.kernels.call import Call, Kernel
 
 
@@ -33,7 +34,14 @@ def _softmax(call: Call) -> np.ndarray:
     return x / x.sum(axis=-1, keepdims=True)
 
 
+def _arg_max(call: Call) -> np.ndarray:
+    """The first place of the largest."""
+    (axis,) = call.integers(1)
+    return call.array(0).argmax(axis=axis).astype(DTYPES[call.outputs[0].type])
+
+
 KERNELS: dict[str, Kernel] = {
+    "ARG_MAX": _arg_max,
     "MEAN": _mean,
     "REDUCE_MAX": lambda call: _kept(call, call.array(0).max(axis=_axes(call), keepdims=True)),
     "REDUCE_MIN": lambda call: _kept(call, call.array(0).min(axis=_axes(call), keepdims=True)),
