@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import random
 import string
 import sys
 import tempfile
@@ -26,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
-from itertools import chain
+from itertools import chain, count, islice, product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,7 +48,6 @@ from vit_convert.words.prompts import PHOTO, prompts
 
 LIMIT = 1e-5
 ROOT = Path(__file__).resolve().parent.parent
-_LONGEST = 12  # characters of a token
 
 
 @dataclass(frozen=True)
@@ -89,24 +87,21 @@ class Artifacts:
 
 
 def tokenizer(size: int) -> Any:
-    """A tokenizer of CLIP's kind with so many tokens: bytes, bytes that end a word, and what random
-    merges of lower-case letters make of these."""
+    """A tokenizer of CLIP's kind with so many tokens: bytes, bytes that end a word, and what merges
+    of lower-case letters, in the order of the alphabet, make of these."""
     from tokenizers.pre_tokenizers import ByteLevel
 
-    letters = sorted(ByteLevel.alphabet())
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    known, merges, draw = {*tokens}, [], random.Random(0)
-    inner = [*string.ascii_lowercase]
-    last = [f"{letter}</w>" for letter in inner]
-    while len(tokens) < size - 2:
-        pair = (draw.choice(inner), draw.choice(inner + last))
-        merged = "".join(pair)
-        if merged not in known and len(merged.removesuffix("</w>")) <= _LONGEST:
-            known.add(merged)
-            merges.append(pair)
-            tokens.append(merged)
-            (last if merged.endswith("</w>") else inner).append(merged)
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
+    longer = (
+        (first, letter)
+        for length in count(1)
+        for first in map("".join, product(string.ascii_lowercase, repeat=length))
+        for last in string.ascii_lowercase
+        for letter in (last, f"{last}</w>")
+    )
+    merges = [*islice(longer, size - 2 - len(tokens))]
+    tokens += [*map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: index for index, token in enumerate(tokens)}
     return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
 
@@ -150,9 +145,9 @@ def words(
     images = random_images(name, 4)
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     found, table = [], None
-    for count in counts:
-        classes = labels_for(1000, ())[:count]
-        file, h5 = folder / "classes.txt", folder.parent / f"{count}.h5"
+    for number in counts:
+        classes = labels_for(1000, ())[:number]
+        file, h5 = folder / "classes.txt", folder.parent / f"{number}.h5"
         file.write_text("\n".join(classes))
         command = [sys.executable, "-m", "vit_convert", "zero-shot", folder, "--classes", file]
         runs = [run([*command, "-o", h5, "--force"], PYTHONPATH=str(ROOT)) for _ in range(repeats)]
@@ -162,13 +157,13 @@ def words(
             expected = model(input_ids=ids, pixel_values=pixels).logits_per_image.numpy()
         found.append(
             Words(
-                count,
+                number,
                 median(each["seconds"] for each in runs),
                 relative(expected, open_artifact(h5).first_output(images)),
             )
         )
         if table is None:
-            table = artifacts(f"{name}, {count} classes", "", h5, images, expected, gpu)
+            table = artifacts(f"{name}, {number} classes", "", h5, images, expected, gpu)
     assert table is not None
     return found, table
 
