@@ -33,7 +33,8 @@ from typing import Any
 import numpy as np
 import torch
 from peers.measuring import run
-from peers.transformers_models import CONTEXT, MODELS, make, outputs, random_images
+from peers.published import CONTEXT, MODELS
+from peers.transformers_models import load, make, outputs, random_images
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from transformers_sources import transformers
@@ -186,7 +187,7 @@ def measure(tiny: bool, counts: Sequence[int], repeats: int, gpu: bool) -> dict[
                 rows.append(row)
             del model
             images = random_images(name, 2)
-            expected = outputs(MODELS[name].load(transformers, folder), images)
+            expected = outputs(load(name, folder), images)
             h5 = Path(scratch, f"{name}.h5")
             torch2keras(folder, h5)
             rows.append(artifacts(name, MODELS[name].output, h5, images, expected, gpu))

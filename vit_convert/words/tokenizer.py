@@ -15,18 +15,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import CheckpointError, MissingDependencyError, UsageError
 from vit_convert.hf_config.json_reader import read_json
+from vit_convert.hf_config.text_towers import Cleaning, open_clip_cleaning
 from vit_convert.runtime.limits import TOKENIZER_MEMORY, TOKENIZER_SECONDS, VARIABLE
 from vit_convert.runtime.worker_process import Worker, WorkerError
 
 _SHOWN = 60  # characters of a text in an error
-Cleaning = Literal["none", "lower", "canonical"]
 _WORKER = "vit_convert.words.tokenizer_worker"
 _PATIENCE = 10  # times as long as computing may take; the machine may be busy
 
@@ -44,8 +44,8 @@ class TextTokenizer:
         end: the token behind it.
         pad: fills the rest.
         pad_left: whether padding stands before the text.
-        cleaning: what is done to texts first: nothing; "lower" (SigLIP 2's); or "canonical"
-            (SigLIP's: lower case, without punctuation, with single spaces).
+        cleaning: what is done to texts first: "lower" for SigLIP 2 as transformers has it,
+            "canonical" for SigLIP, "words" for both as open_clip has them.
     """
 
     tokenizer: TokenizerProcess
@@ -136,7 +136,7 @@ def read_tokenizer(
         ids[kind] = found
     cleaning: Cleaning = "none"
     if siglip:
-        cleaning = "lower" if gemma else "canonical"
+        cleaning = open_clip_cleaning(folder) or ("lower" if gemma else "canonical")
     return TextTokenizer(
         tokenizer,
         where,
@@ -234,6 +234,8 @@ def _cleaned(text: str, cleaning: Cleaning) -> str:
     text = text.lower()
     if cleaning == "lower":
         return text
-    # SiglipTokenizer.canonicalize_text
+    if cleaning == "words":
+        text = text.replace("_", " ")
+    # SiglipTokenizer.canonicalize_text, and open_clip's function of that name
     text = text.translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()
