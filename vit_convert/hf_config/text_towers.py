@@ -60,6 +60,26 @@ _EXPECTED = "CLIP or SigLIP with a text tower of its own: transformers' model_ty
 )
 
 
+def text_tower_refusal(folder: Path) -> RecognitionError | None:
+    """The error for a folder whose config.json is of a model with another text tower.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = folder / "config.json"
+    data = read_json(path)
+    if data is None:
+        return None
+    kind = data.get("model_type")
+    if isinstance(kind, str) and kind in _DEFAULTS:
+        return None
+    return RecognitionError(
+        f"its model_type is {printable(str(kind)[:60])!r}, whose text tower is not known here",
+        where=str(path),
+        expected=_EXPECTED,
+    )
+
+
 def transformers_text_facts(folder: Path) -> dict[str, Fact]:
     """Field of `TextConfig` -> its value, by a folder's config.json; {} without one.
 
@@ -71,14 +91,9 @@ def transformers_text_facts(folder: Path) -> dict[str, Fact]:
     data = read_json(path)
     if data is None:
         return {}
-    kind = data.get("model_type")
-    if not isinstance(kind, str) or kind not in _DEFAULTS:
-        shown = printable(str(kind)[:60])
-        raise RecognitionError(
-            f"its model_type is {shown!r}, whose text tower is not known here",
-            where=str(path),
-            expected=_EXPECTED,
-        )
+    if refusal := text_tower_refusal(folder):
+        raise refusal
+    kind = data["model_type"]
     whole = Reader(data, path)
     later = whole.part("text_config_dict").data  # which counts more: CLIPConfig.__init__
     stated = {**whole.part("text_config").data, **later}
