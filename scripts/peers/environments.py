@@ -10,9 +10,13 @@ from pathlib import Path
 # torch first and torchvision without its wishes: nothing then fetches a build of its own choice.
 _TORCH = (("torch==2.13.0",), ("torchvision==0.28.0", "--no-deps"))
 PEERS = {
-    "litert-torch": (*_TORCH, ("litert-torch==0.10.0", "timm==1.0.31")),
+    "litert-torch": (
+        *_TORCH,
+        ("litert-torch==0.10.0", "timm==1.0.31", "transformers==5.24.0"),
+    ),
     "onnx2tf": (*_TORCH, ("onnx2tf==1.29.24", "timm==1.0.31")),
 }
+TAKE_TRANSFORMERS = ("litert-torch",)  # the peers that convert the models of published.py, too
 
 MEDIAPIPE = "1.2.3"
 

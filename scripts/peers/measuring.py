@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import numpy as np
-from peers.environments import python_of
+from peers.environments import TAKE_TRANSFORMERS, python_of
+from peers.published import MODELS
 
 from vit_convert.exporters.options import Precision
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
@@ -124,20 +125,28 @@ class Bench:
             for tool in tools
         }
 
+    def checkpoint(self, model: str) -> Path:
+        """Where its checkpoint is: a folder, where it is a model of transformers."""
+        return self.work / (model if model in MODELS else f"{model}.pth")
+
+    def peers_of(self, model: str) -> list[str]:
+        """The peers that convert a model."""
+        return [peer for peer in self.peers if model not in MODELS or peer in TAKE_TRANSFORMERS]
+
     def path(self, model: str, tool: str, precision: str) -> Path:
         """Where a tool's file of a model is."""
         return self.work / tool / f"{model}_{precision}.tflite"
 
     def convert(self, model: str, repeats: int) -> None:
         """Make all files of a model, tools in turn."""
-        checkpoint, reference = self.work / f"{model}.pth", self.work / f"{model}.npz"
+        checkpoint, reference = self.checkpoint(model), self.work / f"{model}.npz"
         if not reference.exists():
             run([sys.executable, self._script("checkpoint"), model, checkpoint, reference])
         steps: dict[str, Callable[[], Any]] = {
             f"{OURS}/to_h5": lambda: self._ours(model, "torch2keras"),
             f"{OURS}/convert": lambda: self._ours(model, "export"),
         }
-        for peer in self.peers:
+        for peer in self.peers_of(model):
             steps[f"{peer}/convert"] = lambda peer=peer: self._theirs(model, peer)
         for _ in range(repeats):
             for step, measure in steps.items():
@@ -164,21 +173,25 @@ class Bench:
         h5 = self.work / f"{model}.h5"
         folder = self.path(model, OURS, "").parent
         folder.mkdir(exist_ok=True)
-        arguments: tuple[str | Path, ...] = ("export", h5, "--tflite", "-o", folder)
+        arguments = ["export", h5, "--tflite", "-o", folder, *self._output(model)]
         if command == "torch2keras":
-            arguments = ("torch2keras", self.work / f"{model}.pth", "-o", h5)
+            arguments = ["torch2keras", self.checkpoint(model), "-o", h5]
         return run(
             [sys.executable, "-m", "vit_convert", *arguments, "--force"],
             PYTHONPATH=str(self.root),
         )
 
+    def _output(self, model: str) -> list[str | Path]:
+        """The option of `export` for what is compared."""
+        output = MODELS[model].output if model in MODELS else ""
+        return ["--output", output] if output else []
+
     def _theirs(self, model: str, peer: str) -> dict[str, float]:
         path = self.path(model, peer, "float32")
         path.parent.mkdir(exist_ok=True)
         script = self._script(peer.replace("-", "_"))
-        checkpoint = self.work / f"{model}.pth"
         python = python_of(peer, self.venvs)
-        return run([python, script, self.root, model, checkpoint, path])
+        return run([python, script, self.root, model, self.checkpoint(model), path])
 
     def _quantise(self, model: str, tool: str) -> str:
         """ "", or how it failed."""
@@ -187,6 +200,7 @@ class Bench:
             if tool == OURS and "int8-dynamic" in get_args(Precision):
                 command = [sys.executable, "-m", "vit_convert", "export"]
                 options = ["--tflite", "--precision", "int8-dynamic", "-o", output.parent]
+                options += self._output(model)
                 run(
                     [*command, self.work / f"{model}.h5", *options, "--force"],
                     PYTHONPATH=str(self.root),
@@ -244,13 +258,13 @@ class Bench:
     def _relative(
         self, model: str, once: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
     ) -> float:
-        """|difference| / max |logit| to timm, of a function of images of that shape."""
+        """|difference| / max |output| to the source, of a function of images of that shape."""
         with np.load(self.work / f"{model}.npz") as file:
-            images, logits = file["images"], file["logits"]
+            images, outputs = file["images"], file["outputs"]
         if shape[1] == 3:
             images = images.transpose(0, 3, 1, 2)
         got = np.concatenate([once(np.ascontiguousarray(image[None])) for image in images])
-        return compare(logits, got, tolerance=1.0).relative
+        return compare(outputs, got, tolerance=1.0).relative
 
     def check(self, model: str) -> None:
         """Operations and parity on the GPU, and how much there is to compute."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 from pathlib import Path
+from types import ModuleType
 
 import torch
 
@@ -11,11 +12,17 @@ _PATH = Path(__file__).parents[2] / "vit_convert" / "parity" / "sources" / "torc
 
 def load(name: str, checkpoint: str) -> torch.nn.Module:
     """The model, in evaluation mode."""
+    model = import_vision("timm").create_model(name)
+    model.load_state_dict(torch.load(checkpoint))
+    return model.eval()
+
+
+def import_vision(name: str) -> ModuleType:
+    """timm, torchvision or transformers, beside a torchvision of another PyTorch too."""
     spec = importlib.util.spec_from_file_location("torch_compat", _PATH)
     assert spec is not None
     assert spec.loader is not None
     compat = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(compat)
-    model = compat.import_vision("timm").create_model(name)
-    model.load_state_dict(torch.load(checkpoint))
-    return model.eval()
+    module: ModuleType = compat.import_vision(name)
+    return module

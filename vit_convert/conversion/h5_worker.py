@@ -17,7 +17,7 @@ import numpy as np
 
 from vit_convert.errors import ArtifactError
 from vit_convert.runtime.limits import H5_OBJECTS, H5_SECONDS, JSON_BYTES, TENSOR_BYTES, Budget
-from vit_convert.runtime.worker_process import serve
+from vit_convert.runtime.worker_process import limit_process, serve
 
 _EXPECTED = "an .h5 that torch2keras wrote"
 _DEPTH = 50  # groups within each other
@@ -70,7 +70,7 @@ class Reading:
             ValueError: it is damaged.
         """
         path, size = request
-        _limit(_MEMORY)
+        limit_process(H5_SECONDS.allowed(), _MEMORY)
         with _opened(path) as file:
             walk = _Walk(file, path)
             walk.group(file, "", 0)
@@ -89,7 +89,7 @@ class Reading:
             ValueError: it is damaged.
         """
         path, name, nbytes = request
-        _limit(_MEMORY + 2 * nbytes)
+        limit_process(H5_SECONDS.allowed(), _MEMORY + 2 * nbytes)
         with _opened(path) as file:
             return np.asarray(file[name][()])
 
@@ -174,25 +174,6 @@ def _opened(path: str) -> Any:
         raise
     except Exception as error:  # h5py gives libhdf5's errors many kinds
         raise ValueError(f"{type(error).__name__}: {error}") from error
-
-
-def _limit(memory: int) -> None:
-    """Limit the process's time and memory from now on, where the system can."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    spent = int(usage.ru_utime + usage.ru_stime)
-    _set(resource, resource.RLIMIT_CPU, spent + 1 + H5_SECONDS.allowed())
-    with contextlib.suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[5])
-        _set(resource, resource.RLIMIT_DATA, pages * resource.getpagesize() + memory)
-
-
-def _set(resource: Any, kind: int, soft: int) -> None:
-    hard = resource.getrlimit(kind)[1]
-    resource.setrlimit(kind, (soft if hard < 0 else min(soft, hard), hard))
 
 
 def main() -> None:

@@ -65,7 +65,8 @@ OPEN_CLIP_TEXT = Dialect(
     architecture="text",
     title="CLIP's text tower (OpenAI, open_clip)",
     marker="{body}token_embedding.weight",
-    bodies=("", "text."),
+    # open_clip's CustomTextCLIP first, because its `text.` would else pass for the whole's prefix
+    bodies=("text.", ""),
     rules=(
         renamed("{body}token_embedding.weight", "token_embed.weight"),
         renamed("{body}positional_embedding", "pos_embed", with_axes(1)),

@@ -1,13 +1,14 @@
 """What config.json and open_clip_config.json say of a text tower.
 
-The keys and what an absent one means: transformers' configuration_clip.py, configuration_siglip.py
-and configuration_siglip2.py; open_clip's model.py (`CLIPTextCfg`, `_build_text_tower`).
+The keys and what an absent one means: transformers' configuration_clip.py, configuration_siglip.py,
+configuration_siglip2.py and configuration_metaclip_2.py; open_clip's model.py (`CLIPTextCfg`,
+`_build_text_tower`) and tokenizer.py (`get_clean_fn`).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vit_convert.architectures import Fact
 from vit_convert.architectures.text.config import TextPool
@@ -15,6 +16,10 @@ from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import RecognitionError
 from vit_convert.hf_config.json_reader import Reader, read_json
 from vit_convert.hf_config.open_clip_config import OPEN_CLIP_CONFIG, activation
+
+# what is done to texts before they become tokens: nothing; lower case; lower case without
+# punctuation and with single spaces; the same of what has spaces in place of underscores
+Cleaning = Literal["none", "lower", "canonical", "words"]
 
 _CLIP: dict[str, Any] = {
     "hidden_act": "quick_gelu",
@@ -28,8 +33,9 @@ _SIGLIP: dict[str, Any] = {
     "num_attention_heads": 12,
 }
 # model_type of a config.json -> what a key of its text_config means where it is left out
-_DEFAULTS = {"clip": _CLIP, "siglip": _SIGLIP, "siglip2": _SIGLIP}
-# CLIPTextModel.forward: files from before transformers' #24773 say this, whatever the end token is
+_DEFAULTS = {"clip": _CLIP, "metaclip_2": _CLIP, "siglip": _SIGLIP, "siglip2": _SIGLIP}
+# CLIPTextModel.forward: files from before transformers' #24773 say this, whatever the end token is;
+# MetaClip2TextModel.forward takes them at their word
 _LEGACY_END = 2
 _OPEN_CLIP: dict[str, Any] = {
     "context_length": 77,
@@ -41,11 +47,37 @@ _OPEN_CLIP: dict[str, Any] = {
     "pool_type": "argmax",
     "eos_id": 2,
 }
+# text_cfg.tokenizer_kwargs.clean -> what is done to texts
+_OPEN_CLIP_CLEANINGS: dict[str, Cleaning] = {
+    "whitespace": "none",
+    "lower": "lower",
+    "canonicalize": "words",
+}
 _OPEN_CLIP_POOLS: dict[str, TextPool] = {"argmax": "highest", "eos": "end", "last": "last"}
 _EPS = 1e-5  # torch.nn.LayerNorm's
 _EXPECTED = "CLIP or SigLIP with a text tower of its own: transformers' model_type " + " or ".join(
     _DEFAULTS
 )
+
+
+def text_tower_refusal(folder: Path) -> RecognitionError | None:
+    """The error for a folder whose config.json is of a model with another text tower.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    path = folder / "config.json"
+    data = read_json(path)
+    if data is None:
+        return None
+    kind = data.get("model_type")
+    if isinstance(kind, str) and kind in _DEFAULTS:
+        return None
+    return RecognitionError(
+        f"its model_type is {printable(str(kind)[:60])!r}, whose text tower is not known here",
+        where=str(path),
+        expected=_EXPECTED,
+    )
 
 
 def transformers_text_facts(folder: Path) -> dict[str, Fact]:
@@ -59,14 +91,9 @@ def transformers_text_facts(folder: Path) -> dict[str, Fact]:
     data = read_json(path)
     if data is None:
         return {}
-    kind = data.get("model_type")
-    if not isinstance(kind, str) or kind not in _DEFAULTS:
-        shown = printable(str(kind)[:60])
-        raise RecognitionError(
-            f"its model_type is {shown!r}, whose text tower is not known here",
-            where=str(path),
-            expected=_EXPECTED,
-        )
+    if refusal := text_tower_refusal(folder):
+        raise refusal
+    kind = data["model_type"]
     whole = Reader(data, path)
     later = whole.part("text_config_dict").data  # which counts more: CLIPConfig.__init__
     stated = {**whole.part("text_config").data, **later}
@@ -76,17 +103,17 @@ def transformers_text_facts(folder: Path) -> dict[str, Fact]:
         "norm_eps": text.field("norm_eps", "layer_norm_eps"),
         "gelu": Fact(text.activation("hidden_act"), "read", text.why("hidden_act")),
     }
-    if kind == "clip":
-        facts |= _pooling(text)
+    if _DEFAULTS[kind] is _CLIP:
+        facts |= _pooling(text, legacy=kind == "clip")
     return facts
 
 
-def _pooling(text: Reader) -> dict[str, Fact]:
-    """Of transformers' CLIP."""
+def _pooling(text: Reader, legacy: bool) -> dict[str, Fact]:
+    """Of transformers' CLIP and MetaCLIP 2; `legacy` for what an end token of 2 means to CLIP."""
     end, why = text.data["eos_token_id"], text.why("eos_token_id")
     if not isinstance(end, int) or isinstance(end, bool) or end < 0:
         raise text.wrong("eos_token_id", "a token's index")
-    if end == _LEGACY_END:
+    if legacy and end == _LEGACY_END:
         return {"pool": Fact("highest", "read", why)}
     return {"pool": Fact("end", "read", why), "end_token": Fact(end, "read", why)}
 
@@ -130,3 +157,22 @@ def open_clip_text_facts(folder: Path) -> dict[str, Fact]:
     if pool == "eos":
         facts["end_token"] = Fact(text.whole("eos_id"), "read", text.why("eos_id"))
     return facts
+
+
+def open_clip_cleaning(folder: Path) -> Cleaning | None:
+    """What is done to texts, by a folder's open_clip_config.json; None where it does not say.
+
+    Raises:
+        CheckpointError: it says something that is not known.
+    """
+    path = folder / OPEN_CLIP_CONFIG
+    data = read_json(path)
+    if data is None:
+        return None
+    options = Reader(data, path).part("model_cfg").part("text_cfg").part("tokenizer_kwargs")
+    if not options.says("clean"):
+        return None
+    stated = options.data["clean"]
+    if not isinstance(stated, str) or stated not in _OPEN_CLIP_CLEANINGS:
+        raise options.wrong("clean", ", ".join(_OPEN_CLIP_CLEANINGS))
+    return _OPEN_CLIP_CLEANINGS[stated]

@@ -177,6 +177,22 @@ JSON_BYTES = Limit("json_bytes", 16_000_000, "bytes of JSON", "ImageNet-21k's la
 TOKENIZER_BYTES = Limit(
     "tokenizer_bytes", 100_000_000, "bytes of a tokenizer", "SigLIP 2's, Gemma's, takes 34 MB"
 )
+TOKENIZER_SECONDS = Limit(
+    "tokenizer_seconds",
+    10,
+    "seconds of computing to read a tokenizer and make tokens of texts",
+    "one of 50,000 tokens is read in a fifth of a second, and a text takes microseconds; a regular "
+    "expression in it can take for ever",
+    per_byte=1e-5,
+)
+TOKENIZER_MEMORY = Limit(
+    "tokenizer_memory",
+    512 << 20,
+    "bytes of memory to read a tokenizer and make tokens of texts",
+    "its tables take some 20 times the file's size; what it says to put in place of a word can be "
+    "of any length",
+    per_byte=50,
+)
 GRAPH_BYTES = Limit(
     "graph_bytes", 64 << 20, "bytes of a SavedModel's graph", "a ViT-g's takes 10 MB"
 )

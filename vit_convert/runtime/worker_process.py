@@ -1,4 +1,5 @@
-"""Processes that answer requests: for native code that may end its process or fill its memory.
+"""Processes that answer requests: for native code that may end its process, never come to an end or
+fill the memory.
 
 Requests go as pickled (verb, argument) to the process's stdin; answers come as pickled
 (status, value) from what was its stdout. What native code says on file descriptors 1 and 2 goes to
@@ -160,3 +161,25 @@ def serve(make: Callable[[], Any]) -> None:
             answer = ("failed", str(error))
         pickle.dump(answer, answers)
         answers.flush()
+
+
+def limit_process(seconds: int, memory: int) -> None:
+    """In the process: let it compute for so long and take so much memory, in bytes, from now on.
+
+    Where the system can. A process that computes for longer is ended; one that asks for more memory
+    gets none.
+    """
+    try:
+        import resource
+    except ImportError:  # Windows
+        return
+
+    def limit(kind: int, soft: int) -> None:
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (soft if hard < 0 else min(soft, hard), hard))
+
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    limit(resource.RLIMIT_CPU, int(usage.ru_utime + usage.ru_stime) + 1 + seconds)
+    with suppress(OSError), open("/proc/self/statm", encoding="ascii") as file:
+        pages = int(file.read().split()[5])
+        limit(resource.RLIMIT_DATA, pages * resource.getpagesize() + memory)

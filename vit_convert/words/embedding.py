@@ -8,14 +8,20 @@ from collections.abc import Callable
 import numpy as np
 
 from vit_convert.architectures.base import Gelu
-from vit_convert.exporters.tflite.runtime.erf import erf
 from vit_convert.progress import Progress, silent
 from vit_convert.words.tower import TextTower
 
 _BATCH = 32  # texts at a time: of a ViT-B's tower, whole texts take some 30 MB then
 
+
+def _erf_gelu(x: np.ndarray) -> np.ndarray:
+    from vit_convert.exporters.tflite.runtime.erf import erf  # with which all exporters come
+
+    return np.asarray(0.5 * x * (1 + erf(x * np.float32(math.sqrt(0.5)))))
+
+
 _GELUS: dict[Gelu, Callable[[np.ndarray], np.ndarray]] = {
-    "erf": lambda x: 0.5 * x * (1 + erf(x * np.float32(math.sqrt(0.5)))),
+    "erf": _erf_gelu,
     "tanh": lambda x: 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "quick": lambda x: x * _sigmoid(1.702 * x),
     "relu": lambda x: np.maximum(x, 0),

@@ -7,36 +7,28 @@ to the context, which its text tower reads. Both as transformers' and OpenAI's o
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import string
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 import numpy as np
 
 from vit_convert.checkpoint.inert import printable
 from vit_convert.errors import CheckpointError, MissingDependencyError, UsageError
 from vit_convert.hf_config.json_reader import read_json
-from vit_convert.runtime.input_file import read_input
-from vit_convert.runtime.limits import TOKENIZER_BYTES
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
+from vit_convert.hf_config.text_towers import Cleaning, open_clip_cleaning
+from vit_convert.runtime.limits import TOKENIZER_MEMORY, TOKENIZER_SECONDS, VARIABLE
+from vit_convert.runtime.worker_process import Worker, WorkerError
 
 _SHOWN = 60  # characters of a text in an error
-Cleaning = Literal["none", "lower", "canonical"]
-# CLIPTokenizer's pre-tokenizer, after clip/simple_tokenizer.py
-_CLIP_WORDS = (
-    r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-)
-_FILES = "tokenizer.json, or vocab.json and merges.txt (CLIP's)"
-_HINT = (
-    'with transformers: AutoTokenizer.from_pretrained("ID").save_pretrained("FOLDER"), ID being '
-    "the published model's"
-)
+_WORKER = "vit_convert.words.tokenizer_worker"
+_PATIENCE = 10  # times as long as computing may take; the machine may be busy
 
 
 @dataclass(frozen=True)
@@ -44,17 +36,21 @@ class TextTokenizer:
     """A tokenizer of texts.
 
     Attributes:
-        encode_one: a text -> its tokens, without any around them.
+        tokenizer: makes the tokens between those that begin and end a text.
+        where: its folder, for messages.
+        vocab_size: tokens that the text tower has.
         context_length: tokens of each result.
         start: the token before each text, None for none.
         end: the token behind it.
         pad: fills the rest.
         pad_left: whether padding stands before the text.
-        cleaning: what is done to texts first: nothing; "lower" (SigLIP 2's); or "canonical"
-            (SigLIP's: lower case, without punctuation, with single spaces).
+        cleaning: what is done to texts first: "lower" for SigLIP 2 as transformers has it,
+            "canonical" for SigLIP, "words" for both as open_clip has them.
     """
 
-    tokenizer: Tokenizer
+    tokenizer: TokenizerProcess
+    where: str
+    vocab_size: int
     context_length: int
     start: int | None
     end: int
@@ -68,25 +64,27 @@ class TextTokenizer:
         Raises:
             UsageError: a text has more tokens than there are positions, none, or holds a token that
                 has a meaning of its own.
+            CheckpointError: the tokenizer fails, or gives tokens that the text tower has not.
         """
         cleaned = [_cleaned(text, self.cleaning) for text in texts]
-        found = self.tokenizer.encode_batch(cleaned, add_special_tokens=False)
+        found = self.tokenizer.encode(cleaned, self.context_length)
         rows = np.full((len(texts), self.context_length), self.pad, np.int64)
         before = [] if self.start is None else [self.start]
-        for row, text, encoding in zip(rows, texts, found, strict=True):
-            tokens = [*before, *encoding.ids, self.end]
+        around = len(before) + 1
+        for row, text, (count, ids) in zip(rows, texts, found, strict=True):
+            tokens = [*before, *ids, self.end]
             shown = printable(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...")
-            if not encoding.ids:
+            if not ids:
                 raise UsageError("leaves no tokens", where=repr(shown), expected="a text of words")
-            if {self.start, self.end} & {*encoding.ids}:
+            if {self.start, self.end} & {*ids}:
                 raise UsageError(
                     "holds a token that begins or ends texts",
                     where=repr(shown),
                     expected="a text of words",
                 )
-            if len(tokens) > self.context_length:
+            if count + around > self.context_length:
                 raise UsageError(
-                    f"is too long: {len(tokens)} tokens, with those around it",
+                    f"is too long: {count + around} tokens, with those around it",
                     where=repr(shown),
                     expected=f"at most {self.context_length}, the context of the text tower",
                     hint="a shorter name of the class, or a shorter template",
@@ -95,6 +93,8 @@ class TextTokenizer:
                 row[-len(tokens) :] = tokens
             else:
                 row[: len(tokens)] = tokens
+        if rows.max(initial=0) >= self.vocab_size:
+            raise _another(rows.max(), self.vocab_size, self.where)
         return rows
 
 
@@ -115,15 +115,10 @@ def read_tokenizer(
     """
     config = read_json(folder / "tokenizer_config.json") or {}
     special = {**(read_json(folder / "special_tokens_map.json") or {}), **config}
-    tokenizer = _read(folder)
+    tokenizer = TokenizerProcess(folder)
     where = str(folder)
-    size = tokenizer.get_vocab_size(with_added_tokens=True)
-    if size > vocab_size:
-        raise CheckpointError(
-            f"its tokenizer has {size:,} tokens, and the text tower {vocab_size:,}",
-            where=where,
-            expected="the tokenizer that was saved with the checkpoint",
-        )
+    if tokenizer.size > vocab_size:
+        raise _another(tokenizer.size - 1, vocab_size, where)
     gemma = tokenizer.token_to_id("<eos>") is not None  # SigLIP 2's vocabulary
     names = _SIGLIP_2 if gemma else _SIGLIP
     if not siglip:
@@ -141,11 +136,11 @@ def read_tokenizer(
         ids[kind] = found
     cleaning: Cleaning = "none"
     if siglip:
-        cleaning = "lower" if gemma else "canonical"
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
+        cleaning = open_clip_cleaning(folder) or ("lower" if gemma else "canonical")
     return TextTokenizer(
         tokenizer,
+        where,
+        vocab_size,
         context_length,
         ids.get("bos_token"),
         ids["eos_token"],
@@ -169,77 +164,68 @@ def _name_of(stated: Any, usual: str) -> str:
     return stated if isinstance(stated, str) and stated else usual
 
 
-def _read(folder: Path) -> Tokenizer:
-    """The tokenizer of a folder's files."""
-    try:
-        from tokenizers import Tokenizer
-    except ImportError as error:
-        raise MissingDependencyError(
-            "the library tokenizers makes tokens of texts, and is not installed",
-            hint='pip install "vit-convert[text]"',
-        ) from error
-    path, vocabulary, merges = (
-        folder / name for name in ("tokenizer.json", "vocab.json", "merges.txt")
-    )
-    if path.is_file():
-        try:
-            return Tokenizer.from_str(_text(path))
-        except CheckpointError:
-            raise
-        except Exception as error:  # what tokenizers raises for a file that is none
-            raise _wrong(path, f"is no tokenizer: {error}") from error
-    if vocabulary.is_file() and merges.is_file():
-        return _byte_pairs(vocabulary, merges)
-    sentences = [name for name in ("spiece.model", "tokenizer.model") if (folder / name).is_file()]
-    raise CheckpointError(
-        f"there is no tokenizer in it{f', but {sentences[0]}' if sentences else ''}",
-        where=str(folder),
-        expected=_FILES,
-        hint=_HINT,
+def _another(token: int, vocab_size: int, where: str) -> CheckpointError:
+    return CheckpointError(
+        f"its tokenizer has a token {token:,}, and the text tower {vocab_size:,} tokens",
+        where=where,
+        expected="the tokenizer that was saved with the checkpoint",
     )
 
 
-def _byte_pairs(vocabulary: Path, merges: Path) -> Tokenizer:
-    """CLIP's byte pair encoding, of its two files."""
-    from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+class TokenizerProcess:
+    """A folder's tokenizer, in a process that is ended when it takes too long or too much memory.
 
-    try:
-        table = json.loads(_text(vocabulary))
-        lines = [line for line in _text(merges).split("\n") if line and line[:9] != "#version:"]
-        model = models.BPE(
-            vocab=table,
-            merges=[(first, second) for first, second in map(str.split, lines)],
-            end_of_word_suffix="</w>",
-            unk_token="<|endoftext|>",
+    Args:
+        folder: with the tokenizer's files.
+
+    Raises:
+        MissingDependencyError: the library `tokenizers` is not installed.
+        CheckpointError: there is no tokenizer, or it cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if find_spec("tokenizers") is None:
+            raise MissingDependencyError(
+                "the library tokenizers makes tokens of texts, and is not installed",
+                hint='pip install "vit-convert[text]"',
+            )
+        self._where = str(folder)
+        # one thread: each more would count as memory
+        self._worker = Worker(_WORKER, {**os.environ, "TOKENIZERS_PARALLELISM": "false"})
+        self._end = weakref.finalize(self, self._worker.kill)
+        self.size: int = self._ask("read", self._where)
+
+    def token_to_id(self, token: str) -> int | None:
+        """A token's number; None where there is no such token."""
+        found: list[int | None] = self._ask("ids", [token])
+        return found[0]
+
+    def encode(self, texts: Sequence[str], most: int) -> list[tuple[int, list[int]]]:
+        """Of each text how many tokens it has, and the first `most` of them.
+
+        Raises:
+            CheckpointError: the tokenizer fails, or does not come to an end.
+        """
+        found: list[tuple[int, list[int]]] = self._ask(
+            "encode", (list(texts), most), sum(map(len, texts))
         )
-    except CheckpointError:
-        raise
-    except Exception as error:  # of json, or of tokenizers
-        raise _wrong(vocabulary, f"with {merges.name} is no tokenizer: {error}") from error
-    tokenizer = Tokenizer(model)
-    tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(_CLIP_WORDS), behavior="removed", invert=True),
-            pre_tokenizers.ByteLevel(add_prefix_space=False),
-        ]
-    )
-    return tokenizer
+        return found
 
-
-def _text(path: Path) -> str:
-    try:
-        return read_input(path, TOKENIZER_BYTES).decode()
-    except OSError as error:
-        raise _wrong(path, f"cannot be read: {error.strerror or error}") from error
-    except UnicodeDecodeError as error:
-        raise _wrong(path, "is not UTF-8 text") from error
-
-
-def _wrong(path: Path, problem: str) -> CheckpointError:
-    return CheckpointError(problem, where=str(path), expected=_FILES, hint=_HINT)
+    def _ask(self, verb: str, argument: Any, size: int = 0) -> Any:
+        seconds = max(1, TOKENIZER_SECONDS.allowed(size))
+        try:
+            return self._worker.ask(verb, argument, _PATIENCE * seconds)
+        except WorkerError as error:
+            self._end()
+            limits = (TOKENIZER_SECONDS, TOKENIZER_MEMORY)
+            stated = ",".join(f"{limit.name}={10 * limit.allowed()}" for limit in limits)
+            raise CheckpointError(
+                "its tokenizer does not come to an end, or takes too much memory",
+                where=self._where,
+                expected=f"one within the limits {' and '.join(f'`{i.name}`' for i in limits)}: "
+                f"{limits[0].allowed()} seconds, {limits[1].allowed():,} bytes",
+                hint=f"if you trust it, set {VARIABLE}={stated}",
+            ) from error
 
 
 def _cleaned(text: str, cleaning: Cleaning) -> str:
@@ -248,6 +234,8 @@ def _cleaned(text: str, cleaning: Cleaning) -> str:
     text = text.lower()
     if cleaning == "lower":
         return text
-    # SiglipTokenizer.canonicalize_text
+    if cleaning == "words":
+        text = text.replace("_", " ")
+    # SiglipTokenizer.canonicalize_text, and open_clip's function of that name
     text = text.translate(str.maketrans("", "", string.punctuation))
     return re.sub(r"\s+", " ", text).strip()

@@ -20,6 +20,7 @@ from vit_convert.checkpoint.tensor import LazyTensor, Tensors
 from vit_convert.conversion.convert import convert
 from vit_convert.conversion.files import check_h5_output, store_h5
 from vit_convert.errors import MappingError, RecognitionError
+from vit_convert.hf_config.text_towers import text_tower_refusal
 from vit_convert.progress import Progress, silent
 from vit_convert.results import Result
 from vit_convert.words.embedding import TextEncoder
@@ -96,7 +97,12 @@ def zero_shot(
     check_h5_output(output, force)
     names, texts = checked_classes(classes), checked_templates(templates)
     opened = open_checkpoint(checkpoint, key)
-    tower = read_text_tower(opened, progress)
+    try:
+        tower = read_text_tower(opened, progress)
+    except RecognitionError as error:
+        if refusal := text_tower_refusal(opened.path.parent):  # by name
+            raise refusal from error
+        raise
     tokenize = read_tokenizer(
         opened.path.parent, tower.config.context_length, tower.config.vocab_size, tower.siglip
     )
