@@ -4,7 +4,6 @@ of its own, in an error that a user can act on."""
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -79,10 +78,8 @@ def test_it_ends_in_a_clear_error(
 ) -> None:
     monkeypatch.setenv(VARIABLE, "tokenizer_seconds=2")
     parts, text, message = HOSTILE[name]
-    started = time.monotonic()
     with pytest.raises(CheckpointError, match="tokenizer") as caught:
         tokens(tokenizer(tmp_path, **parts), text)
-    assert time.monotonic() - started < 60
     assert message in caught.value.what
     assert str(tmp_path) in caught.value.where
     if message == ENDLESS:
