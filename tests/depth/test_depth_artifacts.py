@@ -17,6 +17,7 @@ from families import channels_first
 from PIL import Image
 from test_depth_models import CASES
 
+from vit_convert import predict_maps
 from vit_convert.architectures import Overrides
 from vit_convert.cli import cli
 from vit_convert.conversion.files import torch2keras
@@ -25,7 +26,6 @@ from vit_convert.exporters import ExportOptions, export, open_artifact
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.exporters.tflite.lint import RULES
 from vit_convert.inference.evaluate import evaluate
-from vit_convert import predict_maps
 from vit_convert.parity.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::vit_convert.errors.AssumptionWarning")
