@@ -45,8 +45,8 @@ def browser(chromium: Browser) -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
     """The .tflite of "vit" or "cait", as trained, with attention; or "small", of uint8 pixels that
-    are not square, giving probabilities and attention; or "tokens", of the trained ViT; or "depth" or
-    "segments", of small random models."""
+    are not square, giving probabilities and attention; or "tokens", of the trained ViT; or
+    "depth" or "segments", of small random models."""
     folder = tmp_path_factory.mktemp("models")
 
     @cache

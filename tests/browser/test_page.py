@@ -154,7 +154,8 @@ def test_pixels_have_the_colours_that_predict_draws(
         "context.imageSmoothingEnabled = false;"
         "const over = document.getElementById('overlay');"
         "const [high, wide] = vitConvert.description.map.seen;"
-        "context.drawImage(over, 0, 0, wide * over.width, high * over.height, 0, 0, c.width, c.height);"
+        "const part = [0, 0, wide * over.width, high * over.height];"
+        "context.drawImage(over, ...part, 0, 0, c.width, c.height);"
         "const { data } = context.getImageData(0, 0, c.width, c.height);"
         "return [[...vitConvert.shown.map.image.data], [...data]]",
         height,

@@ -11,21 +11,26 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from ai_edge_litert.schema_py_generated import TensorType
 from click.testing import CliRunner
 from depth_sources import own_segmentation
 from families import channels_first
+from pictures import paint
 from PIL import Image
 from test_depth_models import CASES
 
+from vit_convert import predict_maps
 from vit_convert.architectures import Overrides
 from vit_convert.cli import cli
 from vit_convert.conversion.files import torch2keras
 from vit_convert.errors import UsageError, VitConvertError
-from vit_convert.exporters import ExportOptions, export, open_artifact
+from vit_convert.exporters import ExportOptions, export, export_all, open_artifact
+from vit_convert.exporters.options import Precision
+from vit_convert.exporters.tflite.flatbuffer import tree_of
 from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.exporters.tflite.lint import RULES
 from vit_convert.inference.evaluate import evaluate
-from vit_convert import predict_maps
+from vit_convert.parity.compare import TOLERANCES
 from vit_convert.parity.verify import verify
 
 pytestmark = pytest.mark.filterwarnings("ignore::vit_convert.errors.AssumptionWarning")
@@ -69,7 +74,7 @@ def test_every_artifact_gives_what_the_library_gives(
 ) -> None:
     _, folder, forward = made(name)
     # TensorFlow takes half a minute to write one
-    kinds = ["tflite", "saved_model"] if name == SEGMENTATION else ["tflite"]
+    kinds = ["tflite"] if name.startswith("DPT") else ["tflite", "saved_model"]
     for path in export(folder / "m.h5", kinds, folder, force=True):
         artifact = open_artifact(path)
         shape = (2, *artifact.spec.config.image_size, 3)
@@ -103,6 +108,38 @@ def test_verify_holds_it_to_the_source_at_the_size_that_was_asked_for(
     assert not result.has_classes
     assert result.profile is not None
     assert all(block.passed for block in result.profile.blocks)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8-dynamic", "int8"])
+@pytest.mark.parametrize("name", ["Depth Anything", SEGMENTATION])
+def test_other_precisions_are_within_their_rounding(
+    name: str, precision: Precision, made: Callable[[str], Made], tmp_path: Path
+) -> None:
+    source, folder, _ = made(name)
+    calibration = paint(tmp_path / "pictures", 16) if precision == "int8" else None
+    options = ExportOptions(precision=precision, calibration=calibration)
+    (written,) = export_all(folder / "m.h5", [("tflite", options)], tmp_path)
+    result = verify(written.path, source=source)
+    assert result.comparison.passed
+    assert result.comparison.tolerance == TOLERANCES[precision]
+    assert result.comparison.relative > 1e-5
+    if written.report:
+        assert result.made_of is not None
+        assert result.made_of.passed
+        assert 99 < written.report.difference.score < 100
+        assert written.passed
+
+
+def test_layers_of_the_head_can_stay_in_float(made: Callable[[str], Made], tmp_path: Path) -> None:
+    _, folder, _ = made("Depth Anything")
+    options = ExportOptions(precision="int8-dynamic", keep_float=("dense_head.*",))
+    (written,) = export_all(folder / "m.h5", [("tflite", options)], tmp_path)
+    kept = {layer.layer for layer in written.report.in_float} if written.report else set()
+    assert {"dense_head.resize.0.3", "dense_head.project.1", "dense_head.conv3"} <= kept
+    tensors = tree_of(written.path.read_bytes()).subgraphs[0].tensors
+    narrow = {t.name.decode() for t in tensors if t.type == TensorType.INT8}
+    assert narrow
+    assert not [name for name in narrow if name.startswith("dense_head")]
 
 
 @pytest.mark.gpu

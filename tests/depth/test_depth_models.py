@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from functools import cache
@@ -12,16 +13,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from depth_sources import depth_anything, dinov2, dpt, own_names
 from families import channels_first
 
 from vit_convert.architectures import Overrides
 from vit_convert.architectures.dense.resizing import bilinear_weights
+from vit_convert.architectures.ranges import as_text
 from vit_convert.checkpoint import open_checkpoint
+from vit_convert.cli import cli
+from vit_convert.conversion.assumptions import Assumptions
 from vit_convert.conversion.convert import Conversion, convert
 from vit_convert.conversion.convert import recognise as recognised
-from vit_convert.errors import RecognitionError, VitConvertError
+from vit_convert.conversion.h5_file import open_keras
+from vit_convert.errors import RecognitionError, UsageError, VitConvertError
 from vit_convert.models import build
+from vit_convert.statements.option_template import options_template
 
 BACKBONE = {"hidden_size": 24, "num_hidden_layers": 5, "patch_size": 7, "image_size": 28}
 FIVE = {"out_indices": [1, 2, 4, 5]}
@@ -194,4 +201,65 @@ def test_what_the_authors_files_do_not_say_is_assumed_by_their_names(
     for field in ("taps", "depth_activation", "max_depth"):
         fact = found.facts[field]
         assert fact.provenance == "assumed"
-        assert fact.rivals or field == "max_depth"
+        assert fact.rivals
+
+
+@pytest.fixture(scope="module")
+def own_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("own") / "weights.pth"
+    torch.save(own_state(), path)
+    return path
+
+
+DEPTH = ("taps", "depth_activation", "max_depth")
+
+
+@pytest.mark.parametrize(
+    ("given", "values", "open_fields"),
+    [
+        ({"taps": (8, 9, 10, 11)}, ((8, 9, 10, 11), "relu", 1.0), DEPTH[1:]),
+        ({"depth_activation": "relu"}, ((2, 5, 8, 11), "relu", 1.0), DEPTH[:1]),
+        ({"depth_activation": "sigmoid"}, ((2, 5, 8, 11), "sigmoid", 20.0), ("taps", "max_depth")),
+        ({"max_depth": 80}, ((2, 5, 8, 11), "sigmoid", 80.0), DEPTH[:2]),
+    ],
+)
+def test_what_files_do_not_say_is_an_option_that_their_message_names(
+    given: dict[str, Any], values: tuple[Any, ...], open_fields: tuple[str, ...], own_file: Path
+) -> None:
+    found = recognised(open_checkpoint(own_file), Overrides(num_heads=3, **given))
+    config = found.spec.config
+    assert (config.taps, config.depth_activation, config.max_depth) == values
+    assert {found.facts[name].provenance for name in given} == {"given"}
+    assumed = Assumptions.of(found.recognition).open
+    assert [name for name in DEPTH if name in assumed] == [*open_fields]
+    lines = Assumptions.of(found.recognition).warnings()
+    for name in open_fields:
+        (line,) = (line for line in lines if line.startswith(f"{name} is assumed"))
+        value = assumed[name].rivals[0].value
+        option = f"--{name.replace('_', '-')} {as_text(value, name)}"
+        assert line.endswith(f"; {option}")
+        again = recognised(open_checkpoint(own_file), Overrides(num_heads=3, **{name: value}))
+        assert getattr(again.spec.config, name) == value
+    text = options_template(found.spec, found.facts, "weights.pth")
+    assert all(re.search(f"^{name} = ", text, re.M) for name in DEPTH)
+
+
+def test_the_command_takes_them(own_file: Path, tmp_path: Path) -> None:
+    (tmp_path / "depth.toml").write_text("taps = [8, 9, 10, 11]\nmax_depth = 20\nnum_heads = 3\n")
+    options = ["--config", tmp_path / "depth.toml", "--max-depth", "80"]
+    options += ["--depth-activation", "sigmoid", "-o", tmp_path / "m.h5", "--json"]
+    ran = CliRunner().invoke(cli, ["torch2keras", str(own_file), *map(str, options)])
+    assert ran.exception is None, ran.exception
+    with open_keras(tmp_path / "m.h5") as (spec, _):
+        config = spec.config
+    assert (config.taps, config.max_depth) == ((8, 9, 10, 11), 80.0)
+    assert "taps" not in ran.stderr
+
+
+@pytest.mark.parametrize("taps", [(2, 5), (2, 5, 8, 10), (5, 2, 8, 11), (2, 5, 8, 12)])
+def test_blocks_that_the_head_cannot_read_are_refused(
+    taps: tuple[int, ...], own_file: Path
+) -> None:
+    with pytest.raises(UsageError, match="the head reads 4 of the blocks 0 to 11") as refused:
+        recognised(open_checkpoint(own_file), Overrides(num_heads=3, taps=taps))
+    assert refused.value.where == f"--taps {','.join(map(str, taps))}"

@@ -12,17 +12,22 @@ from vit_convert.errors import RecognitionError
 from vit_convert.parity.sources.torch_compat import import_vision
 
 timm = import_vision("timm")
+transformers = import_vision("transformers")
 
 
 def recognise(name: str) -> None:
     """A checkpoint of timm's model of that name, of shapes alone."""
     with torch.device("meta"):
         model = timm.create_model(name)
+    recognise_shapes({key: tuple(value.shape) for key, value in model.state_dict().items()})
+
+
+def recognise_shapes(given: dict[str, tuple[int, ...]]) -> None:
     tensors = {
-        key: LazyTensor(key, tuple(value.shape), "float32", lambda: pytest.fail("was read"))
-        for key, value in model.state_dict().items()
+        key: LazyTensor(key, shape, "float32", lambda: pytest.fail("was read"))
+        for key, shape in given.items()
     }
-    ledger = read_as_canonical(tensors, name)
+    ledger = read_as_canonical(tensors, "model")
     shapes = {key: tensor.shape for key, tensor in ledger.tensors.items()}
     architecture(ledger.dialect.architecture).recognise(shapes, Overrides(), "model")
 
@@ -51,6 +56,7 @@ def recognise(name: str) -> None:
         ("volo_d1_224", "VOLO"),
         ("nest_tiny", "NesT"),
         ("davit_tiny", "DaViT"),
+        ("tiny_vit_5m_224", "TinyViT"),
         ("maxvit_tiny_rw_224", "MaxViT"),
         ("gcvit_xxtiny", "GCViT"),
         ("mixer_s32_224", "MLP-Mixer"),
@@ -67,3 +73,44 @@ def test_other_models_are_refused_by_name(name: str, says: str) -> None:
     with pytest.raises(RecognitionError) as error:
         recognise(name)
     assert says in error.value.what
+
+
+def of_timm(name: str, **changes: str) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of timm's model, with parts of the names changed."""
+    with torch.device("meta"):
+        state = timm.create_model(name).state_dict()
+    found = {}
+    for key, value in state.items():
+        for part, instead in changes.items():
+            key = key.replace(part, instead)
+        found[f"image_encoder.{key}"] = tuple(value.shape)
+    return found
+
+
+def of_transformers(name: str, config: str) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state = getattr(transformers, name)(getattr(transformers, config)()).state_dict()
+    return {key: tuple(value.shape) for key, value in state.items()}
+
+
+# beside the image encoder, in the files that Segment Anything's own code saves
+DECODER = {"mask_decoder.iou_token.weight": (1, 256), "prompt_encoder.no_mask_embed.weight": (1, 8)}
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: of_timm("samvit_base_patch16") | DECODER, "SAM"),
+        (lambda: of_timm("hieradet_small", blocks="trunk.blocks") | DECODER, "Hiera"),
+        (lambda: of_timm("tiny_vit_5m_224", stages="layers") | DECODER, "TinyViT"),
+        (lambda: of_transformers("SamModel", "SamConfig"), "SAM"),
+        (lambda: of_transformers("SamVisionModel", "SamVisionConfig"), "SAM"),
+        (lambda: of_transformers("Sam2Model", "Sam2Config"), "Hiera"),
+        (lambda: of_transformers("Sam2VisionModel", "Sam2VisionConfig"), "Hiera"),
+    ],
+)
+def test_models_of_segment_anything_are_refused_by_name_without_a_config(make, says: str) -> None:
+    with pytest.raises(RecognitionError) as error:
+        recognise_shapes(make())
+    assert says in error.value.what
+    assert "not a" in error.value.what

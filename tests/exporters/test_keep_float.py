@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -277,3 +278,11 @@ def test_what_is_kept_survives_in_json(outlying: Path, tmp_path: Path) -> None:
     assert Metadata.from_json(json.dumps(data), "here").in_float[-1] == infinite
     del data["in_float"]  # as in older files
     assert Metadata.from_json(json.dumps(data), "here").in_float == ()
+
+
+def test_layers_are_found_by_tokens_too(outlying: Path, pictures: Path, tmp_path: Path) -> None:
+    asked = replace(options("int8-dynamic", pictures), output="tokens")
+    (made,) = export_all(outlying, [("tflite", asked)], tmp_path)
+    assert made.report is not None
+    assert [layer.layer for layer in made.report.in_float] == [SPARED]
+    assert made.report.passed

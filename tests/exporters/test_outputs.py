@@ -9,6 +9,10 @@ import pytest
 import torch
 from exporting import TARGET_NAMES, as_input, relative
 from families import channels_first
+from pictures import paint
+
+from vit_convert.exporters import ExportOptions, export_all, open_artifact
+from vit_convert.parity.compare import TOLERANCES
 
 # one of each way to pool; the norm stands before the pooling, after it, or nowhere
 TFLITE = (
@@ -59,3 +63,18 @@ def test_tokens_are_those_of_timm(sample, opened, target, family, block):
     expected = timm_tokens(model, model.images, block)
     assert artifact.output.shape == expected.shape[1:]
     assert relative(expected, outputs["tokens"]) <= 1e-5
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8-dynamic", "int8"])
+@pytest.mark.parametrize("output", ["embedding", "tokens"])
+def test_other_precisions_are_within_their_rounding(sample, opened, tmp_path, output, precision):
+    model, wide = sample("vit"), opened("tflite", "vit", output=output)
+    calibration = paint(tmp_path / "pictures", 16) if precision == "int8" else None
+    options = ExportOptions(output=output, precision=precision, calibration=calibration)
+    (made,) = export_all(model.h5, [("tflite", options)], tmp_path)
+    expected = wide.first_output(as_input(wide, model.images))
+    found = relative(expected, open_artifact(made.path).first_output(model.images))
+    assert 1e-5 < found <= TOLERANCES[precision]
+    if made.report:
+        assert made.report.difference.agreement is None
+        assert 99 < made.report.difference.score < 100

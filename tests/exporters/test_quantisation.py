@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
 import json
 import re
@@ -43,10 +44,12 @@ from vit_convert.exporters.tflite.calibration import (
 from vit_convert.exporters.tflite.flatbuffer import Content, TfliteModel, read_entry, tree_of, write
 from vit_convert.exporters.tflite.layer_search import rank as rank_of
 from vit_convert.exporters.tflite.quantisation import layers_of
+from vit_convert.exporters.tflite.quantised import _carried
 from vit_convert.images.decoding import load_image
 from vit_convert.images.folders import find_images
 from vit_convert.images.preprocessing import normalise, preprocess
 from vit_convert.parity.compare import TOLERANCES
+from vit_convert.runtime.limits import JSON_BYTES
 
 _KINDS = {v: k for k, v in vars(schema.BuiltinOperator).items() if isinstance(v, int)}
 PRECISIONS = ("int8-dynamic", "int8")  # whose other operations stay in float
@@ -494,6 +497,31 @@ def test_what_is_not_finite_survives_in_json():
     found = Measurement(16, True, broken)
     assert Measurement.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
     assert not found.passed
+
+
+def test_depth_is_compared_as_a_map() -> None:
+    """Rows of zeros are equal, and maps of the same mean are not alike for that."""
+    rng = np.random.default_rng(0)
+    depth = rng.uniform(5, 6, (3, 4, 7))
+    depth[:, 1] = 0
+    assert measure(depth, depth, classes=False, depth=True).cosine == 1
+    other = depth.copy()
+    other[:, [0, 2, 3]] = rng.uniform(5, 6, (3, 3, 7))
+    rows = np.concatenate([depth[:, :1], other[:, :1]])
+    assert measure(rows[:3], rows[3:], classes=False).cosine > 0.99
+    assert measure(rows[:3], rows[3:], classes=False, depth=True).cosine < 0.9
+    assert measure(depth, depth + 1, classes=False, depth=True).cosine < 0.95
+    nothing = np.zeros((3, 4, 7))
+    assert measure(nothing, nothing, classes=False, depth=True).cosine == 1
+
+
+def test_outputs_that_metadata_cannot_hold_are_left_out() -> None:
+    outputs = np.zeros((4, 1000, 700), np.float32)
+    carried = _carried(outputs)
+    assert carried is not None
+    assert carried.shape == (2, 1000, 700)
+    assert len(base64.b64encode(carried.tobytes())) < JSON_BYTES.allowed()
+    assert _carried(np.zeros((4, 2000, 1001), np.float32)) is None
 
 
 def test_percents_are_rounded_down() -> None:

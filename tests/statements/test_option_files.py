@@ -61,6 +61,8 @@ def test_every_option_can_be_stated(tmp_path: Path) -> None:
         "num_heads": 3,
         "pool_heads": 3,
         "pool_prefix": False,
+        "taps": [0, 3],
+        "max_depth": 80,
         "norm_eps": 1e-5,
         "rotary_base": 100,
         "rotary_grid": 16,
@@ -80,6 +82,7 @@ def test_every_option_can_be_stated(tmp_path: Path) -> None:
     options = read_options(write(tmp_path, "\n".join(lines)))
     assert options.overrides.mean == (0.1, 0.0, 1.0)
     assert options.overrides.rotary_grid == (16, 16)
+    assert (options.overrides.taps, options.overrides.max_depth) == ((0, 3), 80.0)
     assert options.arguments()["labels"] == ("a", "b")
     assert {dialect.name for dialect in options.arguments()["among"]} == {"timm"}
 

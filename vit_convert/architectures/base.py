@@ -16,6 +16,7 @@ Position = Literal["all", "class", "patches", "none"]
 NormPosition = Literal["pre", "post", "res-post"]
 NormKind = Literal["layer", "rms"]
 Rotary = Literal["none", "eva02", "dinov3", "axial", "mixed", "pe"]
+DepthActivation = Literal["relu", "sigmoid"]
 CropMode = Literal["center", "squash"]
 # of a model of pictures and texts (CLIP): what sees pictures, and what reads texts
 Tower = Literal["image", "text"]
@@ -31,6 +32,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "position": get_args(Position),
     "rotary": get_args(Rotary),
     "pool": get_args(Pool),
+    "depth_activation": get_args(DepthActivation),
     "interpolation": get_args(Interpolation),
     "crop_mode": get_args(CropMode),
     "pos_embed": get_args(Resampling),
@@ -44,8 +46,8 @@ def _checked(name: str, value: Any, option: str) -> Any:
         return checked(name, value, CHOICES.get(name, ()))
     except OutOfRangeError as error:
         raise UsageError(
-            error.meaning or f"{name} cannot be {as_text(value)}",
-            where=f"{option} {as_text(value)}",
+            error.meaning or f"{name} cannot be {as_text(value, name)}",
+            where=f"{option} {as_text(value, name)}",
             expected=error.expected,
             hint=f"{option} {error.instead}" if error.instead else "",
         ) from None
@@ -234,6 +236,7 @@ class Overrides:
         norm, norm_position, position: as `ViTConfig` has them.
         pool_heads, pool_prefix: of pooling, as `ViTConfig` has them.
         rotary, rotary_base, rotary_grid: of the rotary embedding, as `ViTConfig` has them.
+        taps, depth_activation, max_depth: of a head for depth, as `DenseConfig` has them.
         image_size: (height, width) in pixels; the position embedding is resampled to it.
         num_classes: of a fresh head; 0 for none.
         mean, std: of each channel (R, G, B), for pixels in 0..1.
@@ -261,6 +264,9 @@ class Overrides:
     pool: Pool | None = None
     pool_heads: int | None = None
     pool_prefix: bool | None = None
+    taps: tuple[int, ...] | None = None
+    depth_activation: DepthActivation | None = None
+    max_depth: float | None = None
     image_size: tuple[int, int] | None = None
     num_classes: int | None = None
     mean: tuple[float, float, float] | None = None

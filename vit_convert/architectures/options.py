@@ -9,6 +9,7 @@ from typing import Literal, TypedDict
 
 from vit_convert.architectures.base import (
     CropMode,
+    DepthActivation,
     Gelu,
     Interpolation,
     NormKind,
@@ -17,7 +18,7 @@ from vit_convert.architectures.base import (
     Position,
     Rotary,
 )
-from vit_convert.architectures.dense.config import DepthActivation, Fusion, Head, Readout
+from vit_convert.architectures.dense.config import Fusion, Head, Readout
 
 
 class TrainingOptions(TypedDict, total=False):

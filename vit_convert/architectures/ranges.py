@@ -13,6 +13,8 @@ from vit_convert.runtime.limits import CLASSES, WIDTH
 MAX_SIDE = 1 << 14  # pixels; position embeddings of more patches would not fit into memory
 _MAX_EPS = 0.1  # published ones are 1e-12 to 1e-3
 _MAX_BASE = 1e9
+_MAX_DEPTH = 1e6  # metres
+_MOST_TAPS = 64
 _SIDES = ("image_size", "patch_size", "rotary_grid")
 _FLAGS = ("pool_prefix",)
 _WHOLE = ("num_heads", "pool_heads", "head_dim", "embed_dim", "depth", "mlp_dim", "in_channels")
@@ -22,6 +24,8 @@ _EXPECTED = {
     "crop_pct": "a fraction above 0 and at most 1",
     "norm_eps": f"a number above 0 and under {_MAX_EPS:g}, such as 1e-6",
     "rotary_base": f"a number above 1 and at most {_MAX_BASE:g}, such as 100 or 10000",
+    "max_depth": f"metres, a number above 0 and at most {_MAX_DEPTH:g}, such as 20 or 80",
+    "taps": "numbers of blocks, counted from 0, such as 2,5,8,11",
     "variant": "the name of a published model",
 }
 
@@ -59,6 +63,8 @@ def checked(name: str, value: Any, choices: Sequence[str] = ()) -> Any:
         return _channels(name, value)
     if name in _SIDES:
         return _sides(value)
+    if name == "taps":
+        return _taps(value)
     if name in _FLAGS:
         if not isinstance(value, bool):
             raise OutOfRangeError("true or false")
@@ -74,11 +80,11 @@ def checked(name: str, value: Any, choices: Sequence[str] = ()) -> Any:
     return _number(name, value)
 
 
-def as_text(value: Any) -> str:
-    """A value as an option has it: 0.5,0.5,0.5 and 224x224."""
+def as_text(value: Any, name: str = "") -> str:
+    """A value as an option has it: 0.5,0.5,0.5 and 224x224, unless it is of another field."""
     if isinstance(value, (tuple, list)):
         whole = len(value) == 2 and all(isinstance(side, int) for side in value)
-        return ("x" if whole else ",").join(map(as_text, value))
+        return ("x" if whole and name != "taps" else ",").join(map(as_text, value))
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
@@ -99,6 +105,13 @@ def _sides(value: Any) -> tuple[int, int]:
         raise OutOfRangeError(expected)
     height, width = (_whole(side, 1, MAX_SIDE, expected) for side in sides)
     return height, width
+
+
+def _taps(value: Any) -> tuple[int, ...]:
+    expected = _EXPECTED["taps"]
+    if not isinstance(value, (tuple, list)) or not 0 < len(value) <= _MOST_TAPS:
+        raise OutOfRangeError(expected)
+    return tuple(_whole(block, 0, WIDTH.allowed(), expected) for block in value)
 
 
 def _channels(name: str, value: Any) -> tuple[float, float, float]:
@@ -137,6 +150,10 @@ def _number(name: str, value: Any) -> float:
         if exponent == int(exponent) and 1 < exponent <= 16:
             likely = f"1e-{int(exponent)}"
             raise OutOfRangeError(expected, f"this looks like the exponent of {likely}", likely)
+        raise OutOfRangeError(expected)
+    if name == "max_depth":
+        if 0 < number <= _MAX_DEPTH:
+            return number
         raise OutOfRangeError(expected)
     if name == "rotary_base":
         if 1 < number <= _MAX_BASE:

@@ -47,6 +47,21 @@ class Channels(click.ParamType):
         return red, green, blue
 
 
+class Blocks(click.ParamType):
+    """N,N,... -> the numbers."""
+
+    name = "N,N,..."
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
+        """Parse them."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.split(",")
+        if all(part.strip().isdigit() for part in parts):
+            return tuple(map(int, parts))
+        self.fail(f"{value!r} is no list of blocks; expected numbers such as 2,5,8,11")
+
+
 class BatchSize(click.ParamType):
     """N or "dynamic"."""
 

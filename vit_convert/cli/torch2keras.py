@@ -84,6 +84,19 @@ from vit_convert.cli import console, options
     help="What norms without a bias are: LayerNorm or RMSNorm.",
 )
 @click.option("--norm-eps", type=click.FloatRange(0, min_open=True), help="Epsilon of the norms.")
+@click.option(
+    "--taps", type=options.Blocks(), help="The blocks that a head for depth reads, from 0 on."
+)
+@click.option(
+    "--depth-activation",
+    type=click.Choice(["relu", "sigmoid"]),
+    help="Whether depth is relative (relu) or metric (sigmoid).",
+)
+@click.option(
+    "--max-depth",
+    type=click.FloatRange(0, min_open=True),
+    help="The largest depth of a metric model, in metres.",
+)
 @click.option("--num-classes", type=click.IntRange(0), help="Start a fresh head of this width.")
 @click.option("--dialect", type=options.DIALECT, help="The naming scheme it has.")
 @options.rules

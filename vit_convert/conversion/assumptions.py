@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vit_convert.architectures import Fact, Overrides, Recognition
+from vit_convert.architectures.ranges import as_text
 from vit_convert.conversion.name_table import readable
 from vit_convert.errors import AssumptionWarning
 
@@ -104,9 +105,7 @@ def _change(name: str, fact: Fact) -> str:
     value = fact.rivals[0].value
     if isinstance(value, bool):
         return f"; {option}" if value else f"; --no-{option[2:]}"
-    if isinstance(value, tuple):
-        value = ("x" if isinstance(value[0], int) else ",").join(map(str, value))
-    return f"; {option} {value}"
+    return f"; {option} {as_text(value, name)}"
 
 
 def _is_words(value: Any) -> bool:

@@ -25,6 +25,8 @@ _OTHER_MODELS = {
     ),
     "stages.0.blocks.0.attn.rel_pos_h": "pooling attention of MViT: not a ViT",
     "blocks.0.attn.rel_pos_h": "windowed attention of SAM: not a plain ViT",
+    "layers.0.attn.rel_pos_h": "windowed attention of SAM: not a plain ViT",
+    "blocks.0.local_conv": "a TinyViT, as MobileSAM has, whose stages shrink the grid: not a ViT",
     "pos_embed_window": "windowed attention of Hiera: not a ViT",
     "blocks.0.attn.attention_biases": "attention with learned biases of LeViT: not a ViT",
     "blocks.0.attn.temperature": "cross-covariance attention of XCiT: not a ViT",

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from vit_convert.architectures import OutputSpec
+
 # percent of the pictures on which both must give the same class first, and, of models without
 # classes, percent of similarity
 ENOUGH = 99.0
@@ -20,8 +22,10 @@ class Difference:
     """Outputs of a quantised model against those of its float32.
 
     Attributes:
-        agreement: percent of images whose largest output is the same one; None for features.
-        cosine: mean over the images of the cosine of both outputs.
+        agreement: percent of images whose largest output is the same one; None where there are no
+            values for classes.
+        cosine: mean over the images (or patches, or pixels) of the cosine of both outputs; for
+            depth, of the deviations from the mean of float32's map.
         max_abs: the largest |difference|.
         relative: max_abs over the largest |value| of float32.
     """
@@ -206,22 +210,30 @@ class QuantisationReport:
         return self.measurement.passed
 
 
-def measure(expected: np.ndarray, got: np.ndarray, classes: bool) -> Difference:
-    """Compare outputs (n, classes) or (n, dim); what is not finite agrees with nothing.
+def measure(
+    expected: np.ndarray, got: np.ndarray, *, classes: bool, depth: bool = False
+) -> Difference:
+    """Compare outputs (n, ..., values), or maps of depth; what is not finite agrees with nothing.
 
     Args:
         expected: of float32.
         got: of the quantised model.
         classes: whether the outputs belong to classes.
+        depth: whether they are (n, height, width), one number for each pixel.
     """
     wide, narrow = expected.astype(np.float64), got.astype(np.float64)
     if not np.isfinite(narrow).all():
         infinite = float("inf")
         return Difference(0.0 if classes else None, 0.0, infinite, infinite)
-    norms = np.linalg.norm(wide, axis=-1) * np.linalg.norm(narrow, axis=-1)
-    cosines = (wide * narrow).sum(axis=-1) / np.maximum(norms, np.finfo(np.float64).tiny)
     largest = float(np.abs(wide - narrow).max())
     scale = max(float(np.abs(wide).max()), float(np.finfo(np.float32).tiny))
+    if depth:  # no number is below zero, so that any two maps look alike without this
+        wide, narrow = (maps.reshape(len(maps), -1) for maps in (wide, narrow))
+        mean = wide.mean(axis=-1, keepdims=True)
+        wide, narrow = wide - mean, narrow - mean
+    norms = np.linalg.norm(wide, axis=-1) * np.linalg.norm(narrow, axis=-1)
+    cosines = (wide * narrow).sum(axis=-1) / np.maximum(norms, np.finfo(np.float64).tiny)
+    cosines[(wide == narrow).all(axis=-1)] = 1  # also where there are zeros alone
     same = wide.argmax(axis=-1) == narrow.argmax(axis=-1)
     return Difference(
         100 * float(same.mean()) if classes else None,
@@ -229,3 +241,8 @@ def measure(expected: np.ndarray, got: np.ndarray, classes: bool) -> Difference:
         largest,
         largest / scale,
     )
+
+
+def difference_of(output: OutputSpec, expected: np.ndarray, got: np.ndarray) -> Difference:
+    """`measure`, of an output that is described."""
+    return measure(expected, got, classes=output.has_classes, depth=output.kind == "depth")

@@ -118,7 +118,7 @@ def _value(name: str, value: Any, where: str, folder: Path) -> Any:
         return checked(name, value, CHOICES.get(name, ()))
     except OutOfRangeError as error:
         raise UsageError(
-            f"{name} is {_shown(value)}{error.meaning and f': {error.meaning}'}",
+            f"{name} is {printable(as_text(value, name))}{error.meaning and f': {error.meaning}'}",
             where=where,
             expected=error.expected,
             hint=f"{name} = {_toml(error.instead)}" if error.instead else "",

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from vit_convert.architectures.base import DepthActivation
 from vit_convert.architectures.vit.config import ViTConfig
 
 Head = Literal["dpt", "linear"]
 Readout = Literal["ignore", "add", "project"]
 Fusion = Literal["double", "next"]
-DepthActivation = Literal["relu", "sigmoid"]
 
 Size = tuple[int, int]
 

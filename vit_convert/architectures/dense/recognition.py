@@ -12,9 +12,10 @@ from vit_convert.architectures.dense.config import DenseConfig, stride_of
 from vit_convert.architectures.dense.published import settle_by_name
 from vit_convert.architectures.dense.tensors import STRIDED, of_backbone, read_head, resize_sides
 from vit_convert.architectures.parameters import Shape
+from vit_convert.architectures.ranges import as_text
 from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.recognition import recognise_vit, refuse_combinations
-from vit_convert.errors import RecognitionError
+from vit_convert.errors import RecognitionError, UsageError
 
 # what the head does not read of a Vision Transformer's configuration
 _UNUSED = frozenset({"pool", "pool_prefix", "head_bias", "fc_norm"})
@@ -50,13 +51,24 @@ def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str
 def _settle_dpt(
     facts: dict[str, Fact], shapes: Mapping[str, Shape], overrides: Overrides, hint: str
 ) -> None:
-    """Settle what tensors do not tell of DPT's head."""
+    """Settle what tensors do not tell of DPT's head.
+
+    Raises:
+        UsageError: --taps names other blocks than such a head can read.
+    """
     facts["neck_factors"] = _factors(shapes, facts["neck_dims"].value, overrides)
     depth, maps = facts["depth"].value, len(facts["neck_dims"].value)
     for name in ("readout", "fusion", "taps", "depth_activation", "max_depth"):
-        if name not in facts or name in overrides.stated:
-            fact = overrides.stated.get(name) or settle_by_name(name, depth, maps, hint)
-            facts[name] = fact
+        stated = overrides.fact(name)
+        if stated or name not in facts:
+            facts[name] = stated or settle_by_name(name, depth, maps, hint, overrides, facts)
+    taps = overrides.taps
+    if taps and (list(taps) != sorted({*taps}) or (len(taps), taps[-1]) != (maps, depth - 1)):
+        raise UsageError(
+            f"the head reads {maps} of the blocks 0 to {depth - 1}, in their order",
+            where=f"--taps {as_text(taps, 'taps')}",
+            expected=f"{maps} numbers, each above the one before, and {depth - 1} as the last",
+        )
 
 
 def refuse_dense(config: TransformerConfig) -> None:

@@ -28,7 +28,7 @@ class Float32Reference:
         layers: its linear layers, in the order of execution.
         images: (n, height, width, channels) as the file takes them, which calibrate and choose
             layers.
-        expected: (n, classes) or (n, dim), its first output for them.
+        expected: (n, ...), its first output for them.
         held_out: as `images`, pictures that choose nothing.
         held_out_expected: its first output for these.
         probed: its first output for the probe images.

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vit_convert.architectures import OutputSpec
 from vit_convert.exporters.metadata import Metadata
 from vit_convert.exporters.quantisation_report import (
     ENOUGH,
@@ -17,7 +18,7 @@ from vit_convert.exporters.quantisation_report import (
     Difference,
     KeptLayer,
     agreement_sentence,
-    measure,
+    difference_of,
 )
 from vit_convert.exporters.tflite.float32_reference import Float32Reference
 from vit_convert.exporters.tflite.model_metadata import write_described
@@ -40,7 +41,7 @@ class Candidate:
         path: where the quantised file is written.
         metadata: what it says of itself.
         ranges: of the tensors; None where activations are not quantised.
-        classes: whether the outputs belong to classes.
+        output: what is compared, its first output.
         making: seconds that writing the file took last.
         running: seconds that an image took last.
     """
@@ -50,7 +51,7 @@ class Candidate:
     path: Path
     metadata: Metadata
     ranges: Ranges | None
-    classes: bool
+    output: OutputSpec
     making: float = 0.0
     running: float = 0.0
 
@@ -83,7 +84,11 @@ class Candidate:
 
     def difference(self, outputs: np.ndarray) -> Difference:
         """Between outputs for the images that choose layers, and those of float32."""
-        return measure(self.reference.expected, outputs, self.classes)
+        return self.between(self.reference.expected, outputs)
+
+    def between(self, expected: np.ndarray, got: np.ndarray) -> Difference:
+        """Between outputs of float32 and of the written file."""
+        return difference_of(self.output, expected, got)
 
 
 def search(
@@ -105,7 +110,7 @@ def search(
         the layers that are in float; what quantising each layer costs. Both the costliest first.
     """
     images = work.reference.images
-    distances = np.abs(work.reference.expected - outputs).max(axis=-1)
+    distances = np.abs(work.reference.expected - outputs).reshape(len(images), -1).max(axis=-1)
     rows = np.argsort(-distances, kind="stable")[:_FEW]
     tries = [2**i for i in range((len(plan) // 4).bit_length())]
     seconds = len(plan) * (work.making + len(rows) * work.running)
@@ -115,7 +120,7 @@ def search(
         "%s %s that calibrate; the search for layers to keep in float takes up to %s "
         "(%d layers, each on %d pictures); --keep-float none does without",
         work.metadata.options.precision,
-        agreement_sentence(difference.score, len(images), work.classes, "pictures", ""),
+        agreement_sentence(difference.score, len(images), work.output.has_classes, "pictures", ""),
         duration(seconds),
         len(plan),
         len(rows),
@@ -134,7 +139,7 @@ def _costs(
     step = "measuring what quantising each layer costs"
     for layer, mode in counted(progress, step, [*plan.items()]):
         work.make({layer: mode})
-        found = measure(expected, work.outputs(images), work.classes)
+        found = work.between(expected, work.outputs(images))
         yield layer, Cost(OPERATION, layer.name, found.relative)
 
 

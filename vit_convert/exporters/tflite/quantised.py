@@ -15,7 +15,7 @@ from vit_convert.exporters.quantisation_report import (
     KeptLayer,
     Measurement,
     QuantisationReport,
-    measure,
+    difference_of,
 )
 from vit_convert.exporters.registry import SourceModel
 from vit_convert.exporters.tflite.flatbuffer import LIMIT
@@ -29,6 +29,7 @@ from vit_convert.exporters.tflite.writer import TfliteWriter
 from vit_convert.progress import Progress
 
 _SHOWN_COSTS = 5
+_MOST_CARRIED = 2_000_000  # float32 values, so that their base64 is within `limits.JSON_BYTES`
 # parameters of a model -> the number of probe images, and of generated ones, that float32 is run on
 # where there are no calibration images: NumPy takes 1 s for four of a ViT-B and 2 s for one of a
 # ViT-H, whose file is then compared on the probe image
@@ -57,13 +58,15 @@ def write_uncalibrated(writer: TfliteWriter, path: Path, progress: Progress) -> 
     progress(f"running float32 on generated {kind}")
     expected = writer.float32_outputs(inputs)
     wide = writer.lower()
-    metadata = replace(writer.metadata(wide), float32_outputs=expected[:probes], in_float=kept)
+    metadata = replace(
+        writer.metadata(wide), float32_outputs=_carried(expected[:probes]), in_float=kept
+    )
     in_float = {layer.layer for layer in kept}
     writer.write(path, "int8-dynamic", in_float, metadata, progress)
     progress(f"running the file on the same {kind}")
     compared = slice(probes, None) if count else slice(None)
     got = open_file(path).first_output(inputs[compared])
-    difference = measure(expected[compared], got, metadata.output.has_classes)
+    difference = difference_of(metadata.output, expected[compared], got)
     measurement = Measurement(len(got), False, difference)
     add_measured(path, replace(metadata, measured=measurement))
     return QuantisationReport(
@@ -98,9 +101,11 @@ def write_calibrated(
     options = writer.options
     asked = _asked_for(writer)
     reference = float32_reference(model, options, path, progress)
-    metadata = replace(reference.metadata, options=options, float32_outputs=reference.probed)
+    metadata = replace(
+        reference.metadata, options=options, float32_outputs=_carried(reference.probed)
+    )
     ranges = reference.ranges(progress) if options.precision in CALIBRATED else None
-    work = Candidate(writer, reference, path, metadata, ranges, metadata.output.has_classes)
+    work = Candidate(writer, reference, path, metadata, ranges, metadata.output)
     in_float = {kept.layer for kept in asked}
     plan: dict[Layer, Mode] = {
         layer: "float" if layer.name in in_float else _mode(layer, options.precision)
@@ -117,7 +122,7 @@ def write_calibrated(
         if falls_short and reference.path.stat().st_size < LIMIT:
             kept, costs = search(work, plan, outputs, progress)
     progress("measuring the agreement on pictures that chose nothing")
-    found = measure(reference.held_out_expected, work.outputs(reference.held_out), work.classes)
+    found = work.between(reference.held_out_expected, work.outputs(reference.held_out))
     measurement = Measurement(len(reference.held_out), True, found)
     add_measured(path, replace(metadata, in_float=kept, measured=measurement))
     report = QuantisationReport(
@@ -129,6 +134,12 @@ def write_calibrated(
         in_float=kept,
     )
     return report if report.passed else replace(report, costs=costs[:_SHOWN_COSTS])
+
+
+def _carried(outputs: np.ndarray) -> np.ndarray | None:
+    """The outputs of as many probe images as metadata hold; None where they cannot hold one."""
+    count = min(len(outputs), _MOST_CARRIED // outputs[0].size)
+    return outputs[:count] if count else None
 
 
 def _asked_for(writer: TfliteWriter) -> tuple[KeptLayer, ...]:

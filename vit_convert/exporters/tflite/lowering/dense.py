@@ -86,7 +86,7 @@ def _read_out(g: Lowering, j: int, patches: Tensor, token: Tensor) -> Tensor:
     dim = patches.shape[3]
     weight = g.model.weights[f"{layer}.weight"]
     halves = [
-        g.stored(f"{layer}.weight.{part}", weight.changed(_columns(half, dim), shape=(dim, dim)))
+        g.stored(f"{layer}.{part}.weight", weight.changed(_columns(half, dim), shape=(dim, dim)))
         for half, part in enumerate(("patches", "token"))
     ]
     with g.module(layer):
@@ -163,7 +163,7 @@ def _enlarged(g: Lowering, x: Tensor, layer: str) -> Tensor:
     with g.module(layer):
         for row in range(factor):
             matrix = weight.changed(_row_of_squares(row), shape=(factor * outputs, inputs))
-            stored = g.stored(f"{layer}.weight.{row}", matrix)
+            stored = g.stored(f"{layer}.{row}.weight", matrix)
             shift = _repeated(g, f"{layer}.bias.{row}", bias, factor)
             y = g.fully_connected(x, stored, shift, name="row")
             rows.append(g.reshape(y, (batch, height, 1, width * factor * outputs), "line"))
