@@ -89,13 +89,13 @@ def test_every_picture_that_is_shown_is_there_and_can_be_made_again() -> None:
     shown = {
         name
         for page in PAGES
-        for name in re.findall(r"images/(\w+)\.png", (HOME / page).read_text(encoding="utf-8"))
+        for name in re.findall(r"images/(\w+\.(?:png|jpg))", (HOME / page).read_text("utf-8"))
     }
     scripts = [(SCRIPTS / name).read_text() for name in ("make_figures", "screenshots")]
     assert len(shown) >= 4
     for name in shown:
-        assert (HOME / "docs" / "images" / f"{name}.png").is_file()
-        assert any(f'"{name}' in script for script in scripts), name
+        assert (HOME / "docs" / "images" / name).is_file()
+        assert any(f'"{Path(name).stem}' in script for script in scripts), name
 
 
 @pytest.mark.slow
