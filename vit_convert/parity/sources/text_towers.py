@@ -19,7 +19,12 @@ from vit_convert.parity.sources.watched import WatchedModel, as_torch
 if TYPE_CHECKING:
     import torch
 
-_MODELS = {"clip": "CLIPModel", "siglip": "SiglipModel", "siglip2": "Siglip2Model"}
+_MODELS = {
+    "clip": "CLIPModel",
+    "metaclip_2": "MetaClip2Model",
+    "siglip": "SiglipModel",
+    "siglip2": "Siglip2Model",
+}
 _HINT = "--reference with what the original gave"
 
 
@@ -57,8 +62,7 @@ def whole_model(checkpoint: Checkpoint, ledger: Ledger, why: str) -> Any:
     kind = str(config.get("model_type"))
     if kind not in _MODELS or not ledger.dialect.name.startswith("transformers-"):
         raise UsageError(
-            f"{why}, and only those of transformers' CLIPModel, SiglipModel and Siglip2Model are "
-            "run here",
+            f"{why}, and only those of transformers' {', '.join(_MODELS.values())} are run here",
             where=str(checkpoint.path),
             expected="the folder that transformers saved, with its config.json",
             hint=_HINT,
