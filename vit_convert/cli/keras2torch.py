@@ -41,8 +41,10 @@ def keras2torch(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit, or rounded
-    to --dtype."""
+    """Convert a Keras .h5 file back into a PyTorch checkpoint, every tensor bit for bit.
+
+    With --dtype, floating-point tensors are rounded to the nearest value of that type.
+    """
     from vit_convert.conversion.files import keras2torch as transfer
 
     target = output or Path(f"{model.stem}.safetensors")
