@@ -57,6 +57,7 @@ def test_metaclip_2_reads_the_first_end_token(tmp_path: Path) -> None:
         head = weights["head.weight"].read()
         assert spec.config.num_classes == len(CLASSES)
     assert np.abs(head - expected).max() < 1e-5 * np.abs(expected).max()
+    assert vit_convert.verify(tmp_path / "words.h5", source=tmp_path).comparison.passed
 
 
 @pytest.mark.parametrize("kind", ["AltCLIP", "ChineseCLIP"])

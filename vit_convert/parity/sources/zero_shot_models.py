@@ -30,7 +30,7 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
     model = whole_model(checkpoint, ledger, "its classes are words, which a text tower reads")
     import torch
 
-    siglip = model.config.model_type != "clip"
+    siglip = model.config.model_type.startswith("siglip")
     text = model.config.text_config
     templates = spec.source.templates
     tokenize = read_tokenizer(
