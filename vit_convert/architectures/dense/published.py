@@ -54,10 +54,10 @@ def settle_by_name(
             if activation.provenance == "assumed":
                 return Fact(1.0, "assumed", why, rivals=_METRIC_RIVALS)
             return Fact(1.0, "published", why)
-        mine = metric or 20.0
-        rivals = tuple(rival for rival in _METRIC_RIVALS if rival.value != mine)
+        limit = metric or 20.0
+        rivals = tuple(rival for rival in _METRIC_RIVALS if rival.value != limit)
         known = f"as the file's name has it: {hint}" if metric else f"as in {_V2} indoors"
-        return Fact(mine, "assumed", known, rivals=rivals)
+        return Fact(limit, "assumed", known, rivals=rivals)
     usual_values: dict[str, Any] = {"readout": "ignore", "fusion": "next"}
     return Fact(usual_values[name], "assumed", f"as in {_V2}")
 
