@@ -174,14 +174,16 @@ class Segmentation(torch.nn.Module):
     def __init__(self, config: Any, classes: int = 5) -> None:
         super().__init__()
         self.config = config
-        self.dinov2 = transformers.Dinov2Model(config)
+        self.registers = getattr(config, "num_register_tokens", 0)
+        kind = "Dinov2WithRegistersModel" if self.registers else "Dinov2Model"
+        self.dinov2 = getattr(transformers, kind)(config)
         self.classifier = _Classifier(config.hidden_size, classes)
         self.norm = torch.nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         side = self.config.patch_size
         rows, columns = x.shape[2] // side, x.shape[3] // side
-        patches = self.dinov2(x).last_hidden_state[:, 1:].transpose(1, 2)
+        patches = self.dinov2(x).last_hidden_state[:, 1 + self.registers :].transpose(1, 2)
         scores = self.classifier.classifier(self.norm(patches.unflatten(2, (rows, columns))))
         size = x.shape[2:]
         return torch.nn.functional.interpolate(scores, size=size, mode="bilinear").permute(
@@ -206,18 +208,27 @@ def _segmentation(memory: bool) -> Save:
     return save
 
 
-def own_segmentation(folder: Path) -> Saved:
+def own_segmentation(folder: Path, registers: int = 0) -> Saved:
     """DINOv2 with its own linear head, as mmsegmentation saves the two together."""
     backbone = dinov2()
+    if registers:
+        values = {**backbone.to_dict(), "num_register_tokens": registers}
+        values.pop("model_type")
+        backbone = transformers.Dinov2WithRegistersConfig(**values)
     model = Segmentation(backbone)
     model.norm = torch.nn.BatchNorm2d(backbone.hidden_size)
     randomise(model)
     model.norm.running_var.abs_().add_(0.5)
-    whole = depth_anything(backbone)
-    whole.backbone.load_state_dict(model.dinov2.state_dict())
+    whole = depth_anything(dinov2())
+    tokens = {}
+    if registers:
+        tokens["pretrained.register_tokens"] = model.dinov2.embeddings.register_tokens.data
+    whole.backbone.load_state_dict(
+        {k: v for k, v in model.dinov2.state_dict().items() if not k.endswith("register_tokens")}
+    )
     state = {
         name.replace("pretrained.", "backbone."): value
-        for name, value in own_names(whole).items()
+        for name, value in (own_names(whole) | tokens).items()
         if name.startswith("pretrained.")
     }
     state |= {f"decode_head.bn.{k}": v.clone() for k, v in model.norm.state_dict().items()}

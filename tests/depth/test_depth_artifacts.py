@@ -87,6 +87,19 @@ def test_every_artifact_gives_what_the_library_gives(
         assert np.abs(got - expected).max() < 1e-5 * np.ptp(expected)
 
 
+def test_registers_are_no_patches(tmp_path: Path) -> None:
+    source, model = own_segmentation(tmp_path, registers=3)
+    torch2keras(source, tmp_path / "m.h5", overrides=Overrides(num_heads=3))
+    artifact = open_artifact(tflite(tmp_path))
+    assert artifact.spec.config.reg_tokens == 3
+    shape = (2, *artifact.spec.config.image_size, 3)
+    pictures = np.random.default_rng(0).standard_normal(shape, np.float32)
+    with torch.inference_mode():
+        expected = model(channels_first(pictures)).numpy()
+    assert np.abs(artifact.first_output(pictures) - expected).max() < 1e-5 * np.ptp(expected)
+    assert verify(artifact.path, source=source).comparison.passed
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_a_file_has_no_form_that_phones_refuse(name: str, made: Callable[[str], Made]) -> None:
     _, folder, _ = made(name)

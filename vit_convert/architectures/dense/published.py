@@ -39,7 +39,7 @@ def settle_by_name(
         settled: those that are known; `depth_activation` comes before `max_depth`.
     """
     title = hint.lower().replace("-", "_")
-    metric = next((largest for word, largest in _METRIC.items() if word in title), None)
+    metric = next((metres for word, metres in _METRIC.items() if word in title), None)
     if name == "taps":
         return _taps(depth, maps, title)
     if name == "depth_activation":
@@ -54,10 +54,10 @@ def settle_by_name(
             if activation.provenance == "assumed":
                 return Fact(1.0, "assumed", why, rivals=_METRIC_RIVALS)
             return Fact(1.0, "published", why)
-        metres = metric or 20.0
-        rivals = tuple(rival for rival in _METRIC_RIVALS if rival.value != metres)
+        limit = metric or 20.0
+        rivals = tuple(rival for rival in _METRIC_RIVALS if rival.value != limit)
         known = f"as the file's name has it: {hint}" if metric else f"as in {_V2} indoors"
-        return Fact(metres, "assumed", known, rivals=rivals)
+        return Fact(limit, "assumed", known, rivals=rivals)
     usual_values: dict[str, Any] = {"readout": "ignore", "fusion": "next"}
     return Fact(usual_values[name], "assumed", f"as in {_V2}")
 

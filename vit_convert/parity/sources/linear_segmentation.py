@@ -1,4 +1,5 @@
-"""A DINOv2 with a linear head for segmentation: transformers' Dinov2Model, and PyTorch's layers."""
+"""A DINOv2 with a linear head for segmentation: transformers' Dinov2Model, or
+Dinov2WithRegistersModel, and PyTorch's layers."""
 
 from __future__ import annotations
 
@@ -38,7 +39,10 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
             backbone |= {n.removeprefix("backbone."): value for n, value in found.items()}
         else:
             backbone[name.removeprefix(start)] = tensor
-    model = loaded(transformers.Dinov2Model, dinov2_config(spec, ledger), backbone, set(), {})
+    kind = transformers.Dinov2Model
+    if spec.config.reg_tokens:
+        kind = transformers.Dinov2WithRegistersModel
+    model = loaded(kind, dinov2_config(spec, ledger), backbone, set(), {})
     scores = torch.nn.Conv2d(spec.config.embed_dim, spec.config.num_classes, 1)
     norm: Any = torch.nn.Identity()
     if spec.config.head_norm:
@@ -50,7 +54,8 @@ def build(spec: ModelSpec, checkpoint: Checkpoint, ledger: Ledger, features: boo
 
     def forward(images: torch.Tensor) -> torch.Tensor:
         rows, columns = spec.config.grid
-        patches = model(pixel_values=images).last_hidden_state[:, 1:]
+        patches = model(pixel_values=images).last_hidden_state
+        patches = patches[:, spec.config.num_prefix_tokens :]
         picture = patches.reshape(len(images), rows, columns, -1).permute(0, 3, 1, 2)
         result = torch.nn.functional.interpolate(
             scores(norm(picture)), size=images.shape[2:], mode="bilinear", align_corners=False

@@ -31,7 +31,7 @@ _IN_BLOCKS = {
     r"\.ls([12])\.gamma$": r".layer_scale\1.lambda1",
 }
 _OTHERS = {
-    r"^pretrained\.(cls_token|mask_token)$": r"backbone.embeddings.\1",
+    r"^pretrained\.(cls_token|mask_token|register_tokens)$": r"backbone.embeddings.\1",
     r"^pretrained\.pos_embed$": "backbone.embeddings.position_embeddings",
     r"^pretrained\.patch_embed\.proj\.": "backbone.embeddings.patch_embeddings.projection.",
     r"^pretrained\.norm\.": "backbone.layernorm.",
@@ -139,10 +139,14 @@ def _config(spec: ModelSpec, ledger: Ledger) -> Any:
 
 
 def dinov2_config(spec: ModelSpec, ledger: Ledger, **options: Any) -> Any:
-    """transformers' configuration of a DINOv2."""
-    config = spec.config
+    """transformers' configuration of a DINOv2, with registers where it has some."""
+    config, transformers = spec.config, import_library("transformers")
     swiglu = config.mlp == "swiglu-packed"
-    return import_library("transformers").Dinov2Config(
+    kind = transformers.Dinov2Config
+    if config.reg_tokens:
+        kind = transformers.Dinov2WithRegistersConfig
+        options["num_register_tokens"] = config.reg_tokens
+    return kind(
         **_sizes(spec, ledger),
         use_swiglu_ffn=swiglu,
         mlp_ratio=round(config.mlp_dim * (1.5 if swiglu else 1) / config.embed_dim),
