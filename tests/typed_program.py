@@ -45,6 +45,7 @@ def convert_checkpoints(folder: Path) -> vit_convert.Conversion:
     vit_convert.torch2keras("a.pth", "a.h5", **options.arguments())
     assert_type(vit_convert.keras2torch("model.h5", folder / "back.safetensors"), str)
     words = vit_convert.zero_shot(folder, ["ant", "bee"], "words.h5", templates=("a {}",))
+    print(vit_convert.tokenize(folder, ["an ant", "a bee"]).shape)
     assert_type(words, vit_convert.ZeroShot)
     assert_type(conversion.path, Path | None)
     assert_type(conversion.to_json(), str)
