@@ -329,7 +329,7 @@ def test_attention_of_the_class_token_lies_over_the_picture(
     artifact = open_artifact(models(name))
     image = np.array(browser.call("return [...vitConvert.shown.input]"), np.float32)
     maps = attention_of(artifact, image.reshape(1, 32, 32, 3))
-    weights = look(artifact.spec, maps).layers[-1].heads
+    weights = look(artifact.spec, maps).layers[0].heads  # what the saliency is made of
     overlay = browser.driver.find_element(By.ID, "overlay")
     heads = Select(browser.driver.find_element(By.ID, "head"))
     assert overlay.is_displayed()

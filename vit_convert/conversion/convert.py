@@ -174,7 +174,8 @@ def convert(
             1000 classes.
         pos_embed: how the position embedding is resampled if overrides.image_size asks for it; by
             default as the authors of the naming scheme do, or with antialiasing.
-        among, tower: as `recognise`.
+        among: as `recognise`.
+        tower: as `recognise`.
         progress: told what is being done.
 
     Returns:

@@ -93,18 +93,25 @@ def predict_maps(
         pictures: one or several, as `vit_convert.predict` takes them.
         progress: told how many pictures are done.
 
+    Returns:
+        the maps of each picture, in their order; each is made when it is asked for.
+
     Raises:
         UsageError: the artifact is none, or gives something else; a picture is none.
         ArtifactError: the artifact cannot be opened.
-        ImageError: a picture cannot be read.
+        ImageError: a picture cannot be read; when it is its turn.
     """
     (opened,) = given_artifacts(artifact).open(progress)
     check_maps(opened)
     found = given_pictures(pictures)
-    for done, (picture, name) in enumerate(zip(found.each, found.names, strict=True)):
-        progress("pictures", done, len(found))
-        yield predict_map(opened, found.decode(picture), name)
-    progress("pictures", len(found), len(found))
+
+    def each() -> Iterator[PictureMap]:
+        for done, (picture, name) in enumerate(zip(found.each, found.names, strict=True)):
+            progress("pictures", done, len(found))
+            yield predict_map(opened, found.decode(picture), name)
+        progress("pictures", len(found), len(found))
+
+    return each()
 
 
 def predict_map(artifact: Artifact, image: Image.Image, name: str) -> PictureMap:
