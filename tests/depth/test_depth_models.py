@@ -162,10 +162,16 @@ def test_a_config_that_is_not_the_models_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("key", "value"), [("apply_layernorm", False), ("reshape_hidden_states", True)]
+    ("key", "value"),
+    [
+        ("apply_layernorm", False),
+        ("reshape_hidden_states", True),
+        ("model_type", "dinov2_with_registers"),
+        ("model_type", "dinov3_vit"),
+    ],
 )
 def test_a_backbone_that_gives_something_else_is_refused(
-    key: str, value: bool, saved: Path, tmp_path: Path
+    key: str, value: Any, saved: Path, tmp_path: Path
 ) -> None:
     source = with_config(
         saved / "depth_anything",

@@ -85,7 +85,10 @@ def _refuse(reader: Reader, maps: int) -> None:
     """Raises RecognitionError for what no model here has."""
     part = reader.part("backbone_config").data
     index = reader.data["head_in_index"]
+    backbone = part.get("model_type", "dinov2")
     wrong = {
+        # with register tokens, or DINOv3, transformers' own neck fails
+        f"backbone_config.model_type is {str(backbone)[:40]!a}": backbone != "dinov2",
         "is_hybrid is true: its patches are those of a convolutional network": (
             reader.data.get("is_hybrid") is True
         ),
