@@ -26,7 +26,7 @@ from vit_convert.conversion.changes import fresh_head, resize, stated
 from vit_convert.conversion.checks import check_complete, check_finite, check_parts, misfit
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.conversion.summary import ConversionSummary
-from vit_convert.dialects import Dialect, Ledger, dialects, read_as_canonical, scheme_of
+from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
 from vit_convert.errors import MappingError, RecognitionError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.results import Result
@@ -108,9 +108,9 @@ def recognise(
     """
     overrides = overrides or Overrides()
     where = str(checkpoint.path)
-    if among is None and tower != "image":
-        among = dialects(tower)
-    ledger = read_as_canonical(checkpoint.tensors, where, stem=checkpoint.path.stem, among=among)
+    ledger = read_as_canonical(
+        checkpoint.tensors, where, stem=checkpoint.path.stem, among=among, tower=tower
+    )
     check_parts(ledger, where)
     if ledger.dialect.sidecar and (refusal := refusal_beside(checkpoint.path.parent)):
         raise refusal
@@ -226,12 +226,13 @@ def open_source(path: str | Path, key: str | None, spec: ModelSpec) -> tuple[Che
         spec: of an artifact that is said to come from it; MappingError if it is another model.
     """
     checkpoint = open_checkpoint(path, key)
-    source, tower = spec.source, architecture(spec.architecture).tower
-    among: Sequence[Dialect] | None = None if tower == "image" else dialects(tower)
-    if source.rules:
-        among = [scheme_of(source, None, spec.architecture)]
+    source = spec.source
     ledger = read_as_canonical(
-        checkpoint.tensors, str(path), stem=checkpoint.path.stem, among=among
+        checkpoint.tensors,
+        str(path),
+        stem=checkpoint.path.stem,
+        among=[scheme_of(source, None, spec.architecture)] if source.rules else None,
+        tower=architecture(spec.architecture).tower,
     )
     if spec.architecture != ledger.dialect.architecture:
         raise MappingError(

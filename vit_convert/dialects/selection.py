@@ -230,7 +230,12 @@ def rules_of(path: str | Path) -> Dialect:
 
 
 def read_as_canonical(
-    tensors: Tensors, where: str, *, stem: str = "", among: Sequence[Dialect] | None = None
+    tensors: Tensors,
+    where: str,
+    *,
+    stem: str = "",
+    among: Sequence[Dialect] | None = None,
+    tower: Tower = "image",
 ) -> Ledger:
     """Find the dialect and prefix that know the most tensors, and rename with it.
 
@@ -238,13 +243,15 @@ def read_as_canonical(
         tensors: the checkpoint's.
         where: the file, for messages.
         stem: its name without suffix, which a few dialects are told by.
-        among: the dialects to choose from, all by default.
+        among: the dialects to choose from; by default all of the tower.
+        tower: of a model of pictures and texts, which part.
 
     Raises:
         RecognitionError: no dialect knows even half of them, or the others are those of a model
             that is known not to be supported.
     """
-    candidates = [d for d in _DIALECTS if d.stem in ("", stem)] if among is None else list(among)
+    known = dialects(tower)
+    candidates = [d for d in known if d.stem in ("", stem)] if among is None else list(among)
     candidates.sort(key=lambda d: not d.stem)  # the one that the file's name suggests comes first
     found = Prefixes(tensors)
     tried = [

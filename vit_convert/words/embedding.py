@@ -8,6 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from vit_convert.architectures.base import Gelu
+from vit_convert.architectures.text.masking import earlier_only_mask
 from vit_convert.progress import Progress, silent
 from vit_convert.words.tower import TextTower
 
@@ -83,8 +84,7 @@ class TextEncoder:
         config, w = self.config, self._weights
         tokens = x.shape[1]
         x = x + w["pos_embed"][:, :tokens]
-        hidden = np.triu(np.full((tokens, tokens), -np.inf, np.float32), 1)
-        mask = hidden if config.causal else None
+        mask = earlier_only_mask(tokens) if config.causal else None
         for block in (f"blocks.{i}" for i in range(config.depth)):
             x = x + self._attention(self._norm(x, f"{block}.norm1"), f"{block}.attn", mask)
             wide = self._linear(self._norm(x, f"{block}.norm2"), f"{block}.mlp.fc1")

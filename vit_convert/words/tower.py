@@ -11,7 +11,6 @@ from vit_convert.checkpoint import Checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.checks import check_finite
 from vit_convert.conversion.convert import Conversion, recognise
-from vit_convert.dialects import dialects
 from vit_convert.errors import MappingError
 from vit_convert.progress import Progress, counted, silent
 
@@ -65,7 +64,7 @@ def read_text_tower(checkpoint: Checkpoint, progress: Progress = silent) -> Text
         CheckpointError: a file beside it says something impossible.
     """
     where = str(checkpoint.path)
-    found = recognise(checkpoint, among=dialects("text"))
+    found = recognise(checkpoint, tower="text")
     weights = [*found.weights.values()]
     check_finite(counted(progress, "checking the text tower", weights), where)
     log_scale = _number(found, "logit_scale")
