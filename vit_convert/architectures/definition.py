@@ -73,7 +73,10 @@ class Architecture:
     check: Callable[[Any], None] = lambda config: None
     parameters: Callable[[Any], tuple[Parameter, ...]]
     initial: Callable[[Any, Parameter], Draw | None] = lambda config, parameter: None
-    block_names: Callable[[Any], tuple[str, ...]]
+    block_names: Callable[[Any], tuple[str, ...]] = lambda config: (
+        "embeddings",
+        *(f"blocks.{i}" for i in range(config.depth)),
+    )
     num_read_tokens: Callable[[Any], int | None] = lambda config: None
     attention_names: Mapping[str, str] = field(default_factory=dict)
     no_rollout: str = ""

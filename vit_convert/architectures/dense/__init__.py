@@ -10,7 +10,6 @@ from vit_convert.architectures.dense.parameters import dense_parameters
 from vit_convert.architectures.dense.recognition import recognise_dense, refuse_dense
 from vit_convert.architectures.dense.residual import dense_residual_graph
 from vit_convert.architectures.dense.tensors import read_dense
-from vit_convert.architectures.vit.parameters import vit_block_names
 
 DENSE = Architecture(
     name="dense",
@@ -20,7 +19,6 @@ DENSE = Architecture(
     recognise=recognise_dense,
     check=refuse_dense,
     parameters=lambda config: tuple(dense_parameters(config)),
-    block_names=vit_block_names,
     residual_graph=dense_residual_graph,
     outputs=dense_outputs,
     attention_names={"attention": "output_2_transformer_block_{i}_att"},

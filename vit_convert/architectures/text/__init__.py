@@ -6,7 +6,7 @@ from __future__ import annotations
 from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.text.config import TextConfig
 from vit_convert.architectures.text.outputs import text_outputs, token_input
-from vit_convert.architectures.text.parameters import text_block_names, text_parameters
+from vit_convert.architectures.text.parameters import text_parameters
 from vit_convert.architectures.text.recognition import read_text, recognise_text
 from vit_convert.architectures.text.residual import text_residual_graph
 
@@ -18,7 +18,6 @@ TEXT = Architecture(
     read=read_text,
     recognise=recognise_text,
     parameters=lambda config: tuple(text_parameters(config)),
-    block_names=text_block_names,
     residual_graph=text_residual_graph,
     input=token_input,
     outputs=text_outputs,

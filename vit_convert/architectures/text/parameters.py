@@ -9,11 +9,6 @@ from vit_convert.architectures.parameters import Parameter, linear, norm, plain
 from vit_convert.architectures.text.config import TextConfig
 
 
-def text_block_names(config: TextConfig) -> tuple[str, ...]:
-    """See `Architecture.block_names`."""
-    return ("embeddings", *(f"blocks.{i}" for i in range(config.depth)))
-
-
 def text_parameters(config: TextConfig) -> Iterator[Parameter]:
     """Every array of the model."""
     dim = config.embed_dim

@@ -8,7 +8,6 @@ from vit_convert.architectures.definition import Architecture
 from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.initialisation import vit_initial
 from vit_convert.architectures.vit.parameters import (
-    vit_block_names,
     vit_num_read_tokens,
     vit_parameters,
 )
@@ -30,7 +29,6 @@ VIT = Architecture(
     check=refuse_combinations,
     parameters=lambda config: tuple(vit_parameters(config)),
     initial=vit_initial,
-    block_names=vit_block_names,
     num_read_tokens=vit_num_read_tokens,
     residual_graph=residual_graph,
     up_to_block=lambda config, block: replace(

@@ -16,11 +16,6 @@ from vit_convert.architectures.vit.config import ViTConfig
 from vit_convert.architectures.vit.relative_position import num_relative_distances
 
 
-def vit_block_names(config: ViTConfig) -> tuple[str, ...]:
-    """See `Architecture.block_names`."""
-    return ("embeddings", *(f"blocks.{i}" for i in range(config.depth)))
-
-
 def vit_num_read_tokens(config: ViTConfig) -> int | None:
     """See `Architecture.num_read_tokens`."""
     return 1 + int(config.distilled) if config.pool == "token" else None
