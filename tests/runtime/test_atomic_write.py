@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -9,15 +10,19 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 
 from vit_convert.errors import OutputError
+from vit_convert.runtime import atomic_write as atomic_write_module
 from vit_convert.runtime import renames, scratch
 from vit_convert.runtime.atomic_write import atomic_write, atomic_writes
 from vit_convert.runtime.scratch import Scratch, remove_abandoned
+from vit_convert.runtime.signals import Stopped, stoppable
 
 MARK = "saved_model.pb"
 
@@ -215,6 +220,58 @@ def test_a_signal_between_two_renames_changes_nothing(
     assert sent
     assert content(tmp_path / "x") == "old"
     assert names(tmp_path) == ["x"]
+
+
+def stop_at(step: int) -> Callable[[FrameType, str, Any], Any]:
+    """A trace function that sends SIGTERM before that line of those that write, clean up, and
+    handle signals."""
+    sources = (atomic_write_module.__file__, scratch.__file__, contextlib.__file__)
+    steps = count()
+
+    def trace(frame: FrameType, event: str, _: Any) -> Any:
+        if frame.f_code.co_filename not in sources:
+            return None
+        if event == "line" and next(steps) == step:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    return trace
+
+
+# A trace function can raise before a file's own __exit__, where no signal can.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_signal_at_any_line_leaves_the_old_or_the_new_and_nothing_beside_it(
+    fails: bool, tmp_path: Path
+) -> None:
+    left = []
+    for step in count():
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        write(folder / "x", "old")
+        stopped = False
+        before = sys.gettrace()
+        try:
+            with stoppable():
+                sys.settrace(stop_at(step))
+                try:
+                    with atomic_write(folder / "x", force=True) as inside:
+                        inside.write_text("new")
+                        if fails:
+                            raise OSError(errno.EIO, os.strerror(errno.EIO))
+                finally:
+                    sys.settrace(before)
+        except Stopped:
+            stopped = True
+        except OutputError:
+            assert fails
+        if names(folder) != ["x"]:
+            left.append(step)
+        assert content(folder / "x") in (["old"] if fails else ["old", "new"])
+        if not stopped:
+            break
+    assert left == []
+    assert step > 50
 
 
 def test_the_scratch_folder_of_a_killed_run_goes_with_the_next_run(tmp_path: Path) -> None:

@@ -90,21 +90,22 @@ def atomic_writes(outputs: Sequence[tuple[Path, str]], force: bool) -> Iterator[
     made: list[tuple[Path, Scratch]] = []
     place = Path()  # what an error is about
     try:
-        with uninterrupted():
-            for place, _ in outputs:
-                made.append((place, Scratch(place.parent, place.name)))
-        yield [scratch.new for _, scratch in made]
-        for place, scratch in made:  # noqa: B007 - the place of an error
-            sync(scratch.new)
-        with uninterrupted() as waiting, ExitStack() as undo:
-            for place, scratch in made:
-                # It may have come, or changed, since it was checked.
-                check_output(place, force, dict(outputs)[place])
-                undo.callback(_publish(place, scratch, force))
-            for folder in {path.parent for path, _ in outputs}:
-                sync_folder(folder)
-            if not waiting:
-                undo.pop_all()
+        with _cleaned_up(made):
+            with uninterrupted():
+                for place, _ in outputs:
+                    made.append((place, Scratch(place.parent, place.name)))
+            yield [scratch.new for _, scratch in made]
+            for place, scratch in made:  # noqa: B007 - the place of an error
+                sync(scratch.new)
+            with uninterrupted() as waiting, ExitStack() as undo:
+                for place, scratch in made:
+                    # It may have come, or changed, since it was checked.
+                    check_output(place, force, dict(outputs)[place])
+                    undo.callback(_publish(place, scratch, force))
+                for folder in {path.parent for path, _ in outputs}:
+                    sync_folder(folder)
+                if not waiting:
+                    undo.pop_all()
     except FileExistsError as error:
         if force or not os.path.lexists(place):
             raise _as_output_error(error, place) from error
@@ -112,10 +113,25 @@ def atomic_writes(outputs: Sequence[tuple[Path, str]], force: bool) -> Iterator[
     except OSError as error:
         kept = [s.old for _, s in made if os.path.lexists(s.old)]
         raise _as_output_error(error, place, kept) from error
-    finally:
+
+
+@contextmanager
+def _cleaned_up(made: Sequence[tuple[Path, Scratch]]) -> Iterator[None]:
+    """Remove the scratch folders that the block has made, whatever ends it."""
+
+    def remove() -> None:
         with uninterrupted():
             for _, scratch in made:
                 scratch.remove()
+
+    try:
+        try:
+            yield
+        finally:
+            remove()
+    except BaseException:
+        remove()  # a signal may have come just before the signals were made to wait
+        raise
 
 
 def _publish(path: Path, scratch: Scratch, force: bool) -> Callable[[], None]:

@@ -49,11 +49,12 @@ class Scratch:
             raise
 
     def remove(self) -> None:
-        """Remove the folder, unless the old output is still in it."""
+        """Remove the folder, unless the old output is still in it. Twice does no harm."""
         if not os.path.lexists(self.old):
             shutil.rmtree(self.folder, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
 
 
 def remove_abandoned(folder: Path) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import recognise
@@ -13,7 +14,7 @@ from vit_convert.errors import UsageError, described
 from vit_convert.words.tokenizer import read_tokenizer
 
 
-def tokenize(checkpoint: str | Path, texts: Sequence[str]) -> np.ndarray:
+def tokenize(checkpoint: str | Path, texts: Sequence[str]) -> NDArray[np.int32]:
     """Tokens of texts, by the tokenizer that lies beside a CLIP or SigLIP.
 
     Args:
