@@ -232,6 +232,56 @@ def test_a_picture_can_be_taken_with_the_camera(browser: Browser, addresses: Add
     assert browser.call("return document.getElementById('video').srcObject") is None
 
 
+@pytest.mark.parametrize("name", ["small", "tokens", "depth"])
+def test_what_the_camera_sees_is_shown_live(
+    name: str, photograph: Path, browser: Browser, addresses: Addresses
+) -> None:
+    """The camera's picture moves, and so does what is drawn, until it is stopped or another picture
+    is chosen."""
+
+    def changed(what: str, was: str) -> str:
+        browser.wait_for(f"({what}) !== {json.dumps(was)}")
+        return browser.driver.execute_script(f"return {what}")
+
+    values = "Array.from(window.vitConvert?.shown?.input ?? []).join()"
+    drawn = "document.getElementById('overlay').toDataURL()"
+    browser.open(addresses(name), "?accelerator=wasm")
+    button = browser.driver.find_element(By.ID, "live")
+    for _ in range(2):  # it starts again, too
+        button.click()
+        assert button.text == "Stop"
+        seen, over = changed(values, ""), changed(drawn, "")
+        for _ in range(2):
+            seen, over = changed(values, seen), changed(drawn, over)
+        button.click()
+        browser.wait_for("document.getElementById('live').textContent === 'Live'")
+        browser.settle()
+        stays = browser.driver.execute_script(f"return {values}")
+        browser.call("await new Promise((done) => setTimeout(done, 300))")
+        assert browser.driver.execute_script(f"return {values}") == stays
+    button.click()
+    changed(values, stays)
+    browser.choose(photograph)
+    browser.wait_for("document.getElementById('live').textContent === 'Live'")
+    browser.settle()
+    assert not browser.driver.execute_script("return vitConvert.live")
+    size = "[vitConvert.shown.picture.width, vitConvert.shown.picture.height]"
+    assert browser.driver.execute_script(f"return {size}") == [131, 90]
+    assert browser.text("message") == ""
+
+
+def test_no_picture_from_the_camera(browser: Browser, addresses: Addresses) -> None:
+    browser.open(addresses("small"), "?accelerator=wasm")
+    browser.call("navigator.mediaDevices.getUserMedia = async () => { throw Error('it is off'); }")
+    for name in ("camera", "live"):
+        browser.driver.find_element(By.ID, name).click()
+        browser.wait_for("document.getElementById('message').textContent")
+        assert browser.text("message") == "There is no picture from the camera: it is off"
+        assert browser.text("live") == "Live"
+        browser.choose(PICTURES / "frog" / "0001.jpg")
+        assert browser.text("message") == ""
+
+
 def test_a_broken_picture_is_refused_and_the_last_one_stays(
     tmp_path: Path, browser: Browser, addresses: Addresses
 ) -> None:

@@ -2,7 +2,7 @@
 // text only ever gets in as text.
 
 import { attentionMap, drawMap } from "./attention.js";
-import { hasCamera, takePicture } from "./camera.js";
+import { hasCamera, takePicture, watch } from "./camera.js";
 import { drawColours, principalColours } from "./components.js";
 import { Engine, ModelError, fetchModel, hasWebGpu, readDescription, request } from "./engine.js";
 import { isolate } from "./isolation.js";
@@ -24,6 +24,7 @@ let bytes; // of the model file
 let engine;
 let shown; // what was made of the last picture: {picture, input, outputs, and what is said of them}
 let work = Promise.resolve(); // one thing at a time
+let live = false; // whether what the camera sees goes through the model, picture by picture
 
 /** Do something after all that was begun before, and say what went wrong. */
 function inTurn(action) {
@@ -145,9 +146,11 @@ async function compile(accelerator) {
 
 function showEngine() {
   const { accelerator, onGpu, device, build } = engine ?? {};
-  for (const id of ["accelerators", "file", "camera", "measure"]) element(id).disabled = !engine;
+  for (const id of ["accelerators", "file", "camera", "live", "measure"]) {
+    element(id).disabled = !engine;
+  }
   for (const button of element("samples").children) button.disabled = !engine;
-  element("camera").hidden = !hasCamera();
+  for (const id of ["camera", "live"]) element(id).hidden = !hasCamera();
   for (const radio of radios()) radio.checked = radio.value === accelerator;
   const where = device || build;
   element("ran-on").textContent = engine ? TITLES[accelerator] + (where && ` (${where})`) : "–";
@@ -157,15 +160,43 @@ function showEngine() {
 
 /** Decode a picture, run the model and show what it says. */
 async function show(blob) {
+  live = false;
+  await showPicture(blob.name ? `“${blob.name}”` : "The picture", () => decode(blob));
+}
+
+/** The same of what the camera sees, over and over, until `live` is false. */
+async function showLive() {
+  const button = element("live");
+  live = true;
+  button.textContent = "Stop";
+  button.ariaPressed = true;
+  try {
+    for await (const picture of watch()) {
+      await inTurn(async () => {
+        if (live) await showPicture("What the camera sees", () => picture);
+      });
+      if (!live) break;
+    }
+  } catch (error) {
+    fail(error);
+  } finally {
+    live = false;
+    button.textContent = "Live";
+    button.ariaPressed = false;
+    button.disabled = !engine;
+  }
+}
+
+/** Run the model on the picture that something gives, and show what it says. */
+async function showPicture(name, give) {
   if (!engine) throw new ModelError("There is no model to run.");
   const begin = performance.now();
   let picture;
   let input;
   try {
-    picture = await decode(blob);
+    picture = await give();
     input = prepare(picture);
   } catch (error) {
-    const name = blob.name ? `“${blob.name}”` : "The picture";
     throw new PictureError(`${name} ${error.message}`, { cause: error });
   }
   const preparing = performance.now() - begin;
@@ -371,14 +402,15 @@ function listen() {
   });
   element("camera").addEventListener("click", () => {
     inTurn(async () => {
-      let picture;
-      try {
-        picture = await takePicture(element("camera-dialog"));
-      } catch (error) {
-        throw new PictureError(`There is no picture from the camera: ${error.message}`);
-      }
+      const picture = await takePicture(element("camera-dialog"));
       if (picture) await show(picture);
     }).catch(() => {});
+  });
+  element("live").addEventListener("click", () => {
+    if (live) {
+      live = false;
+      element("live").disabled = true; // until it has stopped
+    } else showLive();
   });
   for (const radio of radios()) {
     radio.addEventListener("change", () => inTurn(() => switchTo(radio.value)).catch(() => {}));
@@ -411,6 +443,7 @@ listen();
  *   await vitConvert.show(blob)                as if the picture had been chosen
  *   vitConvert.description, vitConvert.engine  model.json; where the model runs
  *   await vitConvert.settled()                 once all that was begun is done
+ *   vitConvert.live                            whether the camera's pictures go through the model
  *   vitConvert.shown                           what was made of the last picture: input, outputs,
  *                                              classes (label and probability, best first), or
  *                                              colours of patches, or the map of the pixels
@@ -420,6 +453,9 @@ globalThis.vitConvert = {
   run: (values) => inTurn(async () => (await engine.run(values)).outputs),
   show: (blob) => inTurn(() => show(blob)),
   settled: () => work,
+  get live() {
+    return live;
+  },
   get shown() {
     return shown;
   },

@@ -24,7 +24,7 @@ export async function decode(blob) {
     });
   }
   try {
-    return pixelsOf(bitmap);
+    return pixelsOf(bitmap, bitmap.width, bitmap.height);
   } catch (error) {
     throw new PictureError(`cannot be used: ${error.message}`, { cause: error });
   } finally {
@@ -32,15 +32,22 @@ export async function decode(blob) {
   }
 }
 
-function pixelsOf(bitmap) {
-  const { width, height } = bitmap;
+/**
+ * The pixels of something that can be drawn.
+ * @param {ImageBitmap|HTMLVideoElement} source
+ * @param {number} width
+ * @param {number} height
+ * @returns {{data: Uint8ClampedArray, width: number, height: number}} RGBA, opaque.
+ * @throws {Error} there is no memory for it.
+ */
+export function pixelsOf(source, width, height) {
   const canvas = new OffscreenCanvas(width, height);
   const context = canvas.getContext("2d", { willReadFrequently: true });
   if (!context) throw new Error("it is too large for this browser");
-  context.drawImage(bitmap, 0, 0);
+  context.drawImage(source, 0, 0);
   const drawn = context.getImageData(0, 0, width, height).data;
   // A 2D canvas forgets the colours under transparent pixels; WebGL hands them through.
-  const data = isOpaque(drawn) ? drawn : (straightPixels(bitmap) ?? drawn);
+  const data = isOpaque(drawn) ? drawn : (straightPixels(source, width, height) ?? drawn);
   for (let i = 3; i < data.length; i += 4) data[i] = 255;
   return { data, width, height };
 }
@@ -51,12 +58,11 @@ function isOpaque(data) {
 }
 
 /** RGBA that was never multiplied with alpha, or null where there is no WebGL for it. */
-function straightPixels(bitmap) {
-  const { width, height } = bitmap;
+function straightPixels(source, width, height) {
   const gl = new OffscreenCanvas(1, 1).getContext("webgl2");
   if (!gl || Math.max(width, height) > gl.getParameter(gl.MAX_TEXTURE_SIZE)) return null;
   gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
-  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, bitmap);
+  gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGBA, gl.RGBA, gl.UNSIGNED_BYTE, source);
   gl.bindFramebuffer(gl.FRAMEBUFFER, gl.createFramebuffer());
   const { FRAMEBUFFER, COLOR_ATTACHMENT0, TEXTURE_2D } = gl;
   const texture = gl.getParameter(gl.TEXTURE_BINDING_2D);
