@@ -41,6 +41,7 @@ from transformers_sources import transformers
 
 from vit_convert.cli import console
 from vit_convert.conversion.files import torch2keras
+from vit_convert.errors import ArtifactError
 from vit_convert.exporters import ExportOptions, export_all, open_artifact
 from vit_convert.labels.names import labels_for
 from vit_convert.parity.compare import compare
@@ -73,7 +74,7 @@ class Artifacts:
     Attributes:
         model, output: what was compared.
         keras, saved_model, tflite: on the CPU.
-        gpu: on the GPU accelerator; None where it was not tried, or took not all.
+        gpu: on the GPU accelerator; None where it was not tried, took not all, or failed.
         on_gpu, operations: how many of the file's operations the GPU takes.
     """
 
@@ -132,7 +133,12 @@ def artifacts(
     if not gpu:
         return found
     with on_gpu(tflite) as (report, accelerated):
-        there = relative(expected, accelerated.first_output(images)) if accelerated else None
+        there = None
+        if accelerated:
+            try:
+                there = relative(expected, accelerated.first_output(images))
+            except ArtifactError as error:  # it takes the graph, and fails when it runs
+                console.error(error)
         counts = {"on_gpu": report.on_gpu, "operations": report.operations}
         return Artifacts(**asdict(found) | counts | {"gpu": there})
 

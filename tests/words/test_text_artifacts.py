@@ -120,6 +120,25 @@ def test_a_saved_model_gives_them_too(tower: Callable[[str], Made], tmp_path: Pa
     assert vit_convert.verify(saved, source=source).comparison.passed
 
 
+@pytest.mark.parametrize("kind", ["clip", "siglip"])
+def test_a_hub_module_gives_them_too(
+    kind: str, tower: Callable[[str], Made], tmp_path: Path
+) -> None:
+    import tensorflow as tf
+    import tensorflow_hub as hub
+    import tf_keras
+
+    model, tokenizer, source, h5 = tower(kind)
+    tokens = all_tokens(kind, h5, tokenizer)
+    expected = unit(text_embeddings(model, torch.from_numpy(tokens.astype(np.int64))))
+    (module,) = export(h5, ["hub"], tmp_path)
+    assert distance(hub.load(str(module))(tf.constant(tokens)).numpy(), expected) < 1e-5
+    layer = hub.KerasLayer(str(module), input_shape=tokens.shape[1:], dtype=tf.int32)
+    wrapped = tf_keras.Sequential([layer])
+    assert distance(wrapped(tf.constant(tokens)).numpy(), expected) < 1e-5
+    assert vit_convert.verify(module, source=source).comparison.passed
+
+
 @pytest.mark.parametrize(
     ("kind", "precision", "allowed"),
     [("clip", "float16", 5e-3), ("clip", "int8-dynamic", 0.08), ("siglip", "int8-dynamic", 0.08)],
