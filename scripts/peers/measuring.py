@@ -21,6 +21,7 @@ from vit_convert.exporters.tflite.graph_reader import TfliteGraph
 from vit_convert.inference.benchmark import benchmark
 from vit_convert.parity.compare import compare
 from vit_convert.parity.gpu.delegate import compiled, parse_refusal
+from vit_convert.parity.gpu.process import GpuError
 
 OURS = "vit-convert"
 PRECISIONS = ("float32", "int8-dynamic")
@@ -285,11 +286,11 @@ class Bench:
                 def once(image: np.ndarray) -> np.ndarray:
                     return next(iter(process.run(image).values()))
 
-                return {
-                    "operations": count,
-                    "on_gpu": count,
-                    "relative": self._relative(model, once, shape),
-                }
+                found: dict[str, Any] = {"operations": count, "on_gpu": count}
+                try:
+                    return found | {"relative": self._relative(model, once, shape)}
+                except GpuError as error:  # it takes the graph, and fails when it runs
+                    return found | {"refused": error.reason}
             parsed = parse_refusal(failure.log)
             if parsed is None:
                 return {"operations": count, "on_gpu": 0, "refused": failure.reason}
