@@ -165,6 +165,26 @@ def test_it_is_whole_and_right_on_the_gpu(name: str, made: Callable[[str], Made]
     assert result.comparison.relative < 1e-5
 
 
+@pytest.mark.parametrize("delegate", ["none", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("band", [3, 7])
+def test_large_maps_are_resized_in_bands(
+    band: int,
+    delegate: Any,
+    made: Callable[[str], Made],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here small maps, in smaller bands."""
+    source, folder, _ = made("Depth Anything")
+    few = len(TfliteGraph(tflite(folder)).operations)
+    monkeypatch.setattr("vit_convert.exporters.tflite.lowering.dense._BAND", band)
+    (path,) = export(folder / "m.h5", ["tflite"], tmp_path)
+    graph = TfliteGraph(path)
+    assert len(graph.operations) > few + 20
+    assert {rule.name for rule in RULES if any(rule.check(graph))} == set()
+    assert verify(path, source=source, delegate=delegate).comparison.relative < 1e-5
+
+
 def test_a_model_that_is_not_the_source_differs(
     made: Callable[[str], Made], tmp_path: Path
 ) -> None:

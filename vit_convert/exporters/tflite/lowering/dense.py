@@ -20,6 +20,8 @@ from vit_convert.exporters.tflite.lowering.layers import Lowering
 from vit_convert.exporters.tflite.lowering.vit import lower_backbone
 from vit_convert.folding import Weight
 
+_BAND = 100  # samples: fewer make more operations, more make more products with zeros
+
 
 def lower(g: Lowering, images: Tensor) -> dict[str, Tensor]:
     """Images (batch, height, width, channels) -> "logits": depth (batch, rows, columns, 1), or
@@ -104,8 +106,10 @@ def _fused(g: Lowering, j: int, x: Tensor, total: Tensor | None) -> Tensor:
             x = _resized(g, x, (total.shape[1], total.shape[2]), f"{name}.map", False)
         with g.module(name):
             x = g.add(total, _unit(g, x, f"{name}.unit1"))
-    x = _resized(g, _unit(g, x, f"{name}.unit2"), g.config.fused_sizes[j], name)
-    return _pointwise(g, x, f"{name}.out")
+    # In the source the linear layer is behind the resizing, whose weights add up to 1: before it
+    # gives the same, for a quarter of the products.
+    x = _pointwise(g, _unit(g, x, f"{name}.unit2"), f"{name}.out")
+    return _resized(g, x, g.config.fused_sizes[j], name)
 
 
 def _unit(g: Lowering, x: Tensor, unit: str) -> Tensor:
@@ -185,18 +189,38 @@ def _resized(g: Lowering, x: Tensor, size: Size, module: str, align_corners: boo
     with g.module(module), g.scope("resize"):
         if not align_corners:
             return g.resize_bilinear(x, size, "")
-        x = g.transpose(x, (0, 1, 3, 2), "columns")
-        x = g.fully_connected(x, _matrix(g, width, size[1]), name="wide")
-        x = g.transpose(x, (0, 3, 2, 1), "rows")
-        x = g.fully_connected(x, _matrix(g, height, size[0]), name="high")
-        return g.transpose(x, (0, 3, 1, 2), "")
+        parts = []
+        for matrix, first, last in _bands(g, width, size[1]):
+            columns = x if (first, last) == (0, width) else g.slice(x, 2, first, last, "part")
+            columns = g.transpose(columns, (0, 1, 3, 2), "columns")
+            parts.append(g.fully_connected(columns, matrix, name="wide"))
+        wide = parts[0] if len(parts) == 1 else g.concatenation(parts, 3, "wider")
+        x = g.transpose(wide, (0, 3, 2, 1), "rows")
+        parts = []
+        for matrix, first, last in _bands(g, height, size[0]):
+            rows = x if (first, last) == (0, height) else g.slice(x, 3, first, last, "part")
+            rows = g.fully_connected(rows, matrix, name="high")
+            parts.append(g.transpose(rows, (0, 3, 1, 2), "lines"))
+        return parts[0] if len(parts) == 1 else g.concatenation(parts, 1, "")
 
 
-def _matrix(g: Lowering, old: int, new: int) -> Tensor:
-    def weights() -> np.ndarray:
-        return bilinear_weights(old, new, align_corners=True).astype(np.float32)
+def _bands(g: Lowering, old: int, new: int) -> list[tuple[Tensor, int, int]]:
+    """The matrix that resizes one axis, cut into bands of about _BAND samples: each with the first
+    old sample that it needs, and the one behind the last. A sample is made of two neighbours, and
+    the rest of the whole matrix would be zeros to multiply with."""
+    whole = bilinear_weights(old, new, align_corners=True).astype(np.float32)
+    bands = []
+    for rows in np.array_split(np.arange(new), max(1, round(new / _BAND))):
+        first, last = _extent(whole[rows])
+        band = np.ascontiguousarray(whole[rows, first:last])
+        name = f"resize/{old}_{new}/{rows[0]}"
+        bands.append((g.shared(name, band.shape, lambda band=band: band), first, last))
+    return bands
 
-    return g.shared(f"resize/{old}_{new}", (new, old), weights)
+
+def _extent(band: np.ndarray) -> tuple[int, int]:
+    used = np.flatnonzero(band.any(axis=0))
+    return int(used[0]), int(used[-1]) + 1
 
 
 def _columns(half: int, dim: int) -> Callable[[np.ndarray], np.ndarray]:
