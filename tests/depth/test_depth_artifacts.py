@@ -165,7 +165,7 @@ def test_it_is_whole_and_right_on_the_gpu(name: str, made: Callable[[str], Made]
     assert result.comparison.relative < 1e-5
 
 
-@pytest.mark.parametrize("delegate", ["none", pytest.param("gpu", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("delegate", ["cpu", pytest.param("gpu", marks=pytest.mark.gpu)])
 @pytest.mark.parametrize("band", [3, 7])
 def test_large_maps_are_resized_in_bands(
     band: int,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -125,8 +126,11 @@ def test_a_hub_module_gives_them_too(
     kind: str, tower: Callable[[str], Made], tmp_path: Path
 ) -> None:
     import tensorflow as tf
-    import tensorflow_hub as hub
     import tf_keras
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # tensorflow_hub 0.16 imports pkg_resources
+        import tensorflow_hub as hub
 
     model, tokenizer, source, h5 = tower(kind)
     tokens = all_tokens(kind, h5, tokenizer)
