@@ -15,9 +15,10 @@ name, checkpoint, reference = sys.argv[1:]
 ROOT = Path(__file__).parents[2]
 sys.path[0] = str(ROOT)  # instead of this folder, whose files are called like what they run
 sys.path.insert(1, str(ROOT / "tests"))
-from families import randomise, timm  # noqa: E402  # behind the path
+# E402: behind the path
+from families import randomise, timm  # noqa: E402
 
-from scripts.peers.published import MODELS  # noqa: E402  # behind the path
+from scripts.peers.published import MODELS  # noqa: E402
 from scripts.peers.transformers_models import load, make, outputs, random_images  # noqa: E402
 
 if name in MODELS:

@@ -20,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from vit_convert.parity.sources.torch_compat import import_vision
 
 import_vision("timm")
+# E402: what needs torchvision and timm comes behind what makes them importable
 from safetensors.torch import load_file  # noqa: E402
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD  # noqa: E402
 from timm.loss import LabelSmoothingCrossEntropy  # noqa: E402

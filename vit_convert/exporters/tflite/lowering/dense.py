@@ -9,6 +9,7 @@ matrix for each axis. Resizing without aligned corners is an operation that they
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -189,38 +190,26 @@ def _resized(g: Lowering, x: Tensor, size: Size, module: str, align_corners: boo
     with g.module(module), g.scope("resize"):
         if not align_corners:
             return g.resize_bilinear(x, size, "")
-        parts = []
-        for matrix, first, last in _bands(g, width, size[1]):
-            columns = x if (first, last) == (0, width) else g.slice(x, 2, first, last, "part")
-            columns = g.transpose(columns, (0, 1, 3, 2), "columns")
-            parts.append(g.fully_connected(columns, matrix, name="wide"))
-        wide = parts[0] if len(parts) == 1 else g.concatenation(parts, 3, "wider")
-        x = g.transpose(wide, (0, 3, 2, 1), "rows")
-        parts = []
-        for matrix, first, last in _bands(g, height, size[0]):
-            rows = x if (first, last) == (0, height) else g.slice(x, 3, first, last, "part")
-            rows = g.fully_connected(rows, matrix, name="high")
-            parts.append(g.transpose(rows, (0, 3, 1, 2), "lines"))
-        return parts[0] if len(parts) == 1 else g.concatenation(parts, 1, "")
+        x = g.transpose(x, (0, 1, 3, 2), "columns")
+        x = g.transpose(_resampled(g, x, size[1], "wide"), (0, 3, 2, 1), "rows")
+        return g.transpose(_resampled(g, x, size[0], "high"), (0, 3, 1, 2), "")
 
 
-def _bands(g: Lowering, old: int, new: int) -> list[tuple[Tensor, int, int]]:
-    """The matrix that resizes one axis, cut into bands of about _BAND samples: each with the first
-    old sample that it needs, and the one behind the last. A sample is made of two neighbours, and
-    the rest of the whole matrix would be zeros to multiply with."""
+def _resampled(g: Lowering, x: Tensor, new: int, name: str) -> Tensor:
+    """Bilinear resizing of the last axis, (..., old) -> (..., new). The matrix is cut into bands of
+    about _BAND samples: a sample is made of two neighbours, so that the rest of the whole matrix
+    would be zeros to multiply with."""
+    axis, old = len(x.shape) - 1, x.shape[-1]
     whole = bilinear_weights(old, new, align_corners=True).astype(np.float32)
-    bands = []
+    parts = []
     for rows in np.array_split(np.arange(new), max(1, round(new / _BAND))):
-        first, last = _extent(whole[rows])
-        band = np.ascontiguousarray(whole[rows, first:last])
-        name = f"resize/{old}_{new}/{rows[0]}"
-        bands.append((g.shared(name, band.shape, lambda band=band: band), first, last))
-    return bands
-
-
-def _extent(band: np.ndarray) -> tuple[int, int]:
-    used = np.flatnonzero(band.any(axis=0))
-    return int(used[0]), int(used[-1]) + 1
+        used = np.flatnonzero(whole[rows].any(axis=0))
+        first, behind = int(used[0]), int(used[-1]) + 1
+        band = np.ascontiguousarray(whole[rows, first:behind])
+        matrix = g.shared(f"resize/{old}_{new}/{rows[0]}", band.shape, partial(np.asarray, band))
+        part = x if band.shape[1] == old else g.slice(x, axis, first, behind, "part")
+        parts.append(g.fully_connected(part, matrix, name=name))
+    return parts[0] if len(parts) == 1 else g.concatenation(parts, axis, "whole")
 
 
 def _columns(half: int, dim: int) -> Callable[[np.ndarray], np.ndarray]:
