@@ -3,21 +3,22 @@
 
     python scripts/measure_published_sizes.py [--classes N,...] [--repeats N] [--no-gpu] [--json]
 
-A CLIP ViT-B/16 and a Depth Anything V2 Small (518 x 518) are made by transformers, with every
-parameter randomised, and a tokenizer of CLIP's size beside the first. Of the CLIP, `vit-convert
-zero-shot` makes classifiers with ImageNet's first N names, each in a process of its own: the first
-table has the median of its times, and how far the classifier is from transformers'
-`logits_per_image`. The second has |difference| / max |output| to transformers in
-Keras, as SavedModel, in TFLite on the CPU and on LiteRT's GPU accelerator, and how many operations
-run there. Both are Markdown. Exits with 1 where a difference is above 1e-5, or an operation does
-not run on the GPU. --tiny takes small models of the same kinds, to try the script.
+A CLIP ViT-B/16 and a Depth Anything V2 Small (518 x 518, and converted for 252 x 252) are made by
+transformers, with every parameter randomised, and beside the first a tokenizer of CLIP's kind and
+size that learned its words from ImageNet's names. Of the CLIP, `vit-convert zero-shot` makes
+classifiers with ImageNet's first N names, each in a process of its own: the first table has the
+median of its times, and how far the classifier is from transformers' `logits_per_image`. The second
+has |difference| / max |output| to transformers in Keras, as SavedModel, in TFLite on the CPU and on
+LiteRT's GPU accelerator, and how many operations run there. Both are Markdown. Exits with 1 where a
+difference is above 1e-5, or an operation does not run on the GPU. --tiny takes small models of the
+same kinds, to try the script.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
-import string
 import sys
 import tempfile
 import warnings
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from importlib.metadata import version
-from itertools import chain, count, islice, product
+from itertools import chain
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -39,6 +40,7 @@ from peers.transformers_models import load, make, outputs, random_images
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from transformers_sources import transformers
 
+from vit_convert.architectures.base import Overrides
 from vit_convert.cli import console
 from vit_convert.conversion.files import torch2keras
 from vit_convert.errors import ArtifactError
@@ -49,6 +51,7 @@ from vit_convert.parity.gpu.delegate import on_gpu
 from vit_convert.words.prompts import PHOTO, prompts
 
 LIMIT = 1e-5
+IMAGENET = labels_for(1000, ())
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -89,23 +92,19 @@ class Artifacts:
 
 
 def tokenizer(size: int) -> Any:
-    """A tokenizer of CLIP's kind with so many tokens: bytes, bytes that end a word, and what merges
-    of lower-case letters, in the order of the alphabet, make of these."""
-    from tokenizers.pre_tokenizers import ByteLevel
-
-    alphabet = sorted(ByteLevel.alphabet())
-    tokens = [*alphabet, *(f"{letter}</w>" for letter in alphabet)]
-    longer = (
-        (first, letter)
-        for length in count(1)
-        for first in map("".join, product(string.ascii_lowercase, repeat=length))
-        for last in string.ascii_lowercase
-        for letter in (last, f"{last}</w>")
+    """A tokenizer of CLIP's kind with so many tokens: those that byte-pair encoding learns from
+    prompts with `IMAGENET`, as CLIP's knows frequent words; then some that no text has."""
+    ends = ("<|startoftext|>", "<|endoftext|>")
+    untaught = transformers.CLIPTokenizer(vocab=dict(zip(ends, (0, 1), strict=True)), merges=[])
+    taught = untaught.train_new_from_iterator([prompts(IMAGENET, [PHOTO])], size)
+    model = json.loads(taught.backend_tokenizer.to_str())["model"]
+    tokens = [token for token in model["vocab"] if token not in ends]
+    tokens += [f"<|{index}|>" for index in range(len(tokens), size - len(ends))]
+    return transformers.CLIPTokenizer(
+        vocab={token: index for index, token in enumerate([*tokens, *ends])},
+        merges=[tuple(pair) for pair in model["merges"]],
+        model_max_length=CONTEXT,
     )
-    merges = [*islice(longer, size - 2 - len(tokens))]
-    tokens += [*map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: index for index, token in enumerate(tokens)}
-    return transformers.CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=CONTEXT)
 
 
 def relative(expected: np.ndarray, found: np.ndarray) -> float:
@@ -149,11 +148,11 @@ def words(
     """Time `zero-shot`, and compare what it makes; the artifacts are those of the first count."""
     tokens = tokenizer(model.config.text_config.vocab_size)
     tokens.save_pretrained(folder)
-    images = random_images(name, 4)
+    images = random_images(MODELS[name].size, 4)
     pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
     found, table = [], None
     for number in counts:
-        classes = labels_for(1000, ())[:number]
+        classes = IMAGENET[:number]
         file, h5 = folder / "classes.txt", folder.parent / f"{number}.h5"
         file.write_text("\n".join(classes))
         command = [sys.executable, "-m", "vit_convert", "zero-shot", folder, "--classes", file]
@@ -182,6 +181,7 @@ def measure(tiny: bool, counts: Sequence[int], repeats: int, gpu: bool) -> dict[
         if tiny
         else ("clip_vit_base_patch16", "depth_anything_v2_small")
     )
+    smaller = 28 if tiny else 252
     rows = []
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are assumed
@@ -192,11 +192,13 @@ def measure(tiny: bool, counts: Sequence[int], repeats: int, gpu: bool) -> dict[
                 timed, row = words(name, folder, model, counts, repeats, gpu)
                 rows.append(row)
             del model
-            images = random_images(name, 2)
-            expected = outputs(load(name, folder), images)
-            h5 = Path(scratch, f"{name}.h5")
-            torch2keras(folder, h5)
-            rows.append(artifacts(name, MODELS[name].output, h5, images, expected, gpu))
+            for size in (MODELS[name].size, *([smaller] if name == depth else [])):
+                images = random_images(size, 2)
+                expected = outputs(load(name, folder), images)
+                h5 = Path(scratch, f"{name}_{size}.h5")
+                torch2keras(folder, h5, overrides=Overrides(image_size=(size, size)))
+                called = f"{name}, {size} x {size}"
+                rows.append(artifacts(called, MODELS[name].output, h5, images, expected, gpu))
     return {"zero_shot": timed, "artifacts": rows}
 
 

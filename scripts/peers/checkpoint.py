@@ -23,7 +23,7 @@ from scripts.peers.transformers_models import load, make, outputs, random_images
 
 if name in MODELS:
     make(name, Path(checkpoint))
-    images = random_images(name, 4)
+    images = random_images(MODELS[name].size, 4)
     found = outputs(load(name, Path(checkpoint)), images)
 else:
     model = randomise(timm.create_model(name))

@@ -73,9 +73,8 @@ def make(name: str, folder: Path) -> Any:
     return model
 
 
-def random_images(name: str, count: int) -> np.ndarray:
+def random_images(size: int, count: int) -> np.ndarray:
     """(count, size, size, 3) float32."""
-    size = MODELS[name].size
     return np.random.default_rng(0).standard_normal((count, size, size, 3), np.float32)
 
 

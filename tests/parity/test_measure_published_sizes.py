@@ -33,7 +33,7 @@ def test_small_models_of_each_kind_are_equal(
     assert words["classes"] == 3
     assert words["seconds"] > 0
     rows = found["artifacts"]
-    assert [row["output"] for row in rows] == ["logits", "embedding", "depth"]
+    assert [row["output"] for row in rows] == ["logits", "embedding", "depth", "depth"]
     for row in rows:
         assert row["on_gpu"] == row["operations"] > 90
         assert all(0 < row[where] <= LIMIT for where in ("keras", "saved_model", "tflite", "gpu"))
