@@ -246,7 +246,7 @@ def test_what_files_do_not_say_is_an_option_that_their_message_names(
         assert line.endswith(f"; {option}")
         again = recognised(open_checkpoint(own_file), Overrides(num_heads=3, **{name: value}))
         assert getattr(again.spec.config, name) == value
-    text = options_template(found.spec, found.facts, "weights.pth")
+    text = options_template(found.spec, found.recognition, "weights.pth")
     assert all(re.search(f"^{name} = ", text, re.M) for name in DEPTH)
 
 

@@ -39,7 +39,7 @@ def test_the_template_states_what_was_found(golden: str, tmp_path: Path) -> None
     about = json.loads(str(np.load(GOLDENS / golden / "expected.npz")["about"]))
     file = open_checkpoint(GOLDENS / golden / about["checkpoint"])
     found = convert(file, Overrides(**about["stated"]))
-    text = options_template(found.spec, found.recognition.facts, file.path.name, file.key)
+    text = options_template(found.spec, found.recognition, file.path.name, file.key)
     options = read_options(write(tmp_path, text))
     again = torch2keras(file.path, tmp_path / "m.h5", **options.arguments())
     assert again.spec.config == found.spec.config

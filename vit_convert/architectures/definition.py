@@ -4,12 +4,19 @@ family of models."""
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from importlib import import_module
 from itertools import count
 from typing import Any
 
-from vit_convert.architectures.base import Overrides, Recognition, Tower, Variant
+from vit_convert.architectures.base import (
+    Overrides,
+    Preprocessing,
+    Recognition,
+    Tower,
+    TransformerConfig,
+    Variant,
+)
 from vit_convert.architectures.draws import Draw
 from vit_convert.architectures.outputs import InputSpec, Outputs, image_input, picture_outputs
 from vit_convert.architectures.parameters import Parameter, Shape
@@ -18,6 +25,13 @@ from vit_convert.architectures.residual_graph import ResidualGraph
 from vit_convert.errors import RecognitionError
 
 PUBLISHED_LOGITS = "output_1"  # the logits' name in published CaiT and DeiT SavedModels
+
+
+def picture_options(config_class: type[TransformerConfig]) -> frozenset[str]:
+    """The options of a family that takes pictures: what its configurations have, and how pictures
+    are prepared."""
+    names = {item.name for cls in (config_class, Preprocessing) for item in fields(cls)}
+    return frozenset({"variant", *names})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +46,8 @@ class Architecture:
         title: the name for people.
         config_class: its configuration: a frozen dataclass with `embed_dim`, `depth`, `num_heads`
             and `num_classes` (0 for none); of models of pictures, a `TransformerConfig`.
+        options: its configuration's class -> the fields of `Overrides` that say something of its
+            models.
         tower: which part of a model of pictures and texts it may be.
         published: gives the published models, those that cannot be converted too.
         read: canonical names and shapes, what is stated -> the values that tensors tell.
@@ -66,6 +82,7 @@ class Architecture:
     name: str
     title: str
     config_class: type[Any]
+    options: Callable[[type[Any]], frozenset[str]] = picture_options
     tower: Tower = "image"
     published: Callable[[], tuple[PublishedModel, ...]] = tuple
     read: Callable[[Mapping[str, Shape], Overrides], dict[str, Any]]

@@ -76,7 +76,7 @@ def inspect(
 
         told = recognise(file, among=among)
         which = file.key if len(file.candidates) > 1 else None
-        console.out(options_template(told.spec, told.recognition.facts, file.path.name, which))
+        console.out(options_template(told.spec, told.recognition, file.path.name, which))
         return
     try:
         found: Conversion | VitConvertError = recognise(file, among=among)

@@ -19,6 +19,7 @@ from vit_convert.architectures import (
     architecture,
 )
 from vit_convert.architectures.base import Resampling, Tower
+from vit_convert.architectures.definition import Architecture
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.conversion.assumptions import Assumptions, model_of, warn
@@ -27,7 +28,7 @@ from vit_convert.conversion.checks import check_complete, check_finite, check_pa
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.conversion.summary import ConversionSummary
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
-from vit_convert.errors import MappingError, RecognitionError
+from vit_convert.errors import MappingError, RecognitionError, UsageError
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.results import Result
 from vit_convert.statements import read_statements
@@ -126,6 +127,7 @@ def recognise(
             raise
         # what no rule knows is the likelier cause
         raise misfit(ledger, [(error.where, error.what)], where) from error
+    _refuse_useless(overrides, family, recognition)
     source = Source(
         file=checkpoint.path.name,
         dialect=ledger.dialect.name,
@@ -153,6 +155,19 @@ def recognise(
     check_complete(parameters, ledger, where)
     weights = {p.name: ledger.tensors[p.name] for p in parameters}
     return Conversion(spec, weights, recognition, ledger, checkpoint)
+
+
+def _refuse_useless(overrides: Overrides, family: Architecture, recognition: Recognition) -> None:
+    """Raises UsageError for an option that changes nothing in the model."""
+    known = family.options(family.config_class)
+    for name in overrides.given():
+        if name not in known:
+            what = f"says nothing of a {family.title}, which the checkpoint holds"
+        elif name in recognition.unused:
+            what = "changes nothing in this model"
+        else:
+            continue
+        raise UsageError(what, where=f"--{name.replace('_', '-')}", hint="leave it out")
 
 
 def convert(

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from vit_convert.architectures import Fact, ModelSpec, architecture
+from vit_convert.architectures import Fact, ModelSpec, Recognition, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.checkpoint.inert import printable
@@ -23,23 +22,26 @@ _REST = """
 
 
 def options_template(
-    spec: ModelSpec, facts: Mapping[str, Fact], file: str, key: str | None = None
+    spec: ModelSpec, recognition: Recognition, file: str, key: str | None = None
 ) -> str:
     """A TOML file that states all that is an option, so that nothing need be assumed.
 
     Args:
         spec: what was recognised.
-        facts: how each value is known.
+        recognition: how each value is known, and which of them change nothing.
         file: the checkpoint's name.
         key: which state dict it is, where there are several.
     """
+    facts = recognition.facts
     options: list[tuple[str, str]] = []
     others: list[tuple[str, str]] = []
     if key is not None:
         options.append((f"key = {_toml(key)}", "the state dict that is taken"))
     if variant := spec.source.variant:
         line = f"variant = {_toml(variant)}"
-        if "variant" not in facts:  # stated, it would make all that is assumed published
+        if (
+            "variant" not in recognition.facts
+        ):  # stated, it would make all that is assumed published
             others.append((f"# {line}", "a published model of the same shapes"))
         elif _is_as_published(spec, variant):
             options.append((line, "the published model that it is"))
@@ -50,7 +52,7 @@ def options_template(
         if name == "variant" and spec.source.variant:
             continue
         line, why = f"{name} = {_toml(fact.value)}", f"{fact.provenance}: {printable(fact.why)}"
-        if _is_option(spec, name, fact.value):
+        if name not in recognition.unused and _is_option(spec, name, fact.value):
             options.append((line, why))
         else:
             others.append((f"# {line}", why))
@@ -66,9 +68,6 @@ def _is_option(spec: ModelSpec, name: str, value: Any) -> bool:
     owners = (spec, spec.config, spec.preprocessing)
     if name not in OPTIONS or name == "num_classes" or not any(hasattr(o, name) for o in owners):
         return False
-    gated = getattr(spec.config, "mlp", "plain") != "plain"
-    if name == "gelu" and gated and spec.config.pool != "map":
-        return False  # it means nothing to gated MLPs
     if name == "position" and value == "none":
         return False
     try:

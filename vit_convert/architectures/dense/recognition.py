@@ -19,6 +19,7 @@ from vit_convert.errors import RecognitionError, UsageError
 
 # what the head does not read of a Vision Transformer's configuration
 _UNUSED = frozenset({"pool", "pool_prefix", "head_bias", "fc_norm"})
+_OF_DPT = frozenset({"taps", "depth_activation", "max_depth"})
 
 
 def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str) -> Recognition:
@@ -34,18 +35,18 @@ def recognise_dense(shapes: Mapping[str, Shape], overrides: Overrides, hint: str
     facts["final_norm"] = Fact(tensors, "read", "from names and shapes")
     for name, value in read_head(shapes).items():
         facts[name] = _read(name, value, overrides)
+    unused = found.unused | _UNUSED
     if facts["head"].value == "dpt":
         _settle_dpt(facts, shapes, overrides, hint)
     else:
+        unused |= _OF_DPT
         facts["taps"] = Fact((facts["depth"].value - 1,), "read", "the head is a linear one")
     names = {field.name for field in fields(DenseConfig)}
     values = {name: getattr(found.config, name) for name in _fields(ViTConfig)}
     values |= {name: fact.value for name, fact in facts.items() if name in names}
     config = DenseConfig(**values)
     refuse_dense(config)
-    return Recognition(
-        config, found.preprocessing, "", facts, found.unused | _UNUSED, stated=found.stated
-    )
+    return Recognition(config, found.preprocessing, "", facts, unused, stated=found.stated)
 
 
 def _settle_dpt(

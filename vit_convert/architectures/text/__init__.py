@@ -14,6 +14,7 @@ TEXT = Architecture(
     name="text",
     title="text tower",
     config_class=TextConfig,
+    options=lambda config_class: frozenset({"num_heads", "gelu", "norm_eps"}),
     tower="text",
     read=read_text,
     recognise=recognise_text,

@@ -11,10 +11,9 @@ from vit_convert.architectures.parameters import Shape
 from vit_convert.architectures.ranges import as_text
 from vit_convert.architectures.recognition import depth_of, shape_of
 from vit_convert.architectures.text.config import TextConfig
-from vit_convert.errors import RecognitionError, UsageError
+from vit_convert.errors import RecognitionError
 
 _CHANNELS_A_HEAD = 64  # of all of OpenAI's CLIP, and most others
-_OPTIONS = ("num_heads", "gelu", "norm_eps")  # what a user may state of a text tower
 
 
 def read_text(shapes: Mapping[str, Shape], overrides: Overrides) -> dict[str, Any]:
@@ -40,15 +39,7 @@ def recognise_text(shapes: Mapping[str, Shape], overrides: Overrides, hint: str)
 
     Raises:
         RecognitionError: the tensors are no text tower's, or a file says something else.
-        UsageError: an option is none of a text tower.
     """
-    for name in overrides.given():
-        if name not in _OPTIONS:
-            raise UsageError(
-                "says nothing of a text tower",
-                where=f"--{name.replace('_', '-')}",
-                expected=", ".join(f"--{option.replace('_', '-')}" for option in _OPTIONS),
-            )
     read = read_text(shapes, overrides)
     facts = {name: Fact(value, "read", "from names and shapes") for name, value in read.items()}
     names = [f.name for f in fields(TextConfig)]
