@@ -349,7 +349,11 @@ def test_the_command_line(tower: Callable[[str], Made], tmp_path: Path) -> None:
     shown = ran("inspect", file)
     assert f"input: 1 x {CONTEXT} tokens of a text, int32" in shown
     assert "output: 15 for each text" in shown
-    assert "CLIPModel of transformers" in ran("verify", file, "--source", source)
+    report = tmp_path / "report.html"
+    told = ran("verify", file, "--source", source, "--report", report)
+    assert "CLIPModel of transformers" in told
+    assert " on 4 texts" in " ".join(told.split())
+    assert "4 texts with" in report.read_text()
     ran("export", source, "--tower", "text", "--tflite", "-o", tmp_path / "direct")
     direct = tmp_path / "direct" / "source_float32.tflite"
     assert direct.stat().st_size == pytest.approx(file.stat().st_size, abs=200)

@@ -46,6 +46,11 @@ class InputSpec:
         """Of its elements; preprocessing in the graph may make it another."""
         return "int32" if self.kind == "tokens" else "float32"
 
+    @property
+    def examples(self) -> Literal["images", "texts"]:
+        """What it takes several of, for people."""
+        return "texts" if self.kind == "tokens" else "images"
+
 
 @dataclass(frozen=True)
 class OutputSpec:

@@ -159,7 +159,8 @@ def _print(results: Sequence[VerifyResult]) -> None:
 
     console.table(columns(), rows(results))
     if results[0].num_images:
-        console.out(f"compared with {results[0].reference} on {results[0].num_images} images")
+        what = f"{results[0].num_images} {results[0].examples}"
+        console.out(f"compared with {results[0].reference} on {what}")
     for result in results:
         prefix = f"{result.artifact.name}: " if len(results) > 1 else ""
         for line in gpu_lines(result.gpu) if result.gpu else ():

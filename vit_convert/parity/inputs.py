@@ -58,7 +58,7 @@ def check_images(images: np.ndarray, artifact: Artifact) -> None:
     entry = artifact.spec.input()
     if images.shape[1:] != entry.shape:
         raise UsageError(
-            f"the images are {images.shape[1:]}, and the artifact takes {entry.shape}",
+            f"the {entry.name} are {images.shape[1:]}, and the artifact takes {entry.shape}",
             where=str(artifact.path),
             expected=f"{entry.name} of the artifact's ({', '.join(entry.axes)})",
             hint=f"--source CHECKPOINT, which is run on {entry.name} of the right size",

@@ -45,7 +45,7 @@ class VerifyResult(Result):
         size: bytes of the file, or of all files in the folder.
         output: what was compared, as `export --output` calls it.
         comparison: the numbers.
-        num_images: how many were run.
+        num_images: how many images, or texts, were run.
         reference: what it was compared with, library versions included.
         first_difference: the first block that differs, where parity failed and a block does.
         where: where the difference begins, for people; "" where parity holds.
@@ -67,6 +67,7 @@ class VerifyResult(Result):
             "num_heads 12"; nothing here says that they are right.
         search: which assumed value is wrong, where that was looked for.
         has_classes: whether there was a value for each class; else `top1_agreement` says nothing.
+        examples: what was run, images or texts.
     """
 
     artifact: Path
@@ -93,6 +94,7 @@ class VerifyResult(Result):
     assumed: tuple[str, ...] = ()
     search: SearchResult | None = None
     has_classes: bool = True
+    examples: Literal["images", "texts"] = "images"
 
     @property
     def verdict(self) -> Verdict:
@@ -136,4 +138,5 @@ def not_run(artifact: Artifact, reference: str, report: GpuReport) -> VerifyResu
         gpu=report,
         precision=artifact.options.precision,
         has_classes=artifact.output.has_classes,
+        examples=artifact.spec.input().examples,
     )

@@ -203,12 +203,12 @@ def verify_artifact(
     """Compare an open artifact with a reference; see `verify`. `rounding` is the tolerance by
     default, where it is not that of the artifact's precision."""
     started = time.perf_counter()
-    output = artifact.output
+    output, examples = artifact.output, artifact.spec.input().examples
     outputs, expected, got, notes = [], [], [], set()
     worst, worst_distance = None, -1.0
     done = 0
     for sample in reference.batches():
-        progress("comparing outputs of images", done, reference.num_images)
+        progress(f"comparing outputs of {examples}", done, reference.num_images)
         done += len(sample.images)
         check_images(sample.images, artifact)
         inputs, note = to_input_range(sample.images, artifact)
@@ -248,6 +248,7 @@ def verify_artifact(
         size=artifact_size(artifact.path),
         output=artifact.options.output,
         has_classes=output.has_classes,
+        examples=examples,
         comparison=comparison,
         num_images=sum(len(e) for e in expected),
         reference=reference.description,
