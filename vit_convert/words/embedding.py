@@ -107,7 +107,9 @@ class TextEncoder:
 
     def _linear(self, x: np.ndarray, name: str) -> np.ndarray:
         """(..., inputs) -> (..., outputs)."""
-        result = x @ self._weights[f"{name}.weight"].T
+        weight = self._weights[f"{name}.weight"]
+        # one product: with axes in front NumPy makes one for each text, which takes twice as long
+        result = (x.reshape(-1, x.shape[-1]) @ weight.T).reshape(*x.shape[:-1], len(weight))
         bias = self._weights.get(f"{name}.bias")
         return result if bias is None else result + bias
 
