@@ -432,7 +432,7 @@ def test_source_alone_says_what_both_sides_assume(command: Command, own: Project
 def test_where_nothing_is_assumed_nothing_is_said(command: Command, own: Project) -> None:
     stated = (
         *("--num-heads", "2", "--gelu", "erf", "--norm-eps", "1e-6", "--pool", "token"),
-        *("--norm-position", "pre", "--rotary", "none", "--no-pool-prefix"),
+        *("--norm-position", "pre", "--rotary", "none"),
         *("--image-size", "24x50", "--position", "all"),
     )
     assert command("torch2keras", own.folder / "vit.pth", *stated, "-o", "stated.h5").code == 0
