@@ -181,18 +181,18 @@ def measure(tiny: bool, counts: Sequence[int], repeats: int, gpu: bool) -> dict[
         if tiny
         else ("clip_vit_base_patch16", "depth_anything_v2_small")
     )
-    smaller = 28 if tiny else 252
+    sizes = {clip: [MODELS[clip].size], depth: [MODELS[depth].size, 28 if tiny else 252]}
     rows = []
     with tempfile.TemporaryDirectory() as scratch, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of values that are assumed
-        for name in (clip, depth):
+        for name in sizes:
             folder = Path(scratch, name)
             model = make(name, folder)
             if name == clip:
                 timed, row = words(name, folder, model, counts, repeats, gpu)
                 rows.append(row)
             del model
-            for size in (MODELS[name].size, *([smaller] if name == depth else [])):
+            for size in sizes[name]:
                 images = random_images(size, 2)
                 expected = outputs(load(name, folder), images)
                 h5 = Path(scratch, f"{name}_{size}.h5")

@@ -125,3 +125,8 @@ def similar_to(path: str | Path) -> str:
         return ""
     close = get_close_matches(path.name, names, 1, 0.7)
     return f"{path.with_name(close[0])}, which is there" if close else ""
+
+
+def option_of(name: str) -> str:
+    """The option of the command line that states a value, as errors name it."""
+    return f"--{name.replace('_', '-')}"

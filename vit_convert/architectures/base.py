@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal, get_args
 
 from vit_convert.architectures.ranges import OutOfRangeError, as_text, checked
-from vit_convert.errors import UsageError
+from vit_convert.errors import UsageError, option_of
 
 Gelu = Literal["erf", "tanh", "quick", "relu", "silu"]
 Pool = Literal["token", "avg", "max", "avgmax", "token-avg", "map"]
@@ -279,8 +279,7 @@ class Overrides:
 
     def __post_init__(self) -> None:
         for name, value in self.given().items():
-            option = f"--{name.replace('_', '-')}"
-            object.__setattr__(self, name, _checked(name, value, option))
+            object.__setattr__(self, name, _checked(name, value, option_of(name)))
 
     def given(self) -> dict[str, Any]:
         """The values that the user states, by field."""

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from vit_convert.architectures.base import Overrides
 from vit_convert.architectures.published import Pictures, PublishedModel
-from vit_convert.errors import RecognitionError, UsageError, VitConvertError
+from vit_convert.errors import RecognitionError, UsageError, VitConvertError, option_of
 
 # what fine-tuning changes, and what a new head changes
 _HEAD = ("num_classes", "head_bias")
@@ -165,7 +165,7 @@ def _unsupported(
     other = next((m.name for m in models if not m.unsupported), "")
     why = "by the file's name, this is" if by_name else "the tensors are those of"
     words = [k for k, v in model.values.items() if isinstance(v, str) and v.startswith("<")]
-    option = f"--{(words or ['variant'])[0].replace('_', '-')}"
+    option = option_of((words or ["variant"])[0])
     return RecognitionError(
         f"{why} {model.name}, which is not supported: {model.unsupported}",
         expected=f"another model of the same tensors, such as {other}" if other else "",
@@ -245,7 +245,7 @@ def unknown_variant(name: str, published: Sequence[PublishedModel], where: str) 
 def way_out(names: Iterable[str]) -> str:
     """What helps where statements about some fields contradict each other, or the tensors."""
     names = [name for name in names if hasattr(Overrides, name) and name != "num_classes"]
-    options = ", ".join(f"--{name.replace('_', '-')}" for name in names)
+    options = ", ".join(option_of(name) for name in names)
     return (
         f"{f'{options} with the right value, which counts more; or ' if options else ''}"
         "move the checkpoint into a folder of its own, or save its state dict alone, "

@@ -48,7 +48,7 @@ class InputSpec:
 
     @property
     def examples(self) -> Literal["images", "texts"]:
-        """What it takes several of, for people."""
+        """The word for several of its inputs, for people."""
         return "texts" if self.kind == "tokens" else "images"
 
 

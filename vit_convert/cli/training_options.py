@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from vit_convert.cli import options
+from vit_convert.errors import option_of
 from vit_convert.training.recipe import FROM_SCRATCH, Recipe
 
 _HELP: dict[str, tuple[Any, str]] = {
@@ -60,7 +61,7 @@ def recipe_options(defaults: Recipe) -> Callable[[Callable[..., Any]], Callable[
             default = getattr(defaults, name)
             shown = f"{default:g}" if isinstance(default, float) else _OPEN.get(name, default)
             command = click.option(
-                f"--{name.replace('_', '-')}",
+                option_of(name),
                 type=kind,
                 metavar=_METAVARS.get(name),
                 help=f"{text}  [default: {shown}]",

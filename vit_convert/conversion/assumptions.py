@@ -11,7 +11,7 @@ from typing import Any
 from vit_convert.architectures import Fact, Overrides, Recognition
 from vit_convert.architectures.ranges import as_text
 from vit_convert.conversion.name_table import readable
-from vit_convert.errors import AssumptionWarning
+from vit_convert.errors import AssumptionWarning, option_of
 
 _FEW = 2  # rival values that a message names
 _CHECK = (
@@ -99,7 +99,7 @@ def _change(name: str, fact: Fact) -> str:
     """The option that changes it, with the first rival's value if it can be given."""
     if name not in Overrides.__dataclass_fields__:
         return "; no option changes it"
-    option = f"--{name.replace('_', '-')}"
+    option = option_of(name)
     if not fact.rivals or _is_words(fact.rivals[0].value):
         return f"; {option} changes it"
     value = fact.rivals[0].value

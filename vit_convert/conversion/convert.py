@@ -28,7 +28,7 @@ from vit_convert.conversion.checks import check_complete, check_finite, check_pa
 from vit_convert.conversion.refusals import naming_the_cause, refusal_beside
 from vit_convert.conversion.summary import ConversionSummary
 from vit_convert.dialects import Dialect, Ledger, read_as_canonical, scheme_of
-from vit_convert.errors import MappingError, RecognitionError, UsageError
+from vit_convert.errors import MappingError, RecognitionError, UsageError, option_of
 from vit_convert.progress import Progress, counted, silent
 from vit_convert.results import Result
 from vit_convert.statements import read_statements
@@ -167,7 +167,7 @@ def _refuse_useless(overrides: Overrides, family: Architecture, recognition: Rec
             what = "changes nothing in this model"
         else:
             continue
-        raise UsageError(what, where=f"--{name.replace('_', '-')}", hint="leave it out")
+        raise UsageError(what, where=option_of(name), hint="leave it out")
 
 
 def convert(

@@ -10,7 +10,7 @@ from typing import Any
 from vit_convert.architectures.base import CHOICES, Fact, Overrides
 from vit_convert.architectures.ranges import OutOfRangeError, checked
 from vit_convert.checkpoint.inert import printable
-from vit_convert.errors import CheckpointError
+from vit_convert.errors import CheckpointError, option_of
 from vit_convert.runtime.input_file import read_input
 from vit_convert.runtime.limits import JSON_BYTES, WIDTH
 
@@ -136,7 +136,7 @@ class Reader:
         except OutOfRangeError as error:
             if name in self.given:  # this is not heard
                 return Fact(wanted, "assumed", self.why(key))
-            option = f"--{name.replace('_', '-')}" if hasattr(Overrides, name) else ""
+            option = option_of(name) if hasattr(Overrides, name) else ""
             instead = f"{option} {error.instead}".strip() if option else ""
             raise self.wrong(key, error.expected, error.meaning, instead) from None
         return Fact(found, "read", self.why(key))

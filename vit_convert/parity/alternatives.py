@@ -10,7 +10,7 @@ from typing import Any
 from vit_convert.architectures import ModelSpec, TransformerConfig, architecture
 from vit_convert.architectures.base import CHOICES
 from vit_convert.architectures.ranges import as_text
-from vit_convert.errors import RecognitionError
+from vit_convert.errors import RecognitionError, option_of
 
 _EPSILONS = (1e-6, 1e-5, 1e-12, 1e-8, 1e-3)  # timm's, PyTorch's, transformers', and others
 _USUAL_HEAD = 64  # channels
@@ -32,10 +32,9 @@ class Change:
 
 def as_option(change: Change) -> str:
     """A change as the option of `torch2keras`: "--num-heads 12"."""
-    option = change.field.replace("_", "-")
     if isinstance(change.value, bool):
-        return f"--{option}" if change.value else f"--no-{option}"
-    return f"--{option} {as_text(change.value)}"
+        return option_of(change.field if change.value else f"no_{change.field}")
+    return f"{option_of(change.field)} {as_text(change.value)}"
 
 
 def alternatives(spec: ModelSpec, fields: Sequence[str]) -> list[Change]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from vit_convert.architectures import ModelSpec, Overrides, Preprocessing, ViTConfig
 from vit_convert.checkpoint import Checkpoint, open_checkpoint
-from vit_convert.errors import MappingError, RecognitionError, UsageError
+from vit_convert.errors import MappingError, RecognitionError, UsageError, option_of
 from vit_convert.exporters.tflite.calibration import probe_images
 from vit_convert.images.pictures import GivenPictures, Pictures, given_pictures
 from vit_convert.parity.recorded import record_reference
@@ -178,7 +178,7 @@ def _as_given(overrides: Overrides, has_pictures: bool, why_not: str) -> ModelSp
     """The images that a model takes, by the user's options alone."""
     given = overrides.given()
     names: Sequence[str] = ("image_size", "mean", "std") if has_pictures else ("image_size",)
-    missing = ", ".join(f"--{name.replace('_', '-')}" for name in names if name not in given)
+    missing = ", ".join(option_of(name) for name in names if name not in given)
     if missing:
         raise UsageError(
             f"nothing says what images the model takes: {why_not}",

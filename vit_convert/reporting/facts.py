@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_convert.architectures import ModelSpec, architecture
+from vit_convert.errors import option_of
 from vit_convert.exporters import Artifact, Metadata, describe_artifact, open_artifact
 from vit_convert.exporters.summary import summary
 from vit_convert.images.decoding import load_image
@@ -100,12 +101,12 @@ def commands(metadata: Metadata, path: Path) -> tuple[str, ...]:
     for name, provenance in spec.source.provenance.items():
         if provenance == "given":
             owner = spec.config if hasattr(spec.config, name) else spec.preprocessing
-            convert += [f"--{name.replace('_', '-')}", _as_option(getattr(owner, name))]
+            convert += [option_of(name), _as_option(getattr(owner, name))]
     if (tower := architecture(spec.architecture).tower) != "image":
         convert += ["--tower", tower]
     if metadata.target == "keras":
         return (shlex.join(convert),)
-    export = ["vit-convert", "export", model, f"--{metadata.target.replace('_', '-')}"]
+    export = ["vit-convert", "export", model, option_of(metadata.target)]
     if metadata.target == "tflite":
         export += ["--precision", options.precision]
     if options.batch_size is not None:

@@ -39,9 +39,7 @@ def options_template(
         options.append((f"key = {_toml(key)}", "the state dict that is taken"))
     if variant := spec.source.variant:
         line = f"variant = {_toml(variant)}"
-        if (
-            "variant" not in recognition.facts
-        ):  # stated, it would make all that is assumed published
+        if "variant" not in facts:  # stated, it would make all that is assumed published
             others.append((f"# {line}", "a published model of the same shapes"))
         elif _is_as_published(spec, variant):
             options.append((line, "the published model that it is"))

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from vit_convert.errors import UsageError
+from vit_convert.errors import UsageError, option_of
 
 Crop = Literal["auto", "resized", "padded"]
 Policy = Literal["none", "trivial", "rand"]
@@ -127,7 +127,7 @@ class Recipe:
             if value is not None and not least <= value <= most:
                 raise UsageError(
                     f"{name} cannot be {value}",
-                    where=_option(name),
+                    where=option_of(name),
                     expected=f"{least:g} to {most:g}",
                 )
         if self.lora and self.freeze != "none":
@@ -186,7 +186,7 @@ class Recipe:
         """The first value in which another recipe differs, for people; "" if there is none."""
         for name, value in self.to_dict().items():
             if other.get(name) != value:
-                return f"{_option(name)}: it was {other.get(name)}, and is {value} now"
+                return f"{option_of(name)}: it was {other.get(name)}, and is {value} now"
         return ""
 
 
@@ -218,10 +218,6 @@ _RANGES = (
     ("devices", 1, 1024),
     ("seed", 0, 2**31 - 1),
 )
-
-
-def _option(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
 
 
 # DeiT's recipe (arXiv:2012.12877) made milder: small models do best with little augmentation
