@@ -6,9 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
+import click
 import pytest
+from click.testing import CliRunner
 
+from vit_convert.cli import cli
 from vit_convert.runtime.signals import Stopped, stoppable, uninterrupted
 
 LOST = """
@@ -85,3 +89,26 @@ def test_a_signal_that_is_lost_comes_again(name: str) -> None:
     )
     assert done.stdout.startswith("Stopped" if name == "SIGTERM" else "KeyboardInterrupt")
     assert done.stderr == ""
+
+
+class Named:
+    """Gets a signal while the class that has it is being made, as dataclasses' fields may."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.001)
+
+
+def test_what_python_makes_of_a_signal_is_not_shown_as_a_bug() -> None:
+    @click.command()
+    def define() -> None:
+        type("Defined", (), {"values": Named()})
+
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    try:
+        group = type(cli)(commands={"define": define})
+        result = CliRunner().invoke(group, ["define"])
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert result.exit_code == 128 + signal.SIGTERM, result.exception
+    assert "stopped" in result.output

@@ -68,13 +68,17 @@ class _Group(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run one."""
         number = 0
-        with stoppable():
+        with stoppable() as signals:
             try:
                 return super().invoke(ctx)
             except KeyboardInterrupt:
                 number = int(signal.SIGINT)
             except Stopped as stopped:
                 number = stopped.number
+            except Exception:
+                if not signals:
+                    raise
+                number = signals[-1]
             with uninterrupted() as ignored:
                 console.note("stopped; no output is half written")
                 ignored.clear()

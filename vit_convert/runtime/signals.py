@@ -30,7 +30,7 @@ class Stopped(BaseException):
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def stoppable() -> Iterator[list[int]]:
     """Raise Stopped in the main thread for each of the signals that would end the process at once.
 
     For SIGINT it is KeyboardInterrupt, as ever. A signal that is ignored, as SIGHUP is under nohup,
@@ -38,14 +38,19 @@ def stoppable() -> Iterator[None]:
 
     An exception that is raised while an object of native code is being made or freed is lost there;
     such a signal is sent again. What else breaks there on the way out is not shown.
+
+    Yields:
+        the signals that have come. Once there is one, any exception may be what became of it: Python
+        before 3.12 makes a RuntimeError of what is raised in a `__set_name__`, and so while a module
+        with a dataclass is imported.
     """
+    stopping: list[int] = []
     if not _main_thread():
-        yield
+        yield stopping
         return
     default = (signal.SIG_DFL, signal.default_int_handler)
     before = {s: signal.getsignal(s) for s in _STOPPING if signal.getsignal(s) in default}
     show, show_uncaught = sys.unraisablehook, sys.excepthook
-    stopping: list[int] = []
 
     def stop(number: int, _frame: Any) -> None:
         stopping.append(number)
@@ -66,7 +71,7 @@ def stoppable() -> Iterator[None]:
     for number in before:
         signal.signal(number, stop)
     try:
-        yield
+        yield stopping
     finally:
         sys.unraisablehook, sys.excepthook = show, show_uncaught
         for number, handler in before.items():
