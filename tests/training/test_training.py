@@ -9,10 +9,12 @@ import pytest
 import tensorflow as tf
 import torch
 from families import timm
+from PIL import Image
 
 from vit_convert.conversion.files import keras2torch
 from vit_convert.errors import UsageError
 from vit_convert.exporters import open_artifact
+from vit_convert.images.preprocessing import normalise
 from vit_convert.inference.running import prepare
 from vit_convert.models.creation import create_model
 from vit_convert.models.layers.noise import PatchDropout
@@ -38,8 +40,8 @@ WIDE = {"image_size": (16, 24), "depth": 1, "num_classes": 5}
 def training(pictures: Path, held: Path | None, folder: Path, recipe: Recipe) -> Training:
     found = read_folder(pictures)
     model = fresh("vit_tiny_patch16_224", found, recipe, SHAPE).model
-    validation = ValidationBatches(read_folder(held), model.spec) if held else None
     batches = TrainingBatches(found, model.spec, recipe)
+    validation = ValidationBatches(read_folder(held), batches.spec) if held else None
     identity = Identity(recipe, "", "")
     return Training(model, batches, validation, folder, identity, strategy_of(1))
 
@@ -62,6 +64,9 @@ def test_it_learns_and_goes_back_to_pytorch(
     np.testing.assert_array_equal(images, expected)
     (in_graph, _, _) = next(iter(run.validation.dataset()))
     np.testing.assert_array_equal(in_graph.numpy(), expected)
+    # and it is the whole of each picture, as training saw it, and not its enlarged middle
+    pixels = np.stack([np.asarray(Image.open(path)) for path in run.validation.pictures.paths])
+    np.testing.assert_array_equal(expected, normalise(pixels, artifact.spec.preprocessing))
     logits = next(iter(artifact.run(images).values()))
     found = 100 * float((logits.argmax(axis=1) == labels).mean())
     assert found == pytest.approx(run.history[-1].validation_accuracy)

@@ -142,10 +142,10 @@ def _prepared(
     held = held and held.ordered_as(beginning.classes)
     budget = options.cache_mb * 1_000_000
     with console.progress("reading") as progress:
+        batches = TrainingBatches(pictures, spec, recipe, budget=budget, progress=progress)
         validation = None
         if held is not None:
-            validation = ValidationBatches(held, spec, budget=budget, progress=progress)
-        batches = TrainingBatches(pictures, spec, recipe, budget=budget, progress=progress)
+            validation = ValidationBatches(held, batches.spec, budget=budget, progress=progress)
     for label, name in enumerate(pictures.classes):
         if not batches.readable_of(label):
             raise UsageError(
@@ -172,6 +172,12 @@ def _say_sizes(batches: Any, spec: Any) -> None:
         f"{len(batches.pictures)} pictures to train on, {batches.steps_per_epoch} steps of "
         f"{batches.batch_size} in an epoch; {crop} ({batches.recipe.crop})"
     )
+    before, after = (each.preprocessing.crop_pct for each in (spec, batches.spec))
+    if before != after:
+        console.note(
+            f"the model is shown whole pictures, as in training: crop_pct {after:g} in place of "
+            f"{before:g}"
+        )
     other = counted - sizes[(width, height)]
     if other:
         (w, h), _ = max(sizes.items(), key=lambda item: (item[1], item[0]))

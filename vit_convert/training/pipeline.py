@@ -20,7 +20,7 @@ from vit_convert.training.folders import LabelledPictures
 from vit_convert.training.mixing import BatchNoise
 from vit_convert.training.recipe import Recipe
 from vit_convert.training.store import DEFAULT_BUDGET, PictureStore
-from vit_convert.training.views import TrainingView, settled
+from vit_convert.training.views import TrainingView, settled, shown_whole
 
 _ORDER, _VIEW, NOISE, DROP = range(4)  # what is drawn, so that each has numbers of its own
 
@@ -37,6 +37,7 @@ class TrainingBatches:
 
     Attributes:
         recipe: with what was open decided.
+        spec: of the model, with pictures prepared as it sees them in training.
         store: the pictures.
         batch_size: pictures in a step, fewer than asked for where there are fewer.
         steps_per_epoch: whole batches; what is left over of an epoch's order is not seen in it.
@@ -63,7 +64,7 @@ class TrainingBatches:
         self.batch_size = min(recipe.batch_size, len(self._usable))
         self.batch_size -= self.batch_size % recipe.devices
         self.steps_per_epoch = len(self._usable) // max(1, self.batch_size)
-        self._spec = spec
+        self.spec = shown_whole(spec, self.recipe)
         self._view = TrainingView(spec.config.image_size, spec.preprocessing, self.recipe)
         self._orders: dict[int, np.ndarray] = {}
         self._lock = threading.Lock()
@@ -75,11 +76,11 @@ class TrainingBatches:
     def dataset(self, start: int, end: int) -> tf.data.Dataset:
         """The batches of steps `start` to `end`: images (batch, height, width, 3), targets (batch,
         classes) and weights (batch,), float32. A picture that cannot be read has weight 0."""
-        height, width = self._spec.config.image_size
+        height, width = self.spec.config.image_size
         noise = BatchNoise(self.recipe)
         classes = len(self.pictures.classes)
         smoothing = self.recipe.label_smoothing
-        how = self._spec.preprocessing
+        how = self.spec.preprocessing
         mean, std = (np.array(value, np.float32) for value in (how.mean, how.std))
 
         def load(step: tf.Tensor) -> tuple[tf.Tensor, ...]:
@@ -124,7 +125,7 @@ class TrainingBatches:
         epoch, place = divmod(int(step), self.steps_per_epoch)
         first = place * self.batch_size
         indices = self._order(epoch)[first : first + self.batch_size]
-        pixels = np.zeros((self.batch_size, *self._spec.config.image_size, 3), np.uint8)
+        pixels = np.zeros((self.batch_size, *self.spec.config.image_size, 3), np.uint8)
         weights = np.zeros(self.batch_size, np.float32)
         rng = np.random.default_rng((self.recipe.seed, _VIEW, int(step)))
         for slot, index in enumerate(indices):

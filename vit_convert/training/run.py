@@ -64,7 +64,7 @@ class Training:
     history: list[EpochRow] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.spec = self.model.spec
+        self.spec = self.batches.spec
         self.variables = {variable.name: variable for variable in self.model.weights}
         self._validate = tf.function(self._validation_step, reduce_retracing=True)
 

@@ -25,6 +25,19 @@ def settled(recipe: Recipe, store: PictureStore, spec: ModelSpec) -> Recipe:
     return replace(recipe, crop="padded" if same else "resized")
 
 
+def shown_whole(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
+    """The model as it is to be used after a training: one that saw whole pictures is shown whole
+    pictures, and not their enlarged middle.
+
+    Args:
+        spec: of the model.
+        recipe: with `crop` decided.
+    """
+    if recipe.crop != "padded":
+        return spec
+    return replace(spec, preprocessing=replace(spec.preprocessing, crop_pct=1.0))
+
+
 @dataclass(frozen=True)
 class TrainingView:
     """Makes random views of pictures.
