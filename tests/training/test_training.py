@@ -178,6 +178,12 @@ def test_a_step_compiled_by_xla_is_the_same_step() -> None:
         for number in range(2):
             result = step((images, targets, weights), number, number, 1e-2)
         assert float(result.seen) == 5
-        found.append({name: v.numpy() for name, v in variables.items()})
+        values = {name: v.numpy() for name, v in variables.items()}
+        for name in [name for name in values if name.endswith("qkv/bias")]:
+            # Softmax does not see the keys' bias. Its gradient is rounding alone, which AdamW
+            # enlarges to steps of their own on each machine.
+            values[name] = np.delete(values[name], np.s_[24:48])
+        found.append(values)
+    assert any(values.shape == (48,) for values in found[0].values())
     for name, expected in found[0].items():
         np.testing.assert_allclose(found[1][name], expected, atol=2e-5, err_msg=name)

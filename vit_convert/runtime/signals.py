@@ -40,9 +40,9 @@ def stoppable() -> Iterator[list[int]]:
     such a signal is sent again. What else breaks there on the way out is not shown.
 
     Yields:
-        the signals that have come. Once there is one, any exception may be what became of it: Python
-        before 3.12 makes a RuntimeError of what is raised in a `__set_name__`, and so while a module
-        with a dataclass is imported.
+        the signals that have come. Once there is one, any exception may be what became of it:
+        Python before 3.12 makes a RuntimeError of what is raised in a `__set_name__`, and so while
+        a module with a dataclass is imported.
     """
     stopping: list[int] = []
     if not _main_thread():
