@@ -152,6 +152,8 @@ def test_the_template_lists_both_sides_and_is_a_rule_file_but_for_the_blanks(fol
         ('"net.pos" =', '"net.cls" = "cls_token"\n"net.pos" =', "no TOML"),
         ('"net.{i}.b.', '"net.{i}.a.{leaf}x" = "norm.{leaf}"\n"net.{i}.b.', "is filled by"),
         ('"net.{i}.a.{leaf}"', '"net.{n}.a.{leaf}"', "the placeholder {n} does not exist"),
+        ('"decoder.{rest}"', '"decoder.{{body}}"', "the placeholder {}, {x} does not exist"),
+        ('"net.pos"', '"{{body}rest}"', "the placeholder {xrest} does not exist"),
         ('"net.{i}.a.{leaf}"', '"net.a.{leaf}"', "its target has {i}, and its source does not"),
         ('"net.cls"', '"net.{i}.cls"', "its source has {i}, and its target does not"),
         ('"net.cls"', '"net.pos"', "no TOML"),

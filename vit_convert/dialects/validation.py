@@ -33,7 +33,7 @@ def problems_of(dialect: Dialect, canonical: Collection[str]) -> list[tuple[str,
                 problems.append((rule.sources[0], f"{target} is filled by {other} too"))
             targets[target, rule.when] = rule.sources[0]
     for ignore in (*dialect.ignored, *dialect.refused):
-        if unknown := placeholders(ignore.pattern) - {*PLACEHOLDERS, "body"}:
+        if unknown := _unknown_in(ignore.pattern):
             problems.append((ignore.pattern, _unknown(unknown)))
         elif repeated(ignore.pattern):
             problems.append((ignore.pattern, "it has a placeholder twice"))
@@ -45,7 +45,7 @@ def problems_of(dialect: Dialect, canonical: Collection[str]) -> list[tuple[str,
 def _problems_of_rule(rule: Rule, canonical: Collection[str]) -> list[tuple[str, str]]:
     name, transform = rule.sources[0], rule.transform
     for pattern in chain(rule.sources, rule.targets):
-        if unknown := placeholders(pattern) - {*PLACEHOLDERS, "body"}:
+        if unknown := _unknown_in(pattern):
             return [(name, _unknown(unknown))]
         if repeated(pattern):
             return [(name, f"{pattern} has a placeholder twice")]
@@ -90,6 +90,12 @@ def _overlaps(dialect: Dialect) -> list[tuple[str, str]]:
                     problems.append((pattern, f"two entries claim {name}: {others}"))
                     break
     return problems
+
+
+def _unknown_in(pattern: str) -> set[str]:
+    """Placeholders that do not exist, in a pattern or once its `{body}` is replaced."""
+    filled = (pattern.replace("{body}", body) for body in ("", "x"))
+    return set.union(*map(placeholders, filled)) - {*PLACEHOLDERS}
 
 
 def _unknown(names: Collection[str]) -> str:
