@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from families import timm
 from PIL import Image
@@ -21,19 +20,7 @@ CHECKPOINT = WEIGHTS / "vit_avg_cifar10.safetensors"
 LABELS = (WEIGHTS / "cifar10_labels.txt").read_text().split()
 
 
-@pytest.fixture(scope="module")
-def images() -> tuple[np.ndarray, np.ndarray]:
-    """The 64 test pictures, float32 (64, 32, 32, 3), normalised, and their labels."""
-    paths = sorted((WEIGHTS / "images").glob("*/*.jpg"))
-    assert len(paths) == 64
-    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    labels = np.array([LABELS.index(path.parent.name) for path in paths])
-    return pixels, labels
-
-
-def test_timm_gives_the_logits_of_our_artifacts_and_they_are_right(
-    images: tuple[np.ndarray, np.ndarray], tmp_path: Path
-) -> None:
+def test_timm_gives_the_logits_of_our_artifacts_and_they_are_right(tmp_path: Path) -> None:
     assert CHECKPOINT.stat().st_size < 6e6
     weights = load_file(CHECKPOINT)
     assert sum(tensor.numel() for tensor in weights.values()) <= 3_000_000
@@ -43,7 +30,10 @@ def test_timm_gives_the_logits_of_our_artifacts_and_they_are_right(
         class_token=False, global_pool="avg",
     )  # fmt: skip
     model.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
-    pixels, labels = images
+    paths = sorted((WEIGHTS / "images").glob("*/*.jpg"))
+    assert len(paths) == 64
+    pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
+    labels = np.array([LABELS.index(path.parent.name) for path in paths])
     torch2keras(CHECKPOINT, tmp_path / "model.h5", overrides=Overrides(crop_pct=1.0), labels=LABELS)
     (lite,) = export(tmp_path / "model.h5", ["tflite"], tmp_path, ExportOptions())
     for path in (tmp_path / "model.h5", lite):

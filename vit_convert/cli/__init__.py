@@ -75,7 +75,7 @@ class _Group(click.Group):
                 number = int(signal.SIGINT)
             except Stopped as stopped:
                 number = stopped.number
-            except Exception:
+            except Exception:  # what became of a signal, where one has come: see `stoppable`
                 if not signals:
                     raise
                 number = signals[-1]
