@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class Artifact:
     float32_outputs: np.ndarray | None = None
     measured: Measurement | None = None
 
-    @property
+    @cached_property  # asked for with every picture
     def output(self) -> OutputSpec:
         """What its first output is."""
         return self.spec.output(self.options.output, self.options.block)

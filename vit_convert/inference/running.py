@@ -94,10 +94,12 @@ def probabilities(artifact: Artifact, images: np.ndarray) -> np.ndarray:
         UsageError: the artifact gives no classes.
     """
     check_classes(artifact)
-    first = artifact.first_output(images)
-    if artifact.output.kind == "probabilities":
-        return first
-    return softmax(first)
+    return as_probabilities(artifact.first_output(images), artifact)
+
+
+def as_probabilities(values: np.ndarray, artifact: Artifact) -> np.ndarray:
+    """Class probabilities (n, classes) from what an artifact gives, which are classes."""
+    return values if artifact.output.kind == "probabilities" else softmax(values)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

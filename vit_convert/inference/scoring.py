@@ -30,7 +30,7 @@ from vit_convert.exporters.artifact import DYNAMIC, Artifact, Repeatable
 from vit_convert.images.decoding import ImageError
 from vit_convert.images.pictures import HeldPicture, decode_picture, name_of
 from vit_convert.images.preprocessing import to_pixels
-from vit_convert.inference.running import as_input, probabilities
+from vit_convert.inference.running import as_input, as_probabilities, check_classes
 from vit_convert.runtime.processors import cores
 
 _AHEAD = 2  # chunks for each thread that are done or waiting, before the next is begun
@@ -141,23 +141,24 @@ class Scorer:
         artifact = self.artifacts[index]
         if not pixels:
             return np.empty((0, self.top), np.int64), np.empty((0, self.top))
-        images = as_input(np.stack(pixels), artifact)
+        check_classes(artifact)
         alone = isinstance(artifact.run, Repeatable)
         # TensorFlow would trace its function again for another number of images.
-        missing = 0 if alone else count - len(images)
-        images = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)]) if missing else images
+        missing = 0 if alone else count - len(pixels)
+        given = [*pixels, *[np.zeros_like(pixels[0])] * missing]
         step = _batch(artifact)
         parts = []
-        with nullcontext() if alone else self._lock:
-            started = time.perf_counter()
-            for start in range(0, len(images), step):
-                if self._stop.is_set():
-                    break
-                parts.append(probabilities(artifact, images[start : start + step]))
-            self.seconds[index] += time.perf_counter() - started
+        for start in range(0, len(given), step):
+            if self._stop.is_set():
+                break
+            images = as_input(np.stack(given[start : start + step]), artifact)
+            with nullcontext() if alone else self._lock:
+                started = time.perf_counter()
+                parts.append(artifact.first_output(images))
+                self.seconds[index] += time.perf_counter() - started
         if self._stop.is_set():
             return np.empty((0, self.top), np.int64), np.empty((0, self.top))
-        scores = np.concatenate(parts)[: len(pixels)]
+        scores = as_probabilities(np.concatenate(parts)[: len(pixels)], artifact)
         best = np.argsort(-scores, axis=1, kind="stable")[:, : self.top]
         return best, np.take_along_axis(scores, best, axis=1)
 
