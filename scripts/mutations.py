@@ -586,8 +586,8 @@ MISTAKES: tuple[Mistake, ...] = (
         "inference/running.py",
         (
             "softmax of probabilities",
-            'if artifact.output.kind == "probabilities":',
-            "if False:",
+            'return values if artifact.output.kind == "probabilities" else softmax(values)',
+            "return softmax(values)",
         ),
     ),
     *_in(
