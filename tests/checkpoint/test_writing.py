@@ -13,6 +13,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from vit_convert.checkpoint import open_checkpoint, write_safetensors, write_torch
+from vit_convert.checkpoint.encoding import rounded
 
 WRITERS = [write_safetensors, write_torch]
 FLOATS = ["float64", "float32", "float16"]
@@ -162,3 +163,36 @@ def test_any_arrays_go_round(tmp_path_factory, arrays, write):
         assert read[name].read().tobytes() == array.tobytes()
         assert theirs[name].numpy().tobytes() == array.tobytes()
         assert read[name].shape == array.shape
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_values_are_rounded_as_pytorch_rounds_them(dtype):
+    rng = np.random.default_rng(5)
+    values = (rng.standard_normal((37, 41)) * 10.0 ** rng.integers(-7, 4, (37, 41))).astype("f4")
+    halves = np.array([1 + 2.0**-8, 1 + 3 * 2.0**-8, 1 + 2.0**-11, 1 + 3 * 2.0**-11], np.float32)
+    array = np.append(values, [*halves, *-halves, np.nan, np.inf, -np.inf, -0.0]).astype("f4")
+    result = rounded(array, dtype)
+    expected = torch.from_numpy(array).to(getattr(torch, dtype)).float().numpy()
+    assert np.array_equal(result.astype(np.float32), expected, equal_nan=True)
+    assert np.array_equal(np.signbit(result[:-4]), np.signbit(expected[:-4]))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "most", "beyond"),
+    [
+        ("float16", 65504, [65520, -70000]),
+        ("bfloat16", 3.3895314e38, [-3.4e38, 3.41e38]),
+        ("float32", 3.4028235e38, [3.5e38, -1e39]),
+    ],
+)
+def test_a_value_that_would_become_infinite_is_refused_and_said(dtype, most, beyond):
+    array = np.array([most, -most, np.inf, np.nan], np.float64)
+    assert np.array_equal(np.isfinite(rounded(array, dtype)), [True, True, False, False])
+    with pytest.raises(ValueError, match=f"{beyond[0]:g} is beyond {dtype}".replace("+", r"\+")):
+        rounded(np.array([1.0, np.inf, *beyond]), dtype)
+
+
+@pytest.mark.parametrize("dtype", ["int64", "uint8", "bool"])
+def test_what_is_no_floating_point_is_not_rounded(dtype):
+    array = np.array([0, 1, 1, 0]).astype(dtype)
+    assert rounded(array, "float16") is array
