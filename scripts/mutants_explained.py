@@ -42,10 +42,40 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "width = 2 if head[6] <= 1 else 4",
     ): "the version is 1, 2 or 3, as the line above it has made sure",
     (
+        "checkpoint/opening.py",
+        "_HEAD = 4096",
+        "_HEAD = 4097",
+    ): "what tells the formats apart is in far fewer bytes",
+    (
+        "checkpoint/torch_zip.py",
+        "prefix = names[0].removesuffix(_PICKLE)",
+        "prefix = names[ -1].removesuffix(_PICKLE)",
+    ): "there is one name, as the line above it has made sure",
+    (
+        "dialects/attention_transforms.py",
+        "groups, width = len(parts[0]) // len(parts[1]), len(norm)",
+        "groups, width = len(parts[0]) // len(parts[ 2]), len(norm)",
+    ): "keys and values have one shape, as `_grouped_shapes` has made sure",
+    (
+        "checkpoint/tensor.py",
+        "@staticmethod",
+        '"""A tensor that is in memory already."""',
+    ): "it is called on the class, where that makes no difference",
+    (
         "checkpoint/tensor.py",
         "@dataclass(frozen=True)",
         "@dataclass(frozen=False)",
     ): _FROZEN,
+    (
+        "checkpoint/zip_archive.py",
+        "_DEFLATE_RATIO = 1032  # its greatest",
+        "_DEFLATE_RATIO = 1033  # its greatest",
+    ): "it bounds what a member may claim, and what its bytes give is checked once they are inflated",
+    (
+        "checkpoint/zip_archive.py",
+        "stored = info.compress_type == zipfile.ZIP_STORED",
+        "stored = info.compress_type is zipfile.ZIP_STORED",
+    ): "they are small integers, which Python has once",
     (
         "checkpoint/writing_torch.py",
         "if value < 1 << 31:",

@@ -6,18 +6,20 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from vit_convert.checkpoint import dtypes, open_checkpoint
+from vit_convert.checkpoint import dtypes, open_checkpoint, write_safetensors
 from vit_convert.checkpoint.constructs import call, hashable, is_short
 from vit_convert.checkpoint.extras import TOO_LARGE
 from vit_convert.checkpoint.file_bytes import FileBytes
 from vit_convert.checkpoint.inert import Global, Inert, described, glance, printable
 from vit_convert.checkpoint.lookalikes import _is_text, not_a_checkpoint
-from vit_convert.checkpoint.strided import whole
+from vit_convert.checkpoint.strided import MAX_RANK, unreadable, whole
 from vit_convert.checkpoint.zip_archive import _are_fields
 from vit_convert.errors import CheckpointError
+from vit_convert.runtime.limits import VARIABLE
 
 KNOWN = [name for name in (*dtypes._STORED, *dtypes._REFUSED) if hasattr(torch, name)]
 
@@ -63,6 +65,33 @@ def test_counts_are_whole_numbers_below_a_limit() -> None:
     assert [whole(value, 5) for value in (-1, 0, 1, 4, 5, True, 2.0, "3")] == [
         *(False, True, True, True, False, False, False, False)
     ]
+
+
+@pytest.mark.parametrize("shape", [(), (3, 5), (0,), (2,) * MAX_RANK])
+def test_what_cannot_be_read_is_listed_with_its_shape(shape: tuple[int, ...]) -> None:
+    assert unreadable("sparse", shape, "sparse").shape == shape
+
+
+@pytest.mark.parametrize(
+    "shape", [None, 3, [3, 5], "35", (3, -5), (2.0,), (1,) * (MAX_RANK + 1), ("a", 2)]
+)
+def test_a_shape_that_makes_no_sense_is_not_shown(shape: Any) -> None:
+    tensor = unreadable("sparse", shape, "sparse")
+    assert tensor.shape == ()
+    with pytest.raises(CheckpointError, match="it is sparse, which cannot be read"):
+        tensor.read()
+
+
+def test_the_bytes_of_all_tensors_are_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tensors = {"w": np.ones((3, 5)), "b": np.ones(7, np.float16), "i": np.ones(2, np.int32)}
+    write_safetensors(tmp_path / "x.safetensors", tensors)
+    monkeypatch.setenv(VARIABLE, f"tensor_bytes={3 * 5 * 8 + 7 * 2 + 2 * 4}")
+    assert {*open_checkpoint(tmp_path / "x.safetensors").tensors} == {*tensors}
+    monkeypatch.setenv(VARIABLE, f"tensor_bytes={3 * 5 * 8 + 7 * 2 + 2 * 4 - 1}")
+    with pytest.raises(CheckpointError, match="tensor_bytes"):
+        open_checkpoint(tmp_path / "x.safetensors")
 
 
 def test_the_extra_bytes_of_a_zip_header_are_fields_or_not() -> None:

@@ -34,6 +34,16 @@ def test_stored_and_deflated(tmp_path, save):
             assert np.array_equal(read, expected[name])
 
 
+@pytest.mark.parametrize("version", [(1, 0), (2, 0), (3, 0)])
+def test_every_version_of_numpys_header(tmp_path, version):
+    array = np.arange(15, dtype=np.float32).reshape(3, 5)
+    content = io.BytesIO()
+    np.lib.format.write_array(content, array, version)
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.writestr("w.npy", content.getvalue())
+    assert np.array_equal(open_checkpoint(tmp_path / "x.npz").tensors["w"].read(), array)
+
+
 def test_jax_s_bfloat16(tmp_path):
     values = np.array([1.5, -2.0, 0.0078125], np.float32)
     np.savez(tmp_path / "x.npz", w=(values.view(np.uint32) >> 16).astype(np.uint16).view("V2"))

@@ -51,7 +51,7 @@ class _Reader:
         self.expected: dict[str, int] = {}  # key -> bytes that the pickle says it has
         self.element_size: dict[str, int] = {}
         self.starts: dict[str, int] = {}  # key -> where its elements begin
-        self.big_endian = False
+        self.big_endian: bool  # its third pickle says so
 
     def read(self) -> Any:
         magic, protocol, system = (self._pickle() for _ in range(3))
