@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+import torch
 from commands import Command
 from families import PREPROCESSING, small_vit
 from PIL import Image, ImageOps
@@ -91,6 +93,24 @@ def test_python_takes_paths(project: Path) -> None:
     (result,) = vit_convert.predict(str(project / "vit_float32.tflite"), [picture], top=2)
     assert result.path == Path(picture)
     assert len(result.labels) == 2
+
+
+@pytest.mark.parametrize("output", ["softmax", "sigmoid"])
+def test_probabilities_of_an_artifact_are_shown_as_they_are(
+    output: Literal["softmax", "sigmoid"], project: Path, tmp_path: Path
+) -> None:
+    """None is put through a softmax again."""
+    (path,) = vit_convert.export(
+        project / "vit.h5", ["tflite"], tmp_path, vit_convert.ExportOptions(output=output)
+    )
+    picture = project / "pictures/bee/1.png"
+    artifact = open_artifact(project / "vit_float32.tflite")
+    logits = torch.from_numpy(artifact.first_output(prepare([picture], artifact))[0]).double()
+    expected = logits.softmax(0) if output == "softmax" else logits.sigmoid()
+    (result,) = vit_convert.predict(path, picture, top=5)
+    assert [*result.classes] == expected.argsort(descending=True)[:5].tolist()
+    differences = torch.tensor(result.probabilities) - expected.sort(descending=True).values[:5]
+    assert differences.abs().max() < 1e-6
 
 
 def test_an_artifact_that_takes_no_rgb_is_refused(project: Path, tmp_path: Path) -> None:
