@@ -57,15 +57,6 @@ def meaning(source: str) -> str:
     return ast.dump(_WithoutAnnotations().visit(ast.parse(source)))
 
 
-def outside(source: str, line: int) -> bool:
-    """Whether a line is in no function, and runs when its module is imported."""
-    return not any(
-        node.body[0].lineno <= line <= (node.end_lineno or line)
-        for node in ast.walk(ast.parse(source))
-        if isinstance(node, ast.FunctionDef)
-    )
-
-
 def mutants(source: str, each: int, rng: random.Random) -> list[dict[str, Any]]:
     """At most so many mutants of a source, each at another place."""
     found, original = places(source), meaning(source)
@@ -83,7 +74,6 @@ def mutants(source: str, each: int, rng: random.Random) -> list[dict[str, Any]]:
         line = max(line, place[0][0] - 1)  # lines before it may be blank
         was, becomes = (text[line].strip() for text in lines)
         about = {"operator": operator.partition("/")[2], "line": line + 1}
-        about["outside"] = outside(source, line + 1)
         chosen.append(about | {"was": was, "becomes": becomes, "source": mutated})
         if len(chosen) == each:
             break

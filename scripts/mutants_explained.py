@@ -57,6 +57,11 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "groups, width = len(parts[0]) // len(parts[ 2]), len(norm)",
     ): "keys and values have one shape, as `_grouped_shapes` has made sure",
     (
+        "dialects/template.py",
+        "image_size=(7 * 5, 11 * 13),",
+        "image_size=(7 * 5, 10 * 13),",
+    ): "how many patches there are is said in words",
+    (
         "checkpoint/tensor.py",
         "@staticmethod",
         '"""A tensor that is in memory already."""',
@@ -70,7 +75,7 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "checkpoint/zip_archive.py",
         "_DEFLATE_RATIO = 1032  # its greatest",
         "_DEFLATE_RATIO = 1033  # its greatest",
-    ): "it bounds what a member may claim, and what its bytes give is checked once they are inflated",
+    ): "it bounds what a member may claim; what its bytes give is checked once more",
     (
         "checkpoint/zip_archive.py",
         "stored = info.compress_type == zipfile.ZIP_STORED",

@@ -114,3 +114,23 @@ def test_models_of_segment_anything_are_refused_by_name_without_a_config(make, s
         recognise_shapes(make())
     assert says in error.value.what
     assert "not a" in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("Swin", "Swin Transformer"),
+        ("Segformer", "SegFormer"),
+        ("ResNet", "ResNet"),
+        ("FocalNet", "FocalNet"),
+        ("Pvt", "PVT"),
+        ("EfficientNet", "EfficientNet"),
+    ],
+)
+def test_the_model_inside_a_classifier_of_transformers_tells_what_it_is(
+    name: str, says: str
+) -> None:
+    shapes = of_transformers(f"{name}ForImageClassification", f"{name}Config")
+    with pytest.raises(RecognitionError) as error:
+        recognise_shapes(shapes)
+    assert f"by their names this is a{'n' if says[0] == 'E' else ''} {says}" in error.value.what

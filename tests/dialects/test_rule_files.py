@@ -16,6 +16,7 @@ from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import canonical_patterns, rules_of
 from vit_convert.dialects.rule_files import parse_rules
 from vit_convert.dialects.template import rules_template
+from vit_convert.dialects.toml_file import parse
 from vit_convert.errors import RecognitionError, UsageError
 
 RULES = """
@@ -130,7 +131,15 @@ def test_the_template_lists_both_sides_and_is_a_rule_file_but_for_the_blanks(fol
     assert '"net.{i}.q.{leaf}" = ""' in text
     assert "3 blocks" in text
     assert "blocks.{i}.attn.qkv.{leaf}" in text
-    assert "(3 dim, dim)" in text
+    for shape in (
+        "(3 dim, dim)",
+        "(dim, channels, patch height, patch width)",
+        "(1, 1 + patches, dim)",
+        "(1, registers, dim)",
+        "(hidden, dim)",
+        "(classes, dim)",
+    ):
+        assert shape in text
     with pytest.raises(UsageError, match=r"line \d+: 'net\.cls' has no name"):
         parse_rules(text, "here", canonical_patterns)
     targets = {
@@ -143,6 +152,13 @@ def test_the_template_lists_both_sides_and_is_a_rule_file_but_for_the_blanks(fol
         "top.kernel", "decoder.{i}.weight",
         "net.{i}.q.{leaf}", "net.{i}.k.{leaf}", "net.{i}.v.{leaf}",
     }  # fmt: skip
+
+
+def test_a_line_that_would_keep_the_parser_busy_is_named() -> None:
+    lines = ["a" + ".a" * 200 + " = 1", "# . . .", "b" + ".b" * 201 + " = 1"]
+    with pytest.raises(UsageError, match="line 3 has more than 200 dots"):
+        parse("\n".join(lines), "here", "rules")
+    assert parse("\n".join(lines[:2]), "here", "rules")["a"]["a"]
 
 
 @pytest.mark.parametrize(

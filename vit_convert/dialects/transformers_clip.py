@@ -56,7 +56,13 @@ def _facts(model: str, **usual: object) -> dict[str, Fact]:
 
 
 def _clip(
-    name: str, title: str, pre_norm: str, around: tuple[Rule, ...], ignored: tuple[Ignore, ...]
+    name: str,
+    title: str,
+    pre_norm: str,
+    around: tuple[Rule, ...],
+    ignored: tuple[Ignore, ...],
+    model: str = "CLIP",
+    **usual: object,
 ) -> Dialect:
     return Dialect(
         name=name,
@@ -73,7 +79,7 @@ def _clip(
             *around,
         ),
         ignored=(*TEXT_TOWER, POSITION_IDS, *ignored),
-        facts=_facts("CLIP", gelu="quick", norm_eps=1e-5),
+        facts=_facts(model, gelu="quick", norm_eps=1e-5, **usual),
         library="transformers",
         sidecar=True,
     )
@@ -118,6 +124,8 @@ TRANSFORMERS_OWLVIT = _pooling(
         "pre_layernorm",
         (POST_NORM, _PROJECTION),
         DETECTION_HEADS,
+        model="OWL-ViT",
+        crop_mode="squash",
     ),
     "token",
 )

@@ -95,6 +95,8 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
                 norm_eps=1e-6,
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
+                interpolation="bicubic",
+                crop_pct=224 / 256,  # as Meta's checkpoints say; without them it would be 1
             ),
             **({"attention": _GLOBAL} if new else {}),
         },

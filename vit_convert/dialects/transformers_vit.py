@@ -88,7 +88,9 @@ def _pooler(features: str) -> Ignore:
     )
 
 
-def _vit(new: bool, layer: str = "", suffix: str = "", title: str = "ViT") -> Dialect:
+def _vit(
+    new: bool, layer: str = "", suffix: str = "", title: str = "ViT", norm_eps: float = 1e-12
+) -> Dialect:
     end, words = version(new)
     parts = NEW_QKV if new else OLD_QKV
     layer = layer or (NEW_LAYER if new else OLD_LAYER)
@@ -109,7 +111,7 @@ def _vit(new: bool, layer: str = "", suffix: str = "", title: str = "ViT") -> Di
         ),
         ignored=(MASK_TOKEN, _pooler("the normed class token"), *_BESIDE),
         facts={
-            **shared_facts("ViT", interpolation="bilinear", crop_pct=1.0),
+            **shared_facts("ViT", norm_eps=norm_eps, interpolation="bilinear", crop_pct=1.0),
             **published("transformers' ViT", pool="token"),
         },
         library="transformers",
@@ -191,6 +193,7 @@ TRANSFORMERS_VIT_MSN = _vit(
     layer="encoder.layer.{i}",
     suffix="-msn",
     title="ViTMSN, as transformers 5 saves its classifier",
+    norm_eps=1e-6,
 )
 TRANSFORMERS_IJEPA, TRANSFORMERS_IJEPA_5 = _ijepa(new=False), _ijepa(new=True)
 TRANSFORMERS_DEIT, TRANSFORMERS_DEIT_5 = _deit(False, single=False), _deit(True, single=False)
