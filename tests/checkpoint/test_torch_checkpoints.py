@@ -323,9 +323,14 @@ def test_of_torchscript_the_weights_are_read(compiled, same_as, tmp_path):
 
 
 def legacy_file(
-    path: Path, persistent_ids: list[tuple], storages: dict[str, bytes], size: int
+    path: Path,
+    persistent_ids: list[tuple],
+    storages: dict[str, bytes],
+    size: int,
+    longer: int = 0,
 ) -> Path:
-    """A legacy file as PyTorch 0.4 wrote it, with one 1-D tensor on each persistent id."""
+    """A legacy file as PyTorch 0.4 wrote it, with one 1-D tensor on each persistent id, which has
+    so many elements more than the id says."""
 
     class Pickler(pickle._Pickler):
         def persistent_id(self, value):
@@ -342,7 +347,7 @@ def legacy_file(
     for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
         pickle.dump(value, file, 2)
     tensors = {
-        f"t{i}": Tensor(pid, pid[5][2] if pid[5] else pid[4])
+        f"t{i}": Tensor(pid, (pid[5][2] if pid[5] else pid[4]) + longer)
         for i, pid in enumerate(persistent_ids)
     }
     Pickler(file, 2).dump(tensors)
@@ -372,4 +377,12 @@ def test_legacy_views_outside_their_storage_are_refused(tmp_path, view):
     )
     path = legacy_file(tmp_path / "x", ids, {"k": bytes(40)}, 4)
     with pytest.raises(CheckpointError, match="outside"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("view", [None, ("1", 2, 3), ("2", 6, 4)])
+def test_a_legacy_tensor_that_reaches_beyond_its_view_is_refused(tmp_path, view):
+    ids = [("storage", torch.FloatStorage, "k", "cpu", 10, view)]
+    path = legacy_file(tmp_path / "x", ids, {"k": bytes(40)}, 4, longer=1)
+    with pytest.raises(CheckpointError, match="outside its storage"):
         open_checkpoint(path)

@@ -26,6 +26,7 @@ from vit_convert.conversion.assumptions import Assumptions
 from vit_convert.conversion.convert import recognise
 from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import read_as_canonical
+from vit_convert.dialects.dinov3 import _periods
 from vit_convert.errors import CheckpointError, MappingError, VitConvertError
 from vit_convert.exporters.keras_h5 import load_model
 from vit_convert.parity.sources import source_model
@@ -176,6 +177,11 @@ def test_periods_tell_their_base_also_when_stored_in_bfloat16() -> None:
     rounded = (100.0**exponents).bfloat16().float().numpy()
     assert np.abs(rounded / (100.0**exponents).numpy() - 1).max() > 1e-3
     assert periods(rounded)["rotary_base"] == 100.0
+    whys = [
+        _periods(LazyTensor.of("periods", values))["rotary_base"].why
+        for values in ((100.0**exponents).numpy(), rounded)
+    ]
+    assert whys == ["from periods", "from periods, which is rounded"]
 
 
 def test_periods_between_two_ends_are_no_powers_of_a_base() -> None:
