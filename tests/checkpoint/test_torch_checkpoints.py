@@ -327,10 +327,10 @@ def legacy_file(
     persistent_ids: list[tuple],
     storages: dict[str, bytes],
     size: int,
-    longer: int = 0,
+    length: int | None = None,
 ) -> Path:
-    """A legacy file as PyTorch 0.4 wrote it, with one 1-D tensor on each persistent id, which has
-    so many elements more than the id says."""
+    """A legacy file as PyTorch 0.4 wrote it, with one 1-D tensor on each persistent id, as long as
+    the id says, or of another length."""
 
     class Pickler(pickle._Pickler):
         def persistent_id(self, value):
@@ -347,7 +347,7 @@ def legacy_file(
     for value in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True}):
         pickle.dump(value, file, 2)
     tensors = {
-        f"t{i}": Tensor(pid, (pid[5][2] if pid[5] else pid[4]) + longer)
+        f"t{i}": Tensor(pid, length or (pid[5][2] if pid[5] else pid[4]))
         for i, pid in enumerate(persistent_ids)
     }
     Pickler(file, 2).dump(tensors)
@@ -380,9 +380,9 @@ def test_legacy_views_outside_their_storage_are_refused(tmp_path, view):
         open_checkpoint(path)
 
 
-@pytest.mark.parametrize("view", [None, ("1", 2, 3), ("2", 6, 4)])
-def test_a_legacy_tensor_that_reaches_beyond_its_view_is_refused(tmp_path, view):
+@pytest.mark.parametrize(("view", "length"), [(None, 10), (("1", 2, 3), 3), (("2", 6, 4), 4)])
+def test_a_legacy_tensor_that_reaches_beyond_its_view_is_refused(tmp_path, view, length):
     ids = [("storage", torch.FloatStorage, "k", "cpu", 10, view)]
-    path = legacy_file(tmp_path / "x", ids, {"k": bytes(40)}, 4, longer=1)
-    with pytest.raises(CheckpointError, match="outside its storage"):
+    path = legacy_file(tmp_path / "x", ids, {"k": bytes(40)}, 4, length + 1)
+    with pytest.raises(CheckpointError, match=f"does not fit its storage of {length} elements"):
         open_checkpoint(path)
