@@ -32,6 +32,9 @@ _GLOBAL = Fact(
     rivals=(Rival("<attention in windows>", ("transformers' RF-DETR backbone",)),),
 )
 
+# by default BitImageProcessor would not enlarge
+_CROP = Fact(224 / 256, "assumed", "as beside facebook/dinov2-base")
+
 
 def _dinov2(new: bool, registers: bool) -> Dialect:
     parts = NEW_QKV if new else OLD_QKV
@@ -96,8 +99,8 @@ def _dinov2(new: bool, registers: bool) -> Dialect:
                 mean=IMAGENET_MEAN,
                 std=IMAGENET_STD,
                 interpolation="bicubic",
-                crop_pct=224 / 256,  # as Meta's checkpoints say; without them it would be 1
             ),
+            "crop_pct": _CROP,
             **({"attention": _GLOBAL} if new else {}),
         },
         library="transformers",
