@@ -81,6 +81,18 @@ def test_small_files_are_read_up_to_the_limit(
         read_input(path, SMALL)
 
 
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="Linux has files without a size")
+def test_a_file_that_states_no_size_is_read_up_to_the_limit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    content = Path("/proc/version").read_bytes()
+    assert not Path("/proc/version").stat().st_size
+    assert read_input("/proc/version", SMALL) == content
+    monkeypatch.setenv(VARIABLE, f"labels_bytes={len(content) - 1}")
+    with pytest.raises(OSError, match="`labels_bytes`"):
+        read_input("/proc/version", SMALL)
+
+
 @pytest.mark.parametrize("kind", ["pipe", "folder", "device", "missing", "null"])
 def test_only_regular_files_are_opened_and_nothing_waits(kind: str, tmp_path: Path) -> None:
     path = {"device": "/dev/zero", "folder": str(tmp_path), "null": "a\0b"}.get(kind)
