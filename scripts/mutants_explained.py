@@ -57,6 +57,11 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "groups, width = len(parts[0]) // len(parts[ 2]), len(norm)",
     ): "keys and values have one shape, as `_grouped_shapes` has made sure",
     (
+        "dialects/linear_segmentation.py",
+        '*(rule for rule in table.rules if not rule.targets[0].startswith("head.")),',
+        '*(rule for rule in table.rules if not rule.targets[ -1].startswith("head.")),',
+    ): "a rule that makes a head makes nothing else",
+    (
         "dialects/template.py",
         "image_size=(7 * 5, 11 * 13),",
         "image_size=(7 * 5, 10 * 13),",
