@@ -62,6 +62,11 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         '*(rule for rule in table.rules if not rule.targets[ -1].startswith("head.")),',
     ): "a rule that makes a head makes nothing else",
     (
+        "dialects/patterns.py",
+        "@cache",
+        "",
+    ): "it is there for speed",
+    (
         "dialects/template.py",
         "image_size=(7 * 5, 11 * 13),",
         "image_size=(7 * 5, 10 * 13),",
