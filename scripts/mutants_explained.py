@@ -67,6 +67,11 @@ EXPLAINED: dict[tuple[str, str, str], str] = {
         "",
     ): "it is there for speed",
     (
+        "dialects/transformers_beit.py",
+        'marker=in_block_0(layer, f"{parts[0]}.weight"),',
+        'marker=in_block_0(layer, f"{parts[ 1]}.weight"),',
+    ): "a model that has queries has keys",
+    (
         "dialects/template.py",
         "image_size=(7 * 5, 11 * 13),",
         "image_size=(7 * 5, 10 * 13),",

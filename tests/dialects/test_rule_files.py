@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from vit_convert.checkpoint import open_checkpoint
 from vit_convert.conversion.convert import recognise
 from vit_convert.conversion.files import keras2torch, torch2keras
 from vit_convert.dialects import canonical_patterns, rules_of
-from vit_convert.dialects.rule_files import parse_rules
+from vit_convert.dialects.rule_files import _VALUES, NAMED, parse_rules
 from vit_convert.dialects.template import rules_template
 from vit_convert.dialects.toml_file import parse
 from vit_convert.errors import RecognitionError, UsageError
@@ -124,6 +125,9 @@ def test_what_no_dialect_knows_is_refused_with_the_way_to_a_rule_file(folder: Pa
     with pytest.raises(RecognitionError, match="not named as any model") as error:
         recognise(checkpoint)
     assert "--rules-template" in error.value.hint
+    whose = error.value.expected.split("the names of ")[1].split("; ")[0].split(", ")
+    assert {"timm", "transformers", "torchvision", "DINOv2", "CLIP", "Google"} <= {*whose}
+    assert len(whose) == len({*whose}) < 15
 
 
 def test_the_template_lists_both_sides_and_is_a_rule_file_but_for_the_blanks(folder: Path) -> None:
@@ -152,6 +156,15 @@ def test_the_template_lists_both_sides_and_is_a_rule_file_but_for_the_blanks(fol
         "top.kernel", "decoder.{i}.weight",
         "net.{i}.q.{leaf}", "net.{i}.k.{leaf}", "net.{i}.v.{leaf}",
     }  # fmt: skip
+
+
+def test_the_manual_names_every_transform_and_value() -> None:
+    manual = (Path(__file__).parents[2] / "docs/dialects.md").read_text(encoding="utf-8")
+    text = " ".join(manual.split())
+    transforms = text.split("Transforms: ")[1].split("`stacked = true`")[0]
+    assert set(re.findall("`([^`]+)`", transforms)) - {"q", "kv"} == set(NAMED)
+    values = text.split("`[values]` may state ")[1].split(".")[0]
+    assert re.split(", | and ", values) == [*_VALUES]
 
 
 def test_a_line_that_would_keep_the_parser_busy_is_named() -> None:
