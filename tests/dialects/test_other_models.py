@@ -8,6 +8,7 @@ import torch
 from vit_convert.architectures import Overrides, architecture
 from vit_convert.checkpoint.tensor import LazyTensor
 from vit_convert.dialects import read_as_canonical
+from vit_convert.dialects.unsupported_timm import timm_refusal
 from vit_convert.errors import RecognitionError
 from vit_convert.parity.sources.torch_compat import import_vision
 
@@ -134,3 +135,18 @@ def test_the_model_inside_a_classifier_of_transformers_tells_what_it_is(
     with pytest.raises(RecognitionError) as error:
         recognise_shapes(shapes)
     assert f"by their names this is a{'n' if says[0] == 'E' else ''} {says}" in error.value.what
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        *((name, "") for name in ("vit_base_patch16_224", "vit_new_size", "cait_xxs24_224")),
+        *((name, "") for name in ("deit3_small_patch16_224", "eva02_tiny_patch14_224")),
+        ("xcit_nano_12_p16_224", "an XCiT: its attention is over channels, not over tokens"),
+        ("mixer_b16_224", "an MLP-Mixer: it has no attention"),
+        ("unheard_of_base", "no model that is known here"),
+    ],
+)
+def test_the_name_of_timms_model_tells_what_it_is(name: str, says: str) -> None:
+    """Of families that are known here it is the tensors that tell."""
+    assert timm_refusal(name) == says
