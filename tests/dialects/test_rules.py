@@ -51,6 +51,26 @@ def test_rules_are_right_and_do_not_overlap(table: Dialect) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "is_one"),
+    [
+        ("norm.{leaf}", True),
+        ("norm.bias", True),
+        ("blocks.{i}.attn.qkv.weight", True),
+        ("blocks.3.norm1.weight", True),
+        ("norm.gamma", False),
+        ("blocks.{i}.attn.{leaf}", False),
+    ],
+)
+def test_a_rule_may_aim_at_one_of_the_names_of_a_pattern(target: str, is_one: bool) -> None:
+    source = f"a.{target}"
+    table = replace(dialects()[0], bodies=("",), rules=(renamed(source, target),), ignored=())
+    problems = problems_of(
+        table, {"norm.{leaf}", "blocks.{i}.norm1.{leaf}", "blocks.{i}.attn.qkv.{leaf}"}
+    )
+    assert problems == ([] if is_one else [(source, f"{target} is no parameter of the model")])
+
+
+@pytest.mark.parametrize(
     "family", [a for a in architectures() if a.published()], ids=lambda a: a.name
 )
 def test_timm_names_every_parameter_of_published_models(family: Architecture) -> None:

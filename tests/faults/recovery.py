@@ -240,7 +240,7 @@ class Trials:
             assert found == self.new, about
         elif ended.code == 2:
             # what is written after the model may fail: --resume goes on there
-            assert found == before or (found == self.new and self._state), about
+            assert found == before or (found == self.new and self.resumable), about
             said = [line for line in ended.err.splitlines() if line.startswith("error:")]
             assert len(said) == 1, about
         else:
@@ -255,10 +255,10 @@ class Trials:
         if self._left():
             self.counted["scratch of a killed run was cleared by the next"] += 1
         if self._left() or (self.case.resumed and ended.code != 0):
-            again = "--resume" if self._state else "--force"
+            again = "--resume" if self.resumable else "--force"
             self._must_end_well(self._run(*self.case.arguments, again))
             assert not self._left(), about
-            assert not self._state, about
+            assert not self.resumable, about
             assert fingerprint(self.output) == self.new, about
             if self.case.resumed:
                 self.counted[f"{again} then gave the same"] += 1
@@ -266,14 +266,17 @@ class Trials:
         self.counted[f"exit {ended.code}, {kept}"] += 1
 
     @property
-    def _state(self) -> bool:
+    def beside(self) -> set[Path]:
+        """What a run that was stopped may leave beside its output, as it says."""
+        return {self.folder / self.case.resumed[0]} if self.case.resumed else set()
+
+    @property
+    def resumable(self) -> bool:
         """Whether there is something to go on from."""
         return bool(self.case.resumed) and self.folder.joinpath(*self.case.resumed).exists()
 
     def _left(self) -> list[Path]:
-        folders = [self.output.parent]
-        if self.case.resumed:
-            folders.append(self.folder / self.case.resumed[0])
+        folders = {self.output.parent, *self.beside}
         return [p for folder in folders for p in folder.glob(f"{SCRATCH}*")]
 
     def _must_end_well(self, ended: Ended) -> None:
@@ -296,5 +299,5 @@ class Trials:
             (shutil.copytree if kept.is_dir() else shutil.copy)(kept, self.output)
 
     def _remove_beside(self) -> None:
-        if self.case.resumed:
-            shutil.rmtree(self.folder / self.case.resumed[0], ignore_errors=True)
+        for folder in self.beside:
+            shutil.rmtree(folder, ignore_errors=True)
