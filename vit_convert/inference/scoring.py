@@ -149,10 +149,10 @@ class Scorer:
         step = _batch(artifact)
         parts = []
         for start in range(0, len(given), step):
-            if self._stop.is_set():
-                break
             images = as_input(np.stack(given[start : start + step]), artifact)
             with nullcontext() if alone else self._lock:
+                if self._stop.is_set():  # also while others computed
+                    break
                 started = time.perf_counter()
                 parts.append(artifact.first_output(images))
                 self.seconds[index] += time.perf_counter() - started
