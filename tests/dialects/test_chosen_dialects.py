@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from vit_convert.architectures.base import Tower
 from vit_convert.dialects import chosen, dialects
 from vit_convert.errors import UsageError
 
@@ -23,7 +24,7 @@ def test_nothing_stated_leaves_all_of_pictures_or_those_of_texts() -> None:
 
 
 @pytest.mark.parametrize("tower", [None, "image"])
-def test_a_name_leaves_those_of_that_name(tower) -> None:
+def test_a_name_leaves_those_of_that_name(tower: Tower | None) -> None:
     found = chosen(None, "timm", tower)
     assert found is not None
     assert {(d.name, d.architecture) for d in found} == {("timm", "vit"), ("timm", "cait")}
@@ -37,7 +38,7 @@ def test_a_rule_file_leaves_its_own(rules: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "tower"), [("timm", "text"), ("clip-text", "image")])
-def test_a_name_of_another_tower_is_refused(name: str, tower) -> None:
+def test_a_name_of_another_tower_is_refused(name: str, tower: Tower) -> None:
     with pytest.raises(UsageError, match=f"{name} is no naming scheme of {tower} towers") as caught:
         chosen(None, name, tower)
     assert str(caught.value.expected).split(", ") == [d.name for d in dialects(tower)]

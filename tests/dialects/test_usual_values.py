@@ -1,4 +1,4 @@
-"""What a naming scheme takes for granted is its library's default, or what its authors did."""
+"""Naming schemes assume their library's defaults, or what their authors did."""
 
 from __future__ import annotations
 

@@ -234,8 +234,8 @@ class Trials:
         before = self._old if force else ""
         if ended.code == 0 and "warning: not read: pictures/" in ended.err:
             # a picture that cannot be read is left out, and said; the model is another one
+            assert found != before, about
             self._must_end_well(self._run("inspect", self.case.output))
-            self.counted["a picture could not be read, was named and left out"] += 1
         elif ended.code == 0:
             assert found == self.new, about
         elif ended.code == 2:
@@ -262,12 +262,13 @@ class Trials:
             assert fingerprint(self.output) == self.new, about
             if self.case.resumed:
                 self.counted[f"{again} then gave the same"] += 1
-        kept = "new" if found == self.new else "old" if force else "nothing"
+        known = {self.new: "new", self._old: "old", "": "nothing"}
+        kept = known.get(found, "a model without the picture that could not be read")
         self.counted[f"exit {ended.code}, {kept}"] += 1
 
     @property
     def beside(self) -> set[Path]:
-        """What a run that was stopped may leave beside its output, as it says."""
+        """The folders that a stopped run may leave beside its output."""
         return {self.folder / self.case.resumed[0]} if self.case.resumed else set()
 
     @property

@@ -32,7 +32,7 @@ _GLOBAL = Fact(
     rivals=(Rival("<attention in windows>", ("transformers' RF-DETR backbone",)),),
 )
 
-# what BitImageProcessor does without it is to crop nothing
+# BitImageProcessor crops nothing by default
 _CROP = Fact(224 / 256, "assumed", "as beside facebook/dinov2-base")
 
 

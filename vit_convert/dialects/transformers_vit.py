@@ -7,6 +7,8 @@ model in memory has the names of its version.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vit_convert.architectures import Fact
 from vit_convert.dialects.beside_the_tower import DECODER, DEPTH_HEAD, TEXT_TOWER
 from vit_convert.dialects.rules import (
@@ -88,9 +90,7 @@ def _pooler(features: str) -> Ignore:
     )
 
 
-def _vit(
-    new: bool, layer: str = "", suffix: str = "", title: str = "ViT", norm_eps: float = 1e-12
-) -> Dialect:
+def _vit(new: bool, layer: str = "", suffix: str = "", title: str = "ViT") -> Dialect:
     end, words = version(new)
     parts = NEW_QKV if new else OLD_QKV
     layer = layer or (NEW_LAYER if new else OLD_LAYER)
@@ -111,7 +111,7 @@ def _vit(
         ),
         ignored=(MASK_TOKEN, _pooler("the normed class token"), *_BESIDE),
         facts={
-            **shared_facts("ViT", norm_eps=norm_eps, interpolation="bilinear", crop_pct=1.0),
+            **shared_facts("ViT", interpolation="bilinear", crop_pct=1.0),
             **published("transformers' ViT", pool="token"),
         },
         library="transformers",
@@ -188,12 +188,14 @@ def _deit(new: bool, single: bool) -> Dialect:
 
 TRANSFORMERS_VIT, TRANSFORMERS_VIT_5 = _vit(new=False), _vit(new=True)
 # transformers 5 saves a ViTMSNForImageClassification's layers without their prefix
-TRANSFORMERS_VIT_MSN = _vit(
+_MSN = _vit(
     new=False,
     layer="encoder.layer.{i}",
     suffix="-msn",
     title="ViTMSN, as transformers 5 saves its classifier",
-    norm_eps=1e-6,
+)
+TRANSFORMERS_VIT_MSN = replace(
+    _MSN, facts={**_MSN.facts, **defaults("transformers' ViTMSN", norm_eps=1e-6)}
 )
 TRANSFORMERS_IJEPA, TRANSFORMERS_IJEPA_5 = _ijepa(new=False), _ijepa(new=True)
 TRANSFORMERS_DEIT, TRANSFORMERS_DEIT_5 = _deit(False, single=False), _deit(True, single=False)

@@ -55,8 +55,8 @@ def read_input(path: str | Path, limit: Limit) -> bytes:
     """
     most = limit.allowed()
     with os.fdopen(open_input(path), "rb") as file:
-        # Room for `most` bytes takes longer to get than most files to read. Linux has files without
-        # a size (/proc).
+        # Getting room for `most` bytes takes longer than reading a small file. In /proc, files
+        # have no size.
         size = os.fstat(file.fileno()).st_size or most
         content = file.read(min(size, most) + 1)
     if len(content) > most:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
 from vit_convert.errors import UsageError
+from vit_convert.runtime.processors import instruction_sets
 
-_CPU_INFO = Path("/proc/cpuinfo")
 _BFLOAT16 = ("avx512_bf16", "amx_bf16")
 
 
@@ -50,7 +49,7 @@ def _divide_cpu(count: int) -> None:
 
 def bfloat16_is_slow() -> bool:
     """Whether mixed precision would run on a CPU that has no instructions for bfloat16."""
-    if tf.config.list_physical_devices("GPU") or not _CPU_INFO.is_file():
+    if tf.config.list_physical_devices("GPU"):
         return False
-    flags = _CPU_INFO.read_text(errors="replace")
-    return "flags" in flags and not any(name in flags for name in _BFLOAT16)
+    known = instruction_sets()
+    return bool(known) and known.isdisjoint(_BFLOAT16)
